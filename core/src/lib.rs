@@ -1,0 +1,2 @@
+//! Integer-only runtime.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Trains, quantizes, samples and compares.

@@ -1,0 +1,2 @@
+//! The `host` command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Helpers shared by the checks: independent references, no project code.
