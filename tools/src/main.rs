@@ -1,2 +1,24 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo tools COMMAND`.
+
+mod data;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo tools", about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes the embedded data set in host/data/fashion from Fashion-MNIST's own files.
+    Data(data::Data),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Data(data) => data.run(),
+    }
+}

@@ -1,0 +1,480 @@
+//! The `.gan` file, version 1. This page is the specification; nothing else knows an offset.
+//!
+//! All numbers are little-endian. Sections begin at multiples of 16 bytes, in the order
+//! text, then each layer's weights, biases, mantissas, shifts and table; gaps are zero.
+//!
+//! Header, 48 bytes:
+//!
+//! | at | type | content |
+//! |---|---|---|
+//! | 0 | `[u8; 4]` | magic, `GAN8` |
+//! | 4 | `u16` | version, 1 |
+//! | 6 | `u16` | layers, 1 to [`MAX_LAYERS`] |
+//! | 8 | `u32` | length of the file in bytes |
+//! | 12 | `u32` | CRC-32 (IEEE 802.3) of bytes 0 to 11 and 16 to the end |
+//! | 16 | `u16` | latent values |
+//! | 18 | `u16` | classes, 0 for none |
+//! | 20 | `u32` | training steps |
+//! | 24 | `u64` | training seed |
+//! | 32 | `u32` | length of the text in bytes |
+//! | 36 | `u32` | header length: 48 + 64 * layers |
+//! | 40 | `[u8; 8]` | zero |
+//!
+//! Layer table, 64 bytes a layer:
+//!
+//! | at | type | content |
+//! |---|---|---|
+//! | 0 | `u8` | operator: 0 dense, 1 transposed convolution |
+//! | 1 | `u8` | weight layout: 0, `[c_out][k][k][c_in]` or `[n_out][n_in]` |
+//! | 2 | `u8` | activation: 0 clamp, 1 table |
+//! | 3 | `u8` | kernel (0 for dense) |
+//! | 4 | `u8` | stride (0 for dense) |
+//! | 5 | `[u8; 4]` | crop top, left, bottom, right (0 for dense) |
+//! | 9 | `[i8; 2]` | clamp minimum, maximum (-128, 127 with a table) |
+//! | 11 | `i8` | zero point of the requantized sum |
+//! | 12 | `i8` | zero point of the output; the sum's unless there is a table |
+//! | 13 | `[u8; 3]` | zero |
+//! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c` |
+//! | 28 | `f32` | scale of the requantized sum |
+//! | 32 | `f32` | scale of the output; the sum's unless there is a table |
+//! | 36 | `u32` | offset of the weights, `i8` |
+//! | 40 | `u32` | offset of the biases, `i32` |
+//! | 44 | `u32` | offset of the multipliers' mantissas, `i32` |
+//! | 48 | `u32` | offset of the multipliers' shifts, `i8` |
+//! | 52 | `u32` | offset of the table, 256 `i8`, or 0 |
+//! | 56 | `[u8; 8]` | zero |
+//!
+//! Text: UTF-8 lines without a line break at the end: the model's name, the data set's
+//! name, one label per class. The first layer's input is the latent (scale 1/32, zero
+//! point 0) and the one-hot class (1.0 is 32).
+
+use crate::error::ModelError;
+use crate::fixed::Multiplier;
+use crate::model::{Activation, Layer, Op, Quant, Shape, Window};
+
+/// Layers that a file may have.
+pub const MAX_LAYERS: usize = 16;
+
+const MAGIC: [u8; 4] = *b"GAN8";
+const VERSION: u16 = 1;
+const HEADER_LEN: usize = 48;
+const RECORD_LEN: usize = 64;
+const ALIGN: usize = 16;
+/// Where the checksum lies, which it does not cover.
+const CRC_AT: usize = 12;
+
+/// A model's description, to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelSpec<'a> {
+    /// One line.
+    pub name: &'a str,
+    /// One line.
+    pub dataset: &'a str,
+    /// One line per class; none for a model without classes.
+    pub labels: &'a [&'a str],
+    /// Latent values, without the class.
+    pub latent_len: u16,
+    /// Training steps behind the weights.
+    pub steps: u32,
+    /// Seed of the training.
+    pub seed: u64,
+    /// First to last.
+    pub layers: &'a [LayerSpec<'a>],
+}
+
+/// A layer's description, to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerSpec<'a> {
+    /// Operator.
+    pub op: Op,
+    /// `[1, 1, n]` for the first layer.
+    pub input_shape: Shape,
+    /// What the next layer reads.
+    pub output_shape: Shape,
+    /// `[c_out][k][k][c_in]` or `[n_out][n_in]`, each in `[-127, 127]`.
+    pub weights: &'a [i8],
+    /// Per output channel (transposed convolution) or value (dense).
+    pub bias: &'a [i32],
+    /// As many as biases.
+    pub multipliers: &'a [Multiplier],
+    /// Of the requantized sum.
+    pub sum: Quant,
+    /// Of the output: the sum's unless the activation is a table.
+    pub output: Quant,
+    /// Clamp or table.
+    pub activation: Activation<'a>,
+}
+
+/// What the header says, beside the layers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header<'a> {
+    pub text: &'a str,
+    pub latent_len: usize,
+    pub class_count: usize,
+    pub steps: u32,
+    pub seed: u64,
+    pub crc32: u32,
+    pub layer_count: usize,
+}
+
+/// Continues a CRC-32 (reflected, polynomial 0xEDB88320), bitwise: flash is dearer than
+/// the milliseconds that a table would save once at start.
+fn crc32(mut crc: u32, bytes: &[u8]) -> u32 {
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    crc
+}
+
+fn file_crc(bytes: &[u8]) -> u32 {
+    let (before, after) = bytes.split_at(bytes.len().min(CRC_AT));
+    !crc32(crc32(!0, before), after.get(4..).unwrap_or(&[]))
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    array(bytes, at).map(u16::from_le_bytes)
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    array(bytes, at).map(u32::from_le_bytes)
+}
+
+fn read_len(bytes: &[u8], at: usize) -> Option<usize> {
+    usize::try_from(read_u32(bytes, at)?).ok()
+}
+
+/// Checks everything about a file but its layers.
+pub(crate) fn read_header(bytes: &[u8]) -> Result<Header<'_>, ModelError> {
+    let too_short = ModelError::WrongLength {
+        need_bytes: HEADER_LEN,
+        have_bytes: bytes.len(),
+    };
+    if !bytes.starts_with(&MAGIC) {
+        return Err(ModelError::BadMagic);
+    }
+    if bytes.len() < HEADER_LEN {
+        return Err(too_short);
+    }
+    let u16_at = |at| read_u16(bytes, at).ok_or(too_short);
+    let len_at = |at| read_len(bytes, at).ok_or(too_short);
+    let found = u16_at(4)?;
+    if found != VERSION {
+        return Err(ModelError::UnsupportedVersion {
+            found,
+            supported: VERSION,
+        });
+    }
+    let (need_bytes, have_bytes) = (len_at(8)?, bytes.len());
+    if need_bytes != have_bytes {
+        return Err(ModelError::WrongLength {
+            need_bytes,
+            have_bytes,
+        });
+    }
+    let stored = read_u32(bytes, CRC_AT).ok_or(too_short)?;
+    let computed = file_crc(bytes);
+    if stored != computed {
+        return Err(ModelError::BadCrc { stored, computed });
+    }
+    let layer_count = usize::from(u16_at(6)?);
+    if layer_count == 0 || layer_count > MAX_LAYERS {
+        return Err(ModelError::LayerCount { found: layer_count });
+    }
+    let text_at = HEADER_LEN + RECORD_LEN * layer_count;
+    let text = bytes
+        .get(text_at..)
+        .and_then(|rest| rest.get(..len_at(32).ok()?));
+    let text = text.and_then(|text| core::str::from_utf8(text).ok());
+    let text = text.ok_or(ModelError::BadText)?;
+    let class_count = usize::from(u16_at(18)?);
+    if len_at(36)? != text_at || text.split('\n').count() != 2 + class_count {
+        return Err(ModelError::BadText);
+    }
+    Ok(Header {
+        text,
+        latent_len: usize::from(u16_at(16)?),
+        class_count,
+        steps: read_u32(bytes, 20).ok_or(too_short)?,
+        seed: array(bytes, 24).map(u64::from_le_bytes).ok_or(too_short)?,
+        crc32: stored,
+        layer_count,
+    })
+}
+
+/// Reads layer number `index`; `input` is what its input values mean.
+pub(crate) fn read_layer(
+    bytes: &[u8],
+    index: usize,
+    input: Quant,
+) -> Result<Layer<'_>, ModelError> {
+    let record = HEADER_LEN + RECORD_LEN * index;
+    let record = bytes.get(record..record + RECORD_LEN);
+    let record = record.ok_or(ModelError::BadSection { layer: index })?;
+    let unknown = ModelError::UnknownCode { layer: index };
+    let &[
+        op,
+        layout,
+        act,
+        kernel,
+        stride,
+        top,
+        left,
+        bottom,
+        right,
+        min,
+        max,
+        sum_zp,
+        out_zp,
+        ..,
+    ] = record
+    else {
+        return Err(unknown);
+    };
+    let window = [kernel, stride, top, left, bottom, right].map(usize::from);
+    let op = match (op, layout) {
+        (0, 0) if window == [0; 6] => Op::Dense,
+        (1, 0) => Op::ConvTranspose(Window {
+            kernel: window[0],
+            stride: window[1],
+            crop_top: window[2],
+            crop_left: window[3],
+            crop_bottom: window[4],
+            crop_right: window[5],
+        }),
+        _ => return Err(unknown),
+    };
+    let dims = |at| {
+        Some(Shape {
+            h: usize::from(read_u16(record, at)?),
+            w: usize::from(read_u16(record, at + 2)?),
+            c: usize::from(read_u16(record, at + 4)?),
+        })
+    };
+    let shapes = (dims(16).ok_or(unknown)?, dims(22).ok_or(unknown)?);
+    let bad_shape = ModelError::BadShape { layer: index };
+    let lens = op.lens(shapes.0, shapes.1).ok_or(bad_shape)?;
+    let section = |at, len: usize| {
+        let start = read_len(record, at).filter(|start| start % ALIGN == 0);
+        let section = start.and_then(|start| bytes.get(start..start.checked_add(len)?));
+        section.ok_or(ModelError::BadSection { layer: index })
+    };
+    let scale = |at| array(record, at).map(f32::from_le_bytes).ok_or(unknown);
+    let activation = match act {
+        0 => Activation::Clamp {
+            min: min as i8,
+            max: max as i8,
+        },
+        1 => {
+            let table = section(52, 256)?.first_chunk();
+            Activation::Table(table.ok_or(ModelError::BadSection { layer: index })?)
+        }
+        _ => return Err(unknown),
+    };
+    Ok(Layer {
+        op,
+        input_shape: shapes.0,
+        output_shape: shapes.1,
+        input,
+        sum: Quant {
+            scale: scale(28)?,
+            zero_point: sum_zp as i8,
+        },
+        output: Quant {
+            scale: scale(32)?,
+            zero_point: out_zp as i8,
+        },
+        activation,
+        weights: section(36, lens.weights)?,
+        bias: section(40, lens.channels * 4)?,
+        mantissas: section(44, lens.channels * 4)?,
+        shifts: section(48, lens.channels)?,
+    })
+}
+
+const fn aligned(len: usize) -> usize {
+    len.next_multiple_of(ALIGN)
+}
+
+/// Length of the file that [`encode`] will write.
+pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
+    let layers = spec.layers.iter().map(|layer| {
+        let table = if matches!(layer.activation, Activation::Table(_)) {
+            256
+        } else {
+            0
+        };
+        let words = aligned(layer.bias.len() * 4) + aligned(layer.multipliers.len() * 4);
+        aligned(layer.weights.len()) + words + aligned(layer.multipliers.len()) + table
+    });
+    aligned(HEADER_LEN + RECORD_LEN * spec.layers.len() + text_len(spec)) + layers.sum::<usize>()
+}
+
+fn lines<'a>(spec: &ModelSpec<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
+    [spec.name, spec.dataset]
+        .into_iter()
+        .chain(spec.labels.iter().copied())
+}
+
+fn text_len(spec: &ModelSpec<'_>) -> usize {
+    lines(spec).map(|line| line.len() + 1).sum::<usize>() - 1
+}
+
+/// Writes a file and returns its length.
+///
+/// *Errors*: a line break in a name, a number too large for its field, a buffer below
+/// [`encoded_bytes`], and whatever [`Model::parse`](crate::Model::parse) finds wrong with
+/// the result.
+pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError> {
+    let (need_bytes, have_bytes) = (encoded_bytes(spec), out.len());
+    let too_small = ModelError::BufferTooSmall {
+        need_bytes,
+        have_bytes,
+    };
+    let out = out.get_mut(..need_bytes).ok_or(too_small)?;
+    if lines(spec).any(|line| line.contains('\n')) {
+        return Err(ModelError::BadText);
+    }
+    let found = spec.layers.len();
+    if found == 0 || found > MAX_LAYERS {
+        return Err(ModelError::LayerCount { found });
+    }
+    out.fill(0);
+    let text_at = HEADER_LEN + RECORD_LEN * found;
+    let mut writer = Writer { out, at: text_at };
+    for (i, line) in lines(spec).enumerate() {
+        writer.push(if i > 0 { b"\n" } else { b"" });
+        writer.push(line.as_bytes());
+    }
+    for (i, layer) in spec.layers.iter().enumerate() {
+        write_layer(&mut writer, i, layer)?;
+    }
+    let u16_of = |v: usize| u16::try_from(v).map_err(|_| ModelError::BadText);
+    writer.put(0, &MAGIC);
+    writer.put(4, &VERSION.to_le_bytes());
+    writer.put(6, &u16_of(found)?.to_le_bytes());
+    writer.put_len(8, need_bytes)?;
+    writer.put(16, &spec.latent_len.to_le_bytes());
+    writer.put(18, &u16_of(spec.labels.len())?.to_le_bytes());
+    writer.put(20, &spec.steps.to_le_bytes());
+    writer.put(24, &spec.seed.to_le_bytes());
+    writer.put_len(32, text_len(spec))?;
+    writer.put_len(36, text_at)?;
+    let crc = file_crc(writer.out);
+    writer.put(CRC_AT, &crc.to_le_bytes());
+    crate::Model::parse(writer.out)?;
+    Ok(need_bytes)
+}
+
+fn write_layer(w: &mut Writer<'_>, index: usize, layer: &LayerSpec<'_>) -> Result<(), ModelError> {
+    let record = HEADER_LEN + RECORD_LEN * index;
+    let bad_shape = ModelError::BadShape { layer: index };
+    let lens = layer.op.lens(layer.input_shape, layer.output_shape);
+    let given = (
+        layer.weights.len(),
+        layer.bias.len(),
+        layer.multipliers.len(),
+    );
+    if lens.is_none_or(|lens| (lens.weights, lens.channels, lens.channels) != given) {
+        return Err(bad_shape);
+    }
+    let (op, window) = match layer.op {
+        Op::Dense => (0, [0; 6]),
+        Op::ConvTranspose(v) => (
+            1,
+            [
+                v.kernel,
+                v.stride,
+                v.crop_top,
+                v.crop_left,
+                v.crop_bottom,
+                v.crop_right,
+            ],
+        ),
+    };
+    let (act, [min, max]) = match layer.activation {
+        Activation::Clamp { min, max } => (0, [min, max]),
+        Activation::Table(_) => (1, [-128, 127]),
+    };
+    w.put(record, &[op, 0, act]);
+    for (i, value) in window.into_iter().enumerate() {
+        w.put(
+            record + 3 + i,
+            &[u8::try_from(value).map_err(|_| bad_shape)?],
+        );
+    }
+    for (i, v) in [min, max, layer.sum.zero_point, layer.output.zero_point]
+        .iter()
+        .enumerate()
+    {
+        w.put(record + 9 + i, &v.to_le_bytes());
+    }
+    let shapes = [layer.input_shape, layer.output_shape].map(|s| [s.h, s.w, s.c]);
+    for (i, &value) in shapes.as_flattened().iter().enumerate() {
+        let value = u16::try_from(value).map_err(|_| bad_shape)?;
+        w.put(record + 16 + 2 * i, &value.to_le_bytes());
+    }
+    w.put(record + 28, &layer.sum.scale.to_le_bytes());
+    w.put(record + 32, &layer.output.scale.to_le_bytes());
+    w.section(record + 36)?;
+    layer.weights.iter().for_each(|v| w.push(&v.to_le_bytes()));
+    w.section(record + 40)?;
+    layer.bias.iter().for_each(|v| w.push(&v.to_le_bytes()));
+    w.section(record + 44)?;
+    layer
+        .multipliers
+        .iter()
+        .for_each(|m| w.push(&m.mantissa.to_le_bytes()));
+    w.section(record + 48)?;
+    layer
+        .multipliers
+        .iter()
+        .for_each(|m| w.push(&m.shift.to_le_bytes()));
+    if let Activation::Table(table) = layer.activation {
+        w.section(record + 52)?;
+        w.push(table);
+    }
+    Ok(())
+}
+
+/// A buffer and how far it is written.
+struct Writer<'o> {
+    out: &'o mut [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    /// Writes at a fixed place; [`encoded_bytes`] made room for it.
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(place) = self.out.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
+    fn put_len(&mut self, at: usize, len: usize) -> Result<(), ModelError> {
+        let have_bytes = self.out.len();
+        let too_long = ModelError::WrongLength {
+            need_bytes: len,
+            have_bytes,
+        };
+        self.put(at, &u32::try_from(len).map_err(|_| too_long)?.to_le_bytes());
+        Ok(())
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.put(self.at, bytes);
+        self.at += bytes.len();
+    }
+
+    /// Begins a section and notes its offset at `field`.
+    fn section(&mut self, field: usize) -> Result<(), ModelError> {
+        self.at = aligned(self.at);
+        self.put_len(field, self.at)
+    }
+}

@@ -1,0 +1,70 @@
+//! Latents: the same seed gives the same picture on every machine.
+//!
+//! Integers only: a PCG32 generator and a table of normal quantiles.
+
+/// One step of a quantized latent: its values are `q / 32`, its zero point is 0.
+pub const LATENT_SCALE: f32 = 1.0 / 32.0;
+
+/// 1.0 at [`LATENT_SCALE`], for the one-hot class behind the latent.
+pub const ONE_HOT: i8 = 32;
+
+/// `round(32 * quantile((i + 0.5) / 256))` of the standard normal distribution: 256
+/// equally likely values, the largest 2.9 standard deviations out.
+pub const NORMAL_QUANTILES: [i8; 256] = [
+    -92, -81, -75, -71, -67, -65, -63, -61, -59, -57, -56, -54, -53, -52, -51, -50, -49, -48, -47,
+    -46, -45, -44, -43, -43, -42, -41, -40, -40, -39, -38, -38, -37, -37, -36, -35, -35, -34, -34,
+    -33, -33, -32, -32, -31, -31, -30, -30, -29, -29, -28, -28, -27, -27, -26, -26, -25, -25, -25,
+    -24, -24, -23, -23, -23, -22, -22, -21, -21, -21, -20, -20, -19, -19, -19, -18, -18, -18, -17,
+    -17, -17, -16, -16, -15, -15, -15, -14, -14, -14, -13, -13, -13, -12, -12, -12, -11, -11, -11,
+    -10, -10, -10, -9, -9, -9, -8, -8, -8, -7, -7, -7, -6, -6, -6, -6, -5, -5, -5, -4, -4, -4, -3,
+    -3, -3, -2, -2, -2, -1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6,
+    6, 6, 7, 7, 7, 8, 8, 8, 9, 9, 9, 10, 10, 10, 11, 11, 11, 12, 12, 12, 13, 13, 13, 14, 14, 14,
+    15, 15, 15, 16, 16, 17, 17, 17, 18, 18, 18, 19, 19, 19, 20, 20, 21, 21, 21, 22, 22, 23, 23, 23,
+    24, 24, 25, 25, 25, 26, 26, 27, 27, 28, 28, 29, 29, 30, 30, 31, 31, 32, 32, 33, 33, 34, 34, 35,
+    35, 36, 37, 37, 38, 38, 39, 40, 40, 41, 42, 43, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54,
+    56, 57, 59, 61, 63, 65, 67, 71, 75, 81, 92,
+];
+
+/// PCG-XSH-RR 64/32 (O'Neill 2014).
+#[derive(Clone, Debug)]
+pub struct Pcg32 {
+    state: u64,
+}
+
+/// Multiplier of PCG's 64-bit linear congruential generator.
+const MULTIPLIER: u64 = 6_364_136_223_846_793_005;
+/// Its increment, which selects PCG's default stream.
+const INCREMENT: u64 = 1_442_695_040_888_963_407;
+
+impl Pcg32 {
+    /// Starts at a state that the finalizer of SplitMix64 (Steele et al. 2014) makes of
+    /// `seed`, so that neighbouring seeds have nothing in common.
+    pub const fn new(seed: u64) -> Self {
+        let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self {
+            state: z ^ (z >> 31),
+        }
+    }
+
+    /// The next 32 random bits.
+    #[expect(clippy::cast_possible_truncation, reason = "PCG keeps the low bits")]
+    pub const fn next_u32(&mut self) -> u32 {
+        let old = self.state;
+        self.state = old.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
+        let xorshifted = (((old >> 18) ^ old) >> 27) as u32;
+        xorshifted.rotate_right((old >> 59) as u32)
+    }
+}
+
+/// Fills `out` with the quantized normal latent of `seed`: each random word gives four
+/// values, lowest byte first, through [`NORMAL_QUANTILES`].
+pub fn fill_latent(seed: u64, out: &mut [i8]) {
+    let mut rng = Pcg32::new(seed);
+    for word in out.chunks_mut(4) {
+        for (value, byte) in word.iter_mut().zip(rng.next_u32().to_le_bytes()) {
+            *value = NORMAL_QUANTILES[usize::from(byte)];
+        }
+    }
+}

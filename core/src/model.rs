@@ -1,0 +1,361 @@
+//! A model that has passed every check.
+
+use heapless::Vec;
+
+use crate::error::{InferError, ModelError};
+use crate::fixed::Multiplier;
+use crate::format::{self, Header, MAX_LAYERS};
+use crate::infer;
+use crate::latent::{LATENT_SCALE, ONE_HOT, fill_latent};
+
+/// Height, width and channels of a map, NHWC without the N.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// In pixels.
+    pub h: usize,
+    /// In pixels.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+}
+
+impl Shape {
+    /// Values of the map.
+    pub const fn len(self) -> usize {
+        self.h * self.w * self.c
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What an int8 value means: `(q - zero_point) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quant {
+    /// Above 0; for information, inference does not read it.
+    pub scale: f32,
+    /// The value that means 0.
+    pub zero_point: i8,
+}
+
+/// What follows the requantized sum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation<'a> {
+    /// `min..=max`: the whole range for none, from the zero point for ReLU.
+    Clamp {
+        /// Smallest output.
+        min: i8,
+        /// Largest output.
+        max: i8,
+    },
+    /// Output for each clamped sum from -128 to 127, as `i8` bits.
+    Table(&'a [u8; 256]),
+}
+
+/// Kernel, stride and crops of a transposed convolution, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Output pixels per input pixel.
+    pub stride: usize,
+    /// Rows cut off above.
+    pub crop_top: usize,
+    /// Columns cut off on the left.
+    pub crop_left: usize,
+    /// Rows cut off below.
+    pub crop_bottom: usize,
+    /// Columns cut off on the right.
+    pub crop_right: usize,
+}
+
+/// A layer's operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Fully connected.
+    Dense,
+    /// Transposed convolution.
+    ConvTranspose(Window),
+}
+
+/// Lengths that follow from an operator and its shapes.
+pub(crate) struct Lens {
+    pub weights: usize,
+    pub channels: usize,
+}
+
+impl Op {
+    /// Lengths of the sections, or `None` where the shapes do not fit the operator.
+    pub(crate) fn lens(&self, input: Shape, output: Shape) -> Option<Lens> {
+        let len = |s: Shape| {
+            s.h.checked_mul(s.w)?
+                .checked_mul(s.c)
+                .filter(|&len| len > 0)
+        };
+        let (input_len, output_len) = (len(input)?, len(output)?);
+        match *self {
+            Self::Dense => Some(Lens {
+                weights: input_len.checked_mul(output_len)?,
+                channels: output_len,
+            }),
+            Self::ConvTranspose(v) => {
+                let side =
+                    |len: usize, crop: usize| ((len - 1) * v.stride + v.kernel).checked_sub(crop);
+                let fits = side(input.h, v.crop_top + v.crop_bottom) == Some(output.h)
+                    && side(input.w, v.crop_left + v.crop_right) == Some(output.w);
+                let taps = v.kernel * v.kernel;
+                let weights = output.c.checked_mul(taps)?.checked_mul(input.c)?;
+                (fits && v.kernel > 0 && v.stride > 0).then_some(Lens {
+                    weights,
+                    channels: output.c,
+                })
+            }
+        }
+    }
+}
+
+/// One layer of a checked model, in place.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// Operator.
+    pub op: Op,
+    /// What it reads.
+    pub input_shape: Shape,
+    /// What it writes.
+    pub output_shape: Shape,
+    /// Of the input.
+    pub input: Quant,
+    /// Of the sum, before a table.
+    pub sum: Quant,
+    /// Of the output.
+    pub output: Quant,
+    /// Clamp or table.
+    pub activation: Activation<'a>,
+    /// `i8` bits: `[c_out][k][k][c_in]` or `[n_out][n_in]`.
+    pub(crate) weights: &'a [u8],
+    pub(crate) bias: &'a [u8],
+    pub(crate) mantissas: &'a [u8],
+    pub(crate) shifts: &'a [u8],
+}
+
+impl<'a> Layer<'a> {
+    /// Bias and multiplier of each output channel (dense: value).
+    pub fn channels(&self) -> impl Iterator<Item = (i32, Multiplier)> + use<'a> {
+        let word = |bytes: &[u8]| {
+            let bytes = bytes.first_chunk().copied();
+            bytes.map_or(0, i32::from_le_bytes)
+        };
+        let biases = self.bias.chunks_exact(4).map(word);
+        let mantissas = self.mantissas.chunks_exact(4).map(word);
+        let multipliers = mantissas.zip(self.shifts);
+        biases.zip(multipliers).map(|(bias, (mantissa, &shift))| {
+            let shift = shift as i8;
+            (bias, Multiplier { mantissa, shift })
+        })
+    }
+
+    /// Weights and biases.
+    pub fn parameter_count(&self) -> usize {
+        self.weights.len() + self.bias.len() / 4
+    }
+
+    /// Bytes of weights, biases, multipliers and table.
+    pub fn flash_bytes(&self) -> usize {
+        let table = if matches!(self.activation, Activation::Table(_)) {
+            256
+        } else {
+            0
+        };
+        self.weights.len() + self.bias.len() + self.mantissas.len() + self.shifts.len() + table
+    }
+
+    /// Multiplications executed for one picture: taps that land inside both maps.
+    pub fn mac_count(&self) -> usize {
+        let Op::ConvTranspose(v) = self.op else {
+            return self.weights.len();
+        };
+        let landing = |input: usize, output: usize, crop: usize| -> usize {
+            let taps = (0..input).flat_map(|i| (0..v.kernel).map(move |k| i * v.stride + k));
+            taps.filter(|&at| at >= crop && at - crop < output).count()
+        };
+        landing(self.input_shape.h, self.output_shape.h, v.crop_top)
+            * landing(self.input_shape.w, self.output_shape.w, v.crop_left)
+            * self.input_shape.c
+            * self.output_shape.c
+    }
+
+    /// Checks every value that arithmetic relies on.
+    fn check(&self, layer: usize) -> Result<(), ModelError> {
+        let scales = [self.sum.scale, self.output.scale];
+        let scales = scales.iter().all(|s| s.is_finite() && *s > 0.0);
+        let same = self.sum == self.output;
+        let activation = match self.activation {
+            Activation::Clamp { min, max } => min <= max && same,
+            Activation::Table(_) => true,
+        };
+        // An accumulator adds at most this many products of at most 255 * 127.
+        let terms = match self.op {
+            Op::Dense => self.input_shape.len(),
+            Op::ConvTranspose(v) => v.kernel * v.kernel * self.input_shape.c,
+        };
+        let products = terms.saturating_mul(255 * 127);
+        let room = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
+        let fits = |bias: i32| {
+            let bias = usize::try_from(bias.unsigned_abs()).unwrap_or(usize::MAX);
+            bias.saturating_add(products) <= room
+        };
+        let mut channels = self.channels();
+        let channels = channels.all(|(bias, m)| fits(bias) && m.is_valid());
+        let weights = self.weights.iter().all(|&w| w as i8 != i8::MIN);
+        if scales && activation && channels && weights {
+            Ok(())
+        } else {
+            Err(ModelError::BadValue { layer })
+        }
+    }
+}
+
+/// A `.gan` file that has passed every check; drawing from it can only fail for want of
+/// arena or a wrong input.
+#[derive(Clone, Debug)]
+pub struct Model<'a> {
+    header: Header<'a>,
+    file_bytes: usize,
+    layers: Vec<Layer<'a>, MAX_LAYERS>,
+}
+
+impl<'a> Model<'a> {
+    /// Checks a whole file: lengths, checksum, shapes, sections, ranges, and that no
+    /// accumulator can overflow.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
+        let header = format::read_header(bytes)?;
+        let mut layers: Vec<Layer<'a>, MAX_LAYERS> = Vec::new();
+        let mut shape = Shape {
+            h: 1,
+            w: 1,
+            c: header.latent_len + header.class_count,
+        };
+        let mut input = Quant {
+            scale: LATENT_SCALE,
+            zero_point: 0,
+        };
+        for i in 0..header.layer_count {
+            let layer = format::read_layer(bytes, i, input)?;
+            if layer.input_shape != shape {
+                return Err(ModelError::BadShape { layer: i });
+            }
+            layer.check(i)?;
+            (shape, input) = (layer.output_shape, layer.output);
+            let found = header.layer_count;
+            layers
+                .push(layer)
+                .map_err(|_| ModelError::LayerCount { found })?;
+        }
+        let file_bytes = bytes.len();
+        Ok(Self {
+            header,
+            file_bytes,
+            layers,
+        })
+    }
+
+    /// The layers, first to last; at least one.
+    pub fn layers(&self) -> &[Layer<'a>] {
+        &self.layers
+    }
+
+    fn line(&self, number: usize) -> Option<&'a str> {
+        self.header.text.split('\n').nth(number)
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &'a str {
+        self.line(0).unwrap_or_default()
+    }
+
+    /// Name of the data it was trained on.
+    pub fn dataset(&self) -> &'a str {
+        self.line(1).unwrap_or_default()
+    }
+
+    /// Name of a class.
+    pub fn label(&self, class: usize) -> Option<&'a str> {
+        self.line(class.checked_add(2)?)
+    }
+
+    /// Classes, 0 for none.
+    pub fn class_count(&self) -> usize {
+        self.header.class_count
+    }
+
+    /// Values of the latent.
+    pub fn latent_len(&self) -> usize {
+        self.header.latent_len
+    }
+
+    /// Values of the input: the latent and the one-hot class.
+    pub fn input_len(&self) -> usize {
+        self.header.latent_len + self.header.class_count
+    }
+
+    /// Training steps behind the weights.
+    pub fn steps(&self) -> u32 {
+        self.header.steps
+    }
+
+    /// Seed of the training.
+    pub fn seed(&self) -> u64 {
+        self.header.seed
+    }
+
+    /// Checksum of the file.
+    pub fn crc32(&self) -> u32 {
+        self.header.crc32
+    }
+
+    /// Length of the file.
+    pub fn file_bytes(&self) -> usize {
+        self.file_bytes
+    }
+
+    /// Height, width and channels of the pictures.
+    pub fn output_shape(&self) -> Shape {
+        let none = Shape { h: 0, w: 0, c: 0 };
+        self.layers.last().map_or(none, |layer| layer.output_shape)
+    }
+
+    /// Exact size of the arena that drawing takes.
+    pub fn required_bytes(&self) -> usize {
+        let layers = self.layers.iter();
+        infer::required_bytes(layers.map(|l| (l.input_shape.len(), l.output_shape.len())))
+    }
+
+    /// Fills the input for `seed` and `class`: the latent, then the one-hot class.
+    ///
+    /// *Errors*: `input` not of [`input_len`](Self::input_len) values; a class that does
+    /// not exist, or none where the model has classes.
+    pub fn fill_input(
+        &self,
+        seed: u64,
+        class: Option<usize>,
+        input: &mut [i8],
+    ) -> Result<(), InferError> {
+        let (need, have) = (self.input_len(), input.len());
+        let class_count = self.class_count();
+        if need != have {
+            return Err(InferError::InputLength { need, have });
+        }
+        if class.map_or(class_count > 0, |class| class >= class_count) {
+            let asked = class;
+            return Err(InferError::Class { asked, class_count });
+        }
+        let (latent, one_hot) = input.split_at_mut(self.latent_len());
+        fill_latent(seed, latent);
+        for (i, value) in one_hot.iter_mut().enumerate() {
+            *value = if Some(i) == class { ONE_HOT } else { 0 };
+        }
+        Ok(())
+    }
+}

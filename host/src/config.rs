@@ -1,0 +1,439 @@
+//! What a run is made of: picture format, both networks, training.
+//!
+//! The two presets are TOML files in `host/presets/`; a user's own file has the same
+//! form. The run folder keeps the resolved one.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::nn::network::{BlockSpec, Op};
+use crate::nn::{Activation, Conv, Geometry, Margins};
+
+/// Everything that decides the result of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Of the model; goes into the `.gan` file.
+    pub name: String,
+    /// The pictures' format.
+    pub image: Image,
+    /// The network that goes to the device.
+    pub generator: Generator,
+    /// Its opponent, which stays on the host.
+    pub discriminator: Discriminator,
+    /// How both are trained.
+    #[serde(default)]
+    pub training: Training,
+    /// Where the pictures come from.
+    #[serde(default)]
+    pub data: Data,
+}
+
+/// Size of a picture, in pixels, and its channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// In pixels.
+    pub height: usize,
+    /// In pixels.
+    pub width: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: usize,
+}
+
+/// A dense layer, then transposed convolutions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generator {
+    /// Latent values; the class, one-hot, comes behind them.
+    pub latent: usize,
+    /// From the latent to the first map.
+    pub dense: FirstMap,
+    /// From map to map, the last to the picture.
+    pub conv_transpose: Vec<ConvTransposeLayer>,
+}
+
+/// The generator's dense layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstMap {
+    /// Of the map, in pixels.
+    pub height: usize,
+    /// Of the map, in pixels.
+    pub width: usize,
+    /// Of the map.
+    pub channels: usize,
+    /// Batch normalization instead of a bias.
+    pub norm: bool,
+    /// After it.
+    pub activation: Activation,
+}
+
+/// One transposed convolution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvTransposeLayer {
+    /// Of its output.
+    pub channels: usize,
+    /// Side of the kernel, in taps.
+    pub kernel: usize,
+    /// Output pixels per input pixel.
+    pub stride: usize,
+    /// Cut off at the top, left, bottom and right, in pixels.
+    pub crop: [usize; 4],
+    /// Batch normalization instead of a bias.
+    pub norm: bool,
+    /// After it.
+    pub activation: Activation,
+}
+
+/// Convolutions, then dense layers; the judgement (one dense unit and the projection on
+/// the class) follows by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discriminator {
+    /// From map to map.
+    #[serde(default)]
+    pub conv: Vec<ConvLayer>,
+    /// Hidden dense layers behind the maps.
+    #[serde(default)]
+    pub dense: Vec<DenseLayer>,
+}
+
+/// One convolution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvLayer {
+    /// Of its output.
+    pub channels: usize,
+    /// Side of the kernel, in taps.
+    pub kernel: usize,
+    /// Input pixels per output pixel.
+    pub stride: usize,
+    /// Zeros added at the top, left, bottom and right, in pixels.
+    pub pad: [usize; 4],
+    /// Batch normalization instead of a bias.
+    pub norm: bool,
+    /// After it.
+    pub activation: Activation,
+}
+
+/// One hidden dense layer of the discriminator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenseLayer {
+    /// Values out.
+    pub units: usize,
+    /// Batch normalization instead of a bias.
+    pub norm: bool,
+    /// After it.
+    pub activation: Activation,
+}
+
+/// The recipe: DCGAN (Radford et al. 2016) with an averaged generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Training {
+    /// Updates of each network.
+    pub steps: u64,
+    /// Pictures per step.
+    pub batch: usize,
+    /// Decides everything random in the run.
+    pub seed: u64,
+    /// Of Adam, before it decays.
+    pub learning_rate: f32,
+    /// Adam's decay of the first moment.
+    pub beta1: f32,
+    /// Adam's decay of the second moment.
+    pub beta2: f32,
+    /// Share of the steps after which the learning rate starts to fall.
+    pub decay_from: f32,
+    /// What it has fallen to, linearly, at the end, as a share of itself.
+    pub decay_to: f32,
+    /// Share of the old average generator kept at each step.
+    pub ema: f32,
+    /// Standard deviation of the first weights.
+    pub init_std: f32,
+    /// Steps between sample grids.
+    pub sample_every: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            steps: 4_000,
+            batch: 64,
+            seed: 1,
+            learning_rate: 2e-4,
+            beta1: 0.5,
+            beta2: 0.99,
+            decay_from: 0.5,
+            decay_to: 0.02,
+            ema: 0.999,
+            init_std: 0.02,
+            sample_every: 250,
+            checkpoint_every: 250,
+        }
+    }
+}
+
+/// Source of the pictures; none means the set that comes with the program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Data {
+    /// IDX files, a folder of pictures or a tile sheet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Width and height of a sheet's tiles, in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tile: Option<(usize, usize)>,
+    /// Names of the classes, filled in from the data.
+    pub class_names: Vec<String>,
+}
+
+/// Presets by name.
+pub const PRESETS: [(&str, &str); 2] = [
+    ("fashion", include_str!("../presets/fashion.toml")),
+    ("avatar", include_str!("../presets/avatar.toml")),
+];
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML, a key nobody knows, or a value of the wrong type.
+    #[error("{origin}, {message}")]
+    Syntax {
+        /// File or preset.
+        origin: String,
+        /// Line, problem and remedy.
+        message: String,
+    },
+    /// The layers do not make a network.
+    #[error("{origin}: {message}")]
+    Shape {
+        /// File or preset.
+        origin: String,
+        /// Problem and remedy.
+        message: String,
+    },
+}
+
+impl Config {
+    /// A preset by name, `None` if there is none.
+    pub fn preset(name: &str) -> Option<Result<Self, ConfigError>> {
+        let (name, text) = PRESETS.iter().find(|(known, _)| *known == name)?;
+        Some(Self::parse(text, &format!("preset {name}")))
+    }
+
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Parses and checks `text`, which came from `origin`.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            origin: origin.to_owned(),
+            message: explain(text, &error),
+        })?;
+        config.check(origin)?;
+        Ok(config)
+    }
+
+    /// Checks that the values make sense together.
+    pub fn check(&self, origin: &str) -> Result<(), ConfigError> {
+        let shape = |message: String| ConfigError::Shape {
+            origin: origin.to_owned(),
+            message,
+        };
+        if !matches!(self.image.channels, 1 | 3) {
+            let channels = self.image.channels;
+            return Err(shape(format!(
+                "image.channels is {channels}, use 1 (grey) or 3 (RGB)"
+            )));
+        }
+        self.training.check().map_err(shape)?;
+        self.generator_blocks().map_err(shape)?;
+        self.discriminator_blocks().map_err(shape)?;
+        Ok(())
+    }
+
+    /// Values into the generator: latent and one-hot class.
+    pub fn input_len(&self) -> usize {
+        self.generator.latent + self.data.class_names.len()
+    }
+
+    /// The generator, layer by layer; an error says which layer does not fit.
+    pub fn generator_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+        let first = &self.generator.dense;
+        let n_out = first.height * first.width * first.channels;
+        if n_out == 0 || self.generator.latent == 0 {
+            return Err("generator.latent and the size of generator.dense must not be 0".into());
+        }
+        let mut blocks = vec![BlockSpec {
+            name: "dense".into(),
+            op: Op::Dense {
+                n_in: self.input_len(),
+                n_out,
+                c_out: first.channels,
+            },
+            norm: first.norm,
+            activation: first.activation,
+        }];
+        let (mut size, mut c_in) = ([first.height, first.width], first.channels);
+        for (i, layer) in self.generator.conv_transpose.iter().enumerate() {
+            let at = format!("generator.conv_transpose number {}", i + 1);
+            let geometry = (layer.channels > 0).then_some(margins(layer.crop));
+            let geometry = geometry
+                .and_then(|crop| Geometry::conv_transpose(size, layer.kernel, layer.stride, crop))
+                .ok_or_else(|| format!("{at} leaves nothing of its {size:?} input"))?;
+            blocks.push(BlockSpec {
+                name: format!("conv_transpose{}", i + 1),
+                op: Op::ConvTranspose(Conv {
+                    geometry,
+                    c_in,
+                    c_out: layer.channels,
+                }),
+                norm: layer.norm,
+                activation: layer.activation,
+            });
+            (size, c_in) = (geometry.big, layer.channels);
+        }
+        let image = [self.image.height, self.image.width, self.image.channels];
+        if [size[0], size[1], c_in] != image {
+            return Err(format!(
+                "the generator draws {}x{}x{c_in} pictures, [image] says {}x{}x{} \
+                 (height x width x channels): change the last layers or [image]",
+                size[0], size[1], image[0], image[1], image[2]
+            ));
+        }
+        Ok(blocks)
+    }
+
+    /// The discriminator, with the judgement as its last block: one unit, and one more
+    /// per class of which only the picture's own counts (Miyato and Koyama 2018).
+    pub fn discriminator_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+        let mut blocks = Vec::new();
+        let (mut size, mut c_in) = ([self.image.height, self.image.width], self.image.channels);
+        for (i, layer) in self.discriminator.conv.iter().enumerate() {
+            let at = format!("discriminator.conv number {}", i + 1);
+            let geometry = (layer.channels > 0).then_some(margins(layer.pad));
+            let geometry = geometry
+                .and_then(|pad| Geometry::conv(size, layer.kernel, layer.stride, pad))
+                .ok_or_else(|| format!("{at}: its kernel does not fit its {size:?} input"))?;
+            blocks.push(BlockSpec {
+                name: format!("conv{}", i + 1),
+                op: Op::Conv(Conv {
+                    geometry,
+                    c_in,
+                    c_out: layer.channels,
+                }),
+                norm: layer.norm,
+                activation: layer.activation,
+            });
+            (size, c_in) = (geometry.small, layer.channels);
+        }
+        let mut n_in = size[0] * size[1] * c_in;
+        let mut dense = |name: String, n_out, norm, activation| {
+            blocks.push(BlockSpec {
+                name,
+                op: Op::Dense {
+                    n_in,
+                    n_out,
+                    c_out: n_out,
+                },
+                norm,
+                activation,
+            });
+            n_in = n_out;
+        };
+        for (i, layer) in self.discriminator.dense.iter().enumerate() {
+            if layer.units == 0 {
+                return Err(format!("discriminator.dense number {} has no units", i + 1));
+            }
+            dense(
+                format!("dense{}", i + 1),
+                layer.units,
+                layer.norm,
+                layer.activation,
+            );
+        }
+        let judgements = 1 + self.data.class_names.len();
+        dense("judgement".into(), judgements, false, Activation::Linear);
+        Ok(blocks)
+    }
+}
+
+impl Training {
+    fn check(&self) -> Result<(), String> {
+        let unit = 0.0..=1.0;
+        let shares = [
+            ("decay_from", self.decay_from),
+            ("decay_to", self.decay_to),
+            ("ema", self.ema),
+            ("beta1", self.beta1),
+            ("beta2", self.beta2),
+        ];
+        for (key, value) in shares {
+            if !unit.contains(&value) {
+                return Err(format!(
+                    "training.{key} is {value}, use a number from 0 to 1"
+                ));
+            }
+        }
+        if self.batch < 2 {
+            return Err("training.batch must be 2 or more: batch statistics need them".into());
+        }
+        if !(self.learning_rate > 0.0 && self.init_std > 0.0) {
+            return Err("training.learning_rate and training.init_std must be above 0".into());
+        }
+        if self.steps == 0 || self.sample_every == 0 || self.checkpoint_every == 0 {
+            return Err("training.steps, sample_every and checkpoint_every must not be 0".into());
+        }
+        Ok(())
+    }
+}
+
+fn margins([top, left, bottom, right]: [usize; 4]) -> Margins {
+    Margins {
+        top,
+        left,
+        bottom,
+        right,
+    }
+}
+
+/// Line, problem, and for an unknown key the nearest known one.
+fn explain(text: &str, error: &toml::de::Error) -> String {
+    let line = error
+        .span()
+        .map_or(1, |span| text[..span.start].lines().count().max(1));
+    let message = error.message();
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let nearest = match quoted.split_first() {
+        Some((unknown, known)) if message.starts_with("unknown field") => known
+            .iter()
+            .max_by(|a, b| {
+                let likeness = |key: &str| strsim::jaro_winkler(unknown, key);
+                likeness(a).total_cmp(&likeness(b))
+            })
+            .map(|key| format!("; did you mean `{key}`?")),
+        _ => None,
+    };
+    format!("line {line}: {message}{}", nearest.unwrap_or_default())
+}

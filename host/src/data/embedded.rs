@@ -1,0 +1,55 @@
+//! The set that comes with the program: a part of Fashion-MNIST (Xiao et al. 2017), made
+//! by `cargo tools data`.
+
+use super::{DataError, DataRequest, Dataset, Images, idx};
+
+const CLASS_NAMES: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+];
+
+macro_rules! part {
+    ($name:literal) => {
+        (
+            concat!("host/data/fashion/", $name),
+            include_bytes!(concat!("../../data/fashion/", $name)),
+        )
+    };
+}
+
+pub(super) fn load(request: &DataRequest) -> Result<Dataset, DataError> {
+    let asked = (request.height, request.width, request.channels);
+    if asked != (28, 28, 1) {
+        return Err(DataError::Request(format!(
+            "the embedded pictures are 28x28 grey, the configuration draws {}x{} with {} \
+             channels: name your own with --data (a folder of pictures or IDX files, or a \
+             sheet with --tile 16x16)",
+            asked.0, asked.1, asked.2
+        )));
+    }
+    let part = |images: (&str, &[u8]), labels: (&str, &[u8])| -> Result<Images, DataError> {
+        let mut part = idx::parse_images(images.1, images.0.as_ref(), request)?;
+        part.labels = idx::parse_labels(labels.1, labels.0.as_ref())?;
+        Ok(part)
+    };
+    Ok(Dataset {
+        name: "Fashion-MNIST 10k".into(),
+        class_names: CLASS_NAMES.map(String::from).to_vec(),
+        train: part(
+            part!("train-images-idx3-ubyte.gz"),
+            part!("train-labels-idx1-ubyte.gz"),
+        )?,
+        held_out: part(
+            part!("t10k-images-idx3-ubyte.gz"),
+            part!("t10k-labels-idx1-ubyte.gz"),
+        )?,
+    })
+}

@@ -1,0 +1,221 @@
+//! IDX, the format of the MNIST family: magic `00 00 08 rank`, big-endian sizes, bytes.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder};
+
+use super::{DataError, DataRequest, Images, fit};
+use crate::files::write_atomic;
+
+/// Training and held-out images, and their labels, by the family's names.
+const PARTS: [(&str, &str); 2] = [
+    ("train-images", "train-labels"),
+    ("t10k-images", "t10k-labels"),
+];
+
+/// Whether a folder holds IDX files by the family's names.
+pub(super) fn folder_has_idx(folder: &Path) -> Result<bool, DataError> {
+    Ok(find(folder, PARTS[0].0)?.is_some())
+}
+
+/// Class names, training images, and held-out images where there are any.
+type Loaded = (Vec<String>, Images, Option<Images>);
+
+/// Loads a folder of IDX files or one file of images.
+pub(super) fn load(request: &DataRequest, path: &Path) -> Result<Loaded, DataError> {
+    if !path.is_dir() {
+        return Ok((Vec::new(), load_images(request, path)?, None));
+    }
+    let mut parts = Vec::new();
+    for (images, labels) in PARTS {
+        let Some(file) = find(path, images)? else {
+            continue;
+        };
+        let mut part = load_images(request, &file)?;
+        if let Some(labels) = find(path, labels)? {
+            part.labels = parse_labels(&read(&labels)?, &labels)?;
+            if part.labels.len() != part.len() {
+                let (labels_len, images_len) = (part.labels.len(), part.len());
+                let file = file.display();
+                let problem = format!("{labels_len} labels for the {images_len} images of {file}");
+                return Err(DataError::content(labels, problem));
+            }
+        }
+        parts.push(part);
+    }
+    let held_out = (parts.len() > 1).then(|| parts.remove(1));
+    let train = parts.remove(0);
+    let labels = held_out
+        .iter()
+        .chain([&train])
+        .flat_map(|part| &part.labels);
+    let classes = labels.max().map_or(0, |&last| usize::from(last) + 1);
+    let names_file = path.join("classes.txt");
+    let class_names: Vec<String> = match std::fs::read_to_string(&names_file) {
+        Ok(text) => text.lines().map(str::to_owned).collect(),
+        Err(_) => (0..classes).map(|class| class.to_string()).collect(),
+    };
+    if class_names.len() < classes {
+        let problem = format!("{} names for {classes} classes", class_names.len());
+        return Err(DataError::content(names_file, problem));
+    }
+    Ok((class_names, train, held_out))
+}
+
+fn load_images(request: &DataRequest, path: &Path) -> Result<Images, DataError> {
+    parse_images(&read(path)?, path, request)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DataError> {
+    std::fs::read(path).map_err(DataError::io(path))
+}
+
+/// The file of a folder whose name begins with `part`, as `part-idx3-ubyte.gz` does.
+fn find(folder: &Path, part: &str) -> Result<Option<PathBuf>, DataError> {
+    let entries = std::fs::read_dir(folder).map_err(DataError::io(folder))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(DataError::io(folder))?;
+        if entry.file_name().to_string_lossy().starts_with(part) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().next())
+}
+
+/// Sizes and bytes of an IDX file, gzipped or not.
+fn parse(bytes: &[u8], path: &Path) -> Result<(Vec<usize>, Vec<u8>), DataError> {
+    let fail = |problem: String| DataError::content(path, problem);
+    let mut content = Vec::new();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut decoder = GzDecoder::new(bytes);
+        let damaged = |e| fail(format!("damaged gzip file ({e}): fetch it again"));
+        decoder.read_to_end(&mut content).map_err(damaged)?;
+    } else {
+        content.extend_from_slice(bytes);
+    }
+    let Some((&[0, 0, 8, rank], rest)) = content.split_first_chunk::<4>() else {
+        return Err(fail(
+            "not an IDX file of bytes (it must begin 00 00 08)".into(),
+        ));
+    };
+    let (sizes, rest) = rest
+        .split_at_checked(4 * usize::from(rank))
+        .ok_or_else(|| fail("cut inside its header".into()))?;
+    let sizes = sizes
+        .chunks_exact(4)
+        .map(|s| u32::from_be_bytes([s[0], s[1], s[2], s[3]]));
+    let sizes: Vec<usize> = sizes.map(|size| size as usize).collect();
+    let need = sizes
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size));
+    if need != Some(rest.len()) || rest.is_empty() {
+        let have = rest.len();
+        return Err(fail(format!(
+            "{have} bytes of content, its header says {sizes:?}: cut or empty"
+        )));
+    }
+    Ok((sizes, rest.to_vec()))
+}
+
+/// Images `[n, h, w]` or `[n, h, w, c]` of an IDX file, resized if need be.
+pub(super) fn parse_images(
+    bytes: &[u8],
+    path: &Path,
+    request: &DataRequest,
+) -> Result<Images, DataError> {
+    let (sizes, pixels) = parse(bytes, path)?;
+    let (height, width, channels) = match sizes[..] {
+        [_, h, w] => (h, w, 1),
+        [_, h, w, c @ (1 | 3)] => (h, w, c),
+        _ => {
+            let problem = format!("its sizes are {sizes:?}, images are [n, h, w] or [n, h, w, 3]");
+            return Err(DataError::content(path, problem));
+        }
+    };
+    let images = Images {
+        height,
+        width,
+        channels,
+        pixels,
+        labels: Vec::new(),
+    };
+    if (height, width, channels) == (request.height, request.width, request.channels) {
+        return Ok(images);
+    }
+    let resized = (0..images.len()).map(|i| {
+        let (pixels, w, h) = (images.image(i).to_vec(), width as u32, height as u32);
+        let picture = match channels {
+            1 => image::GrayImage::from_raw(w, h, pixels).map(Into::into),
+            _ => image::RgbImage::from_raw(w, h, pixels).map(Into::into),
+        };
+        picture.map_or_else(Vec::new, |picture| fit(picture, request))
+    });
+    Ok(Images {
+        height: request.height,
+        width: request.width,
+        channels: request.channels,
+        pixels: resized.flatten().collect(),
+        labels: Vec::new(),
+    })
+}
+
+/// Labels `[n]` of an IDX file.
+pub(super) fn parse_labels(bytes: &[u8], path: &Path) -> Result<Vec<u8>, DataError> {
+    let (sizes, labels) = parse(bytes, path)?;
+    if sizes.len() != 1 {
+        let problem = format!("its sizes are {sizes:?}, labels are [n]");
+        return Err(DataError::content(path, problem));
+    }
+    Ok(labels)
+}
+
+/// An IDX file of these sizes; gzipped without a time, so that the bytes depend on the
+/// content alone.
+pub fn encode(sizes: &[usize], content: &[u8], gzip: bool) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+    for &size in sizes {
+        bytes.extend((size as u32).to_be_bytes());
+    }
+    bytes.extend_from_slice(content);
+    if !gzip {
+        return Ok(bytes);
+    }
+    let mut encoder = GzBuilder::new()
+        .mtime(0)
+        .write(Vec::new(), Compression::best());
+    encoder.write_all(&bytes)?;
+    encoder.finish()
+}
+
+/// Where the labels of an images file go: `images` becomes `labels` and `idx3` or `idx4`
+/// `idx1`; other names get `.labels` before their ending.
+pub fn labels_path(images: &Path) -> PathBuf {
+    let name = images.file_name().unwrap_or_default().to_string_lossy();
+    let sibling = if name.contains("images") {
+        let name = name.replace("images", "labels");
+        name.replace("idx3", "idx1").replace("idx4", "idx1")
+    } else {
+        match name.split_once('.') {
+            Some((stem, ending)) => format!("{stem}.labels.{ending}"),
+            None => format!("{name}.labels"),
+        }
+    };
+    images.with_file_name(sibling)
+}
+
+/// Writes images (rank 3 for grey, 4 for colour) and, where there are any, their labels.
+pub fn write(path: &Path, images: &Images) -> std::io::Result<()> {
+    let gzip = path.extension().is_some_and(|ending| ending == "gz");
+    let mut sizes = vec![images.len(), images.height, images.width];
+    sizes.extend((images.channels != 1).then_some(images.channels));
+    write_atomic(path, &encode(&sizes, &images.pixels, gzip)?)?;
+    if images.labels.is_empty() {
+        return Ok(());
+    }
+    let labels = encode(&[images.labels.len()], &images.labels, gzip)?;
+    write_atomic(&labels_path(path), &labels)
+}

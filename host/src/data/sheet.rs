@@ -1,0 +1,51 @@
+//! A tile sheet: one picture that holds many, row by row, without gaps.
+
+use std::path::Path;
+
+use super::{DataError, DataRequest, Images, fit};
+
+/// The sheet's tiles, left to right, top to bottom. Wholly transparent tiles at the end
+/// are the sheet's padding and do not count.
+pub(super) fn load(
+    request: &DataRequest,
+    path: &Path,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Images, DataError> {
+    let (tile_w, tile_h) = request.tile.unwrap_or_default();
+    let bytes = std::fs::read(path).map_err(DataError::io(path))?;
+    let sheet = image::load_from_memory(&bytes)
+        .map_err(|e| DataError::content(path, format!("cannot be decoded: {e}")))?;
+    let (w, h) = (sheet.width() as usize, sheet.height() as usize);
+    if tile_w == 0 || tile_h == 0 || !w.is_multiple_of(tile_w) || !h.is_multiple_of(tile_h) {
+        let problem =
+            format!("{w}x{h} pixels are not whole tiles of {tile_w}x{tile_h}: see --tile");
+        return Err(DataError::content(path, problem));
+    }
+    let columns = w / tile_w;
+    let tile = |i: usize| {
+        let corner = (i % columns * tile_w, i / columns * tile_h);
+        sheet.crop_imm(
+            corner.0 as u32,
+            corner.1 as u32,
+            tile_w as u32,
+            tile_h as u32,
+        )
+    };
+    let mut count = columns * (h / tile_h);
+    let blank = |i: usize| tile(i).into_rgba8().pixels().all(|pixel| pixel[3] == 0);
+    while count > 0 && blank(count - 1) {
+        count -= 1;
+    }
+    let mut pixels = Vec::new();
+    for i in 0..count {
+        pixels.extend(fit(tile(i), request));
+        progress(i + 1, count);
+    }
+    Ok(Images {
+        height: request.height,
+        width: request.width,
+        channels: request.channels,
+        pixels,
+        labels: Vec::new(),
+    })
+}

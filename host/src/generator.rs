@@ -1,0 +1,162 @@
+//! The trained generator in floats, with batch normalization folded away.
+
+use rayon::prelude::*;
+
+use crate::config::{Config, Image};
+use crate::nn::gemm::{Matrix, matmul};
+use crate::nn::network::{BlockSpec, Op};
+use crate::nn::norm::{affine_act, norm_affine};
+use crate::nn::{Activation, BatchStats, conv};
+
+/// One layer: linear part, bias, activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FloatLayer {
+    /// The linear part.
+    pub op: Op,
+    /// Shape by [`Op::weight_shape`].
+    pub weight: Vec<f32>,
+    /// `[c]`
+    pub bias: Vec<f32>,
+    /// After it.
+    pub activation: Activation,
+}
+
+/// Latent and class to picture, in floats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FloatGenerator {
+    /// The run that it came from.
+    pub config: Config,
+    /// Name of the data it was trained on.
+    pub dataset: String,
+    /// Training steps behind it.
+    pub step: u64,
+    /// First to last.
+    pub layers: Vec<FloatLayer>,
+}
+
+impl FloatLayer {
+    /// Folds normalization with fixed statistics into the weights and the bias:
+    /// `w' = w * gamma / std`, `b' = beta - mean * gamma / std`.
+    fn fold(
+        spec: BlockSpec,
+        mut weight: Vec<f32>,
+        beta: Vec<f32>,
+        norm: Option<(Vec<f32>, BatchStats<f32>)>,
+    ) -> Self {
+        let bias = match norm {
+            None => beta,
+            Some((gamma, stats)) => {
+                let (scale, offset) = norm_affine(&stats, &gamma, &beta);
+                for column in weight.chunks_exact_mut(scale.len()) {
+                    column.iter_mut().zip(&scale).for_each(|(w, s)| *w *= s);
+                }
+                offset
+            }
+        };
+        Self {
+            op: spec.op,
+            weight,
+            bias,
+            activation: spec.activation,
+        }
+    }
+
+    /// Values before the activation. *Shapes*: `x` `[n, values in]`, result
+    /// `[n, values out]`.
+    pub fn sums(&self, x: &[f32]) -> Vec<f32> {
+        let sums = match self.op {
+            Op::Dense { n_in, n_out, .. } => {
+                let n = x.len() / n_in;
+                let mut y = vec![0.0; n * n_out];
+                let w = Matrix::new(&self.weight, n_in, n_out);
+                matmul(Matrix::new(x, n, n_in), w, &mut y, false);
+                y
+            }
+            Op::Conv(conv) => conv::conv2d(&conv, x, &self.weight),
+            Op::ConvTranspose(conv) => conv::conv_transpose2d(&conv, x, &self.weight),
+        };
+        let ones = vec![1.0; self.bias.len()];
+        affine_act(&sums, &ones, &self.bias, Activation::Linear)
+    }
+
+    /// Applies the activation in place.
+    pub fn activate(&self, sums: &mut [f32]) {
+        let act = self.activation;
+        sums.par_chunks_mut(1 << 14)
+            .for_each(|chunk| chunk.iter_mut().for_each(|v| *v = act.apply(*v)));
+    }
+}
+
+impl FloatGenerator {
+    /// Folds the tensors that `tensor` finds by name, as
+    /// [`Network::params`](crate::nn::network::Network::params) and `running_mut` name
+    /// them; an error names one that is missing or of the wrong size.
+    pub fn fold(
+        config: Config,
+        dataset: String,
+        step: u64,
+        mut tensor: impl FnMut(&str) -> Option<Vec<f32>>,
+    ) -> Result<Self, String> {
+        let mut find = |name: String, len: usize| match tensor(&name) {
+            Some(values) if values.len() == len => Ok(values),
+            Some(values) => Err(format!(
+                "tensor {name} has {} values, not {len}",
+                values.len()
+            )),
+            None => Err(format!("tensor {name} is missing")),
+        };
+        let mut layers = Vec::new();
+        for spec in config.generator_blocks()? {
+            let ((rows, cols), c) = (spec.op.weight_shape(), spec.op.c_out());
+            let mut of = |part: &str, len| find(format!("{}.{part}", spec.name), len);
+            let weight = of("weight", rows * cols)?;
+            let beta = of("beta", c)?;
+            let norm = if spec.norm {
+                let (mean, var) = (of("mean", c)?, of("var", c)?);
+                Some((of("gamma", c)?, BatchStats { mean, var }))
+            } else {
+                None
+            };
+            layers.push(FloatLayer::fold(spec, weight, beta, norm));
+        }
+        Ok(Self {
+            config,
+            dataset,
+            step,
+            layers,
+        })
+    }
+
+    /// Format of its pictures.
+    pub fn image(&self) -> Image {
+        self.config.image
+    }
+
+    /// Draws pictures, values from -1 to 1. *Shapes*: `input` `[n, latent + classes]`,
+    /// result `[n, h, w, c]`.
+    pub fn draw(&self, input: &[f32]) -> Vec<f32> {
+        let mut x = input.to_vec();
+        for layer in &self.layers {
+            x = layer.sums(&x);
+            layer.activate(&mut x);
+        }
+        x
+    }
+}
+
+/// One row of the generator's input: the latent as real numbers, then the class, one-hot.
+pub fn input_row(
+    latent: &[i8],
+    class: Option<usize>,
+    classes: usize,
+) -> impl Iterator<Item = f32> + '_ {
+    let latent = latent
+        .iter()
+        .map(|&q| f32::from(q) * gan_core::latent::LATENT_SCALE);
+    latent.chain((0..classes).map(move |i| f32::from(u8::from(Some(i) == class))))
+}
+
+/// The grey level, 0 to 255, of a value from -1 to 1.
+pub fn grey_level(value: f32) -> u8 {
+    (value * 127.5 + 127.5).round().clamp(0.0, 255.0) as u8
+}

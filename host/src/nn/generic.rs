@@ -1,0 +1,240 @@
+//! The same layers spelled in dfdx's own ops: what runs on `Cuda`, and the reference
+//! that the fast `Cpu` kernels are tested against.
+
+use dfdx::prelude::{
+    Axis, BroadcastTo, Device, GatherTo, HasErr, HasShape, MeanTo, ReshapeTo, SumTo, Tape, TryAdd,
+    TryConcatAlong, TryMatMul, TryMul, TryPReLU, TrySub,
+};
+
+use super::Float;
+use super::backend::Mat;
+use super::conv::Conv;
+use super::geometry::Geometry;
+use super::norm::{Activation, BatchStats, LEAKY_SLOPE, NORM_EPSILON};
+
+type Result<T, D> = std::result::Result<T, <D as HasErr>::Err>;
+
+/// Convolution: gather the windows, then one product. Shapes as in
+/// [`Backend::conv2d`](super::Backend::conv2d).
+pub fn conv2d<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    w: &Mat<E, D>,
+    conv: Conv,
+) -> Result<Mat<E, D, T>, D> {
+    let g = &conv.geometry;
+    let n = x.shape().0 / g.big_len();
+    let windows = gather_or_zero(x, per_image(&window_index(g), n, g.big_len()))?;
+    let shape = (n * g.small_len(), g.taps() * conv.c_in);
+    windows.try_reshape_like(&shape)?.try_matmul(w.clone())
+}
+
+/// Transposed convolution: one product, then for each output pixel the sum of the taps
+/// that land on it. Shapes as in
+/// [`Backend::conv_transpose2d`](super::Backend::conv_transpose2d).
+pub fn conv_transpose2d<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    w: &Mat<E, D>,
+    conv: Conv,
+) -> Result<Mat<E, D, T>, D> {
+    let g = &conv.geometry;
+    let (pixels, taps) = (x.shape().0, g.taps());
+    let n = pixels / g.small_len();
+    let contributions = x
+        .try_matmul(w.clone())?
+        .try_reshape_like(&(pixels * taps, conv.c_out))?;
+    let (index, slots) = contribution_index(g);
+    let landed = gather_or_zero(contributions, per_image(&index, n, g.small_len() * taps))?;
+    landed
+        .try_reshape_like(&(n * g.big_len(), slots, conv.c_out))?
+        .try_sum::<(usize, usize), Axis<1>>()
+}
+
+/// Dense layer. Shapes as in [`Backend::dense`](super::Backend::dense).
+pub fn dense<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    w: &Mat<E, D>,
+    c: usize,
+) -> Result<Mat<E, D, T>, D> {
+    let ((rows, cols), (n_in, n_out)) = (*x.shape(), *w.shape());
+    let n = rows * cols / n_in;
+    x.try_reshape_like(&(n, n_in))?
+        .try_matmul(w.clone())?
+        .try_reshape_like(&(n * n_out / c, c))
+}
+
+/// Batch normalization and activation. Shapes as in
+/// [`Backend::norm_act`](super::Backend::norm_act).
+#[expect(clippy::type_complexity, reason = "the result and its statistics")]
+pub fn norm_act<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    gamma: &Mat<E, D>,
+    beta: &Mat<E, D>,
+    act: Activation,
+) -> Result<(Mat<E, D, T>, BatchStats<E>), D> {
+    let shape = *x.shape();
+    let c = (shape.1,);
+    let mean = x.retaped::<T>().try_mean::<(usize,), Axis<0>>()?;
+    let means = mean.as_vec();
+    let centred = x.try_sub(mean.try_broadcast_like::<_, Axis<0>>(&shape)?)?;
+    let var = centred
+        .retaped::<T>()
+        .try_square()?
+        .try_mean::<(usize,), Axis<0>>()?;
+    let stats = BatchStats {
+        mean: means,
+        var: var.as_vec(),
+    };
+    let gamma = gamma.retaped::<T>().try_reshape_like(&c)?;
+    let beta = beta.retaped::<T>().try_reshape_like(&c)?;
+    let scale = (var + E::of(NORM_EPSILON))
+        .try_sqrt()?
+        .try_recip()?
+        .try_mul(gamma)?;
+    let y = centred
+        .try_mul(scale.try_broadcast_like::<_, Axis<0>>(&shape)?)?
+        .try_add(beta.try_broadcast_like::<_, Axis<0>>(&shape)?)?;
+    Ok((activate(y, act)?, stats))
+}
+
+/// Bias and activation. Shapes as in [`Backend::bias_act`](super::Backend::bias_act).
+pub fn bias_act<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    bias: &Mat<E, D>,
+    act: Activation,
+) -> Result<Mat<E, D, T>, D> {
+    let shape = *x.shape();
+    let bias = bias.retaped::<T>().try_reshape_like(&(shape.1,))?;
+    activate(
+        x.try_add(bias.try_broadcast_like::<_, Axis<0>>(&shape)?)?,
+        act,
+    )
+}
+
+fn activate<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    act: Activation,
+) -> Result<Mat<E, D, T>, D> {
+    match act {
+        Activation::Linear => Ok(x),
+        Activation::Relu => x.try_relu(),
+        Activation::LeakyRelu => x.try_prelu(E::of(LEAKY_SLOPE)),
+        Activation::Tanh => x.try_tanh(),
+    }
+}
+
+/// Rows of `x` `[rows, c]` by index; `None` gathers a row of zeros.
+fn gather_or_zero<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    index: Vec<Option<usize>>,
+) -> Result<Mat<E, D, T>, D> {
+    let (rows, c) = *x.shape();
+    let zero_row = x.device().try_zeros_like(&(1, c))?;
+    let x = (x, zero_row)
+        .try_concat_along(Axis::<0>)
+        .expect("dfdx's concatenation cannot fail for equal widths");
+    let index: Vec<usize> = index.into_iter().map(|row| row.unwrap_or(rows)).collect();
+    let shape = (index.len(),);
+    let index = x.device().try_tensor_from_vec(index, shape)?;
+    x.try_gather::<(usize, usize), (usize,)>(index)
+}
+
+/// One image's index repeated for `n` images of `rows` rows.
+fn per_image(index: &[Option<usize>], n: usize, rows: usize) -> Vec<Option<usize>> {
+    let image = |i: usize| index.iter().map(move |row| row.map(|row| i * rows + row));
+    (0..n).flat_map(image).collect()
+}
+
+/// For each small pixel and tap, the big pixel it touches: `[small * taps]`.
+fn window_index(g: &Geometry) -> Vec<Option<usize>> {
+    let mut index = Vec::with_capacity(g.small_len() * g.taps());
+    for pixel in 0..g.small_len() {
+        let (y, x) = (pixel / g.small[1], pixel % g.small[1]);
+        for tap in 0..g.taps() {
+            index.push(touched(g, y, x, tap));
+        }
+    }
+    index
+}
+
+/// For each big pixel, the rows of the product `[small * taps]` that land on it, padded
+/// to the same number of slots: `[big * slots]`.
+fn contribution_index(g: &Geometry) -> (Vec<Option<usize>>, usize) {
+    let mut landing = vec![Vec::new(); g.big_len()];
+    for (row, pixel) in window_index(g).into_iter().enumerate() {
+        if let Some(pixel) = pixel {
+            landing[pixel].push(Some(row));
+        }
+    }
+    let slots = landing.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    for rows in &mut landing {
+        rows.resize(slots, None);
+    }
+    (landing.concat(), slots)
+}
+
+/// The big pixel that `tap` of small pixel `(y, x)` touches, if it is inside.
+fn touched(g: &Geometry, y: usize, x: usize, tap: usize) -> Option<usize> {
+    let inside = |at: usize, tap: usize, margin: usize, len: usize| {
+        (at * g.stride + tap)
+            .checked_sub(margin)
+            .filter(|&i| i < len)
+    };
+    let row = inside(y, tap / g.kernel, g.top, g.big[0])?;
+    let column = inside(x, tap % g.kernel, g.left, g.big[1])?;
+    Some(row * g.big[1] + column)
+}
+
+#[cfg(feature = "cuda")]
+mod cuda {
+    use dfdx::prelude::{Cuda, Tape};
+
+    use super::super::{Backend, Wanted};
+    use super::{Activation, BatchStats, Conv, Mat, Result};
+
+    /// dfdx computes every gradient whether it is wanted or not.
+    impl Backend<f32> for Cuda {
+        fn conv2d<T: Tape<f32, Self>>(
+            x: Mat<f32, Self, T>,
+            w: &Mat<f32, Self>,
+            conv: Conv,
+            _: Wanted,
+        ) -> Result<Mat<f32, Self, T>, Self> {
+            super::conv2d(x, w, conv)
+        }
+
+        fn conv_transpose2d<T: Tape<f32, Self>>(
+            x: Mat<f32, Self, T>,
+            w: &Mat<f32, Self>,
+            conv: Conv,
+            _: Wanted,
+        ) -> Result<Mat<f32, Self, T>, Self> {
+            super::conv_transpose2d(x, w, conv)
+        }
+
+        fn dense<T: Tape<f32, Self>>(
+            x: Mat<f32, Self, T>,
+            w: &Mat<f32, Self>,
+            c: usize,
+            _: Wanted,
+        ) -> Result<Mat<f32, Self, T>, Self> {
+            super::dense(x, w, c)
+        }
+
+        fn norm_act<T: Tape<f32, Self>>(
+            x: Mat<f32, Self, T>,
+            gamma: &Mat<f32, Self>,
+            beta: &Mat<f32, Self>,
+            act: Activation,
+        ) -> Result<(Mat<f32, Self, T>, BatchStats<f32>), Self> {
+            super::norm_act(x, gamma, beta, act)
+        }
+
+        fn bias_act<T: Tape<f32, Self>>(
+            x: Mat<f32, Self, T>,
+            bias: &Mat<f32, Self>,
+            act: Activation,
+        ) -> Result<Mat<f32, Self, T>, Self> {
+            super::bias_act(x, bias, act)
+        }
+    }
+}

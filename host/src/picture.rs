@@ -1,0 +1,75 @@
+//! Pictures out: grids as PNG and in the terminal.
+
+use std::fmt::Write as _;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{ImageFormat, Rgb, RgbImage};
+
+use crate::data::Images;
+use crate::files::write_atomic;
+
+/// Background of grids: neither black nor white, so that pictures' edges show.
+const BACKGROUND: Rgb<u8> = Rgb([96, 96, 112]);
+
+/// Pictures in rows of `columns`, each pixel `scale` pixels wide, 2 pixels apart.
+pub fn grid(images: &Images, columns: usize, scale: usize) -> RgbImage {
+    let (h, w) = (images.height * scale, images.width * scale);
+    let columns = columns.clamp(1, images.len().max(1));
+    let rows = images.len().div_ceil(columns);
+    let (full_w, full_h) = (columns * (w + 2) + 2, rows * (h + 2) + 2);
+    let mut out = RgbImage::from_pixel(full_w as u32, full_h as u32, BACKGROUND);
+    for i in 0..images.len() {
+        let corner = (2 + i % columns * (w + 2), 2 + i / columns * (h + 2));
+        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+            let at = (corner.0 + x, corner.1 + y);
+            let pixel = pixel(images, i, y / scale, x / scale);
+            out.put_pixel(at.0 as u32, at.1 as u32, Rgb(pixel));
+        }
+    }
+    out
+}
+
+fn pixel(images: &Images, i: usize, y: usize, x: usize) -> [u8; 3] {
+    let at = (y * images.width + x) * images.channels;
+    match images.image(i)[at..at + images.channels] {
+        [grey] => [grey; 3],
+        [r, g, b] => [r, g, b],
+        _ => BACKGROUND.0,
+    }
+}
+
+/// Two grids of one height, a wider gap between them.
+pub fn side_by_side(left: &RgbImage, right: &RgbImage) -> RgbImage {
+    let gap = 8;
+    let height = left.height().max(right.height());
+    let width = left.width() + gap + right.width();
+    let mut out = RgbImage::from_pixel(width, height, BACKGROUND);
+    image::imageops::replace(&mut out, left, 0, 0);
+    image::imageops::replace(&mut out, right, i64::from(left.width() + gap), 0);
+    out
+}
+
+/// Writes a PNG, whole or not at all.
+pub fn save_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, ImageFormat::Png)
+        .map_err(std::io::Error::other)?;
+    write_atomic(path, bytes.get_ref())
+}
+
+/// Two pixels a character, as half blocks in 24-bit colour.
+pub fn to_terminal(picture: &RgbImage) -> String {
+    let mut text = String::new();
+    for y in (0..picture.height()).step_by(2) {
+        for x in 0..picture.width() {
+            let Rgb([r, g, b]) = *picture.get_pixel(x, y);
+            let below = picture.get_pixel_checked(x, y + 1).unwrap_or(&BACKGROUND);
+            let Rgb([r2, g2, b2]) = *below;
+            let _ = write!(text, "\x1b[38;2;{r};{g};{b};48;2;{r2};{g2};{b2}m\u{2580}");
+        }
+        text.push_str("\x1b[0m\n");
+    }
+    text
+}

@@ -1,0 +1,58 @@
+//! Adam (Kingma and Ba 2015) with its moments in plain sight, so that a checkpoint can
+//! hold them: dfdx keeps its own private.
+
+/// Both moments of every trained tensor of a network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moments {
+    /// Of the gradient.
+    pub first: Vec<Vec<f32>>,
+    /// Of its square.
+    pub second: Vec<Vec<f32>>,
+}
+
+impl Moments {
+    /// Zeros for tensors of these lengths.
+    pub fn zeros(lens: impl Iterator<Item = usize> + Clone) -> Self {
+        Self {
+            first: lens.clone().map(|len| vec![0.0; len]).collect(),
+            second: lens.map(|len| vec![0.0; len]).collect(),
+        }
+    }
+}
+
+/// One update's constants.
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    beta1: f32,
+    beta2: f32,
+    /// Learning rate over the first moment's bias correction.
+    rate: f32,
+    /// One over the square root of the second moment's bias correction.
+    root: f32,
+}
+
+/// Keeps the division finite, as in PyTorch.
+const EPSILON: f32 = 1e-8;
+
+impl Adam {
+    /// Constants of update `number`, counted from 1.
+    pub fn at(number: u64, learning_rate: f32, beta1: f32, beta2: f32) -> Self {
+        let correction = |beta: f32| 1.0 - f64::from(beta).powf(number as f64);
+        Self {
+            beta1,
+            beta2,
+            rate: (f64::from(learning_rate) / correction(beta1)) as f32,
+            root: correction(beta2).sqrt().recip() as f32,
+        }
+    }
+
+    /// Updates one tensor and its moments.
+    pub fn update(&self, value: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32]) {
+        let moments = first.iter_mut().zip(second);
+        for ((value, &g), (m, v)) in value.iter_mut().zip(grad).zip(moments) {
+            *m += (1.0 - self.beta1) * (g - *m);
+            *v += (1.0 - self.beta2) * (g * g - *v);
+            *value -= self.rate * *m / (v.sqrt() * self.root + EPSILON);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Checkpoints: a safetensors file with everything that the rest of a run depends on.
+//!
+//! Tensors: `generator.*` and `discriminator.*` (parameters, and the generator's running
+//! statistics), `average.*` (the averaged generator), `adam1.*` and `adam2.*` (moments).
+//! The metadata's one entry, `run`, holds a [`RunState`] as JSON. The random streams are
+//! functions of the seed and the step, which are in there.
+//!
+//! `generator.safetensors`, what a finished run leaves, is the same with `average.*` only.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use dfdx::prelude::HasShape;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::trainer::{Trainer, TrainerError};
+use crate::config::Config;
+use crate::files::write_atomic;
+use crate::generator::FloatGenerator;
+use crate::nn::Backend;
+use crate::nn::backend::values;
+
+/// What is not a tensor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunState {
+    /// Of the run, resolved.
+    pub config: Config,
+    /// Name of the data.
+    pub dataset: String,
+    /// Steps done.
+    pub step: u64,
+    /// Times that the run went back at half the rate.
+    pub rollbacks: u32,
+}
+
+/// Why a checkpoint could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file system refused.
+    #[error("cannot {verb} {path}: {source}")]
+    Io {
+        /// "read" or "write".
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not one of ours, or damaged.
+    #[error("{path} is not a usable checkpoint: {reason}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The networks could not be built.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
+}
+
+/// A tensor on its way into a file: name, shape, values.
+type Named = (String, Vec<usize>, Vec<f32>);
+
+/// Writes everything needed to go on.
+pub fn save<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &str,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    let mut tensors = average_tensors(trainer);
+    let Trainer {
+        generator,
+        discriminator,
+        generator_moments,
+        discriminator_moments,
+        ..
+    } = trainer;
+    for (name, stats) in generator.running_mut() {
+        tensors.push((
+            format!("generator.{name}"),
+            vec![stats.len()],
+            stats.clone(),
+        ));
+    }
+    let networks = [
+        ("generator", &*generator, &*generator_moments),
+        ("discriminator", discriminator, discriminator_moments),
+    ];
+    for (network, net, moments) in networks {
+        for (i, (name, param)) in net.params().into_iter().enumerate() {
+            let (rows, cols) = *param.shape();
+            let mut push = |prefix: String, v: Vec<f32>| {
+                tensors.push((format!("{prefix}.{name}"), vec![rows, cols], v));
+            };
+            push(network.to_owned(), values(param));
+            push(format!("adam1.{network}"), moments.first[i].clone());
+            push(format!("adam2.{network}"), moments.second[i].clone());
+        }
+    }
+    write(trainer, dataset, tensors, path)
+}
+
+/// Writes the averaged generator alone.
+pub fn save_generator<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &str,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    let tensors = average_tensors(trainer);
+    write(trainer, dataset, tensors, path)
+}
+
+/// The averaged generator, as it would be loaded from a file.
+pub fn averaged<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &str,
+) -> Result<FloatGenerator, String> {
+    let tensors = average_tensors(trainer);
+    let tensors: HashMap<String, Vec<f32>> =
+        tensors.into_iter().map(|(name, _, v)| (name, v)).collect();
+    let find = |name: &str| tensors.get(&format!("average.{name}")).cloned();
+    FloatGenerator::fold(
+        trainer.config.clone(),
+        dataset.to_owned(),
+        trainer.step,
+        find,
+    )
+}
+
+fn average_tensors<D: Backend<f32>>(trainer: &mut Trainer<D>) -> Vec<Named> {
+    let params = trainer.generator.params().into_iter();
+    let mut shapes: Vec<_> = params
+        .map(|(name, param)| (name, vec![param.shape().0, param.shape().1]))
+        .collect();
+    let running = trainer.generator.running_mut().into_iter();
+    shapes.extend(running.map(|(name, stats)| (name, vec![stats.len()])));
+    let named = shapes.into_iter().zip(&trainer.average);
+    named
+        .map(|((name, shape), v)| (format!("average.{name}"), shape, v.clone()))
+        .collect()
+}
+
+fn write<D: Backend<f32>>(
+    trainer: &Trainer<D>,
+    dataset: &str,
+    tensors: Vec<Named>,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    let invalid = |reason: String| CheckpointError::Invalid {
+        path: path.to_owned(),
+        reason,
+    };
+    let state = RunState {
+        config: trainer.config.clone(),
+        dataset: dataset.to_owned(),
+        step: trainer.step,
+        rollbacks: trainer.rollbacks,
+    };
+    let state = serde_json::to_string(&state).map_err(|e| invalid(e.to_string()))?;
+    let bytes: Vec<_> = tensors
+        .into_iter()
+        .map(|(name, shape, values)| {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (name, shape, bytes)
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
+    });
+    let views: Vec<_> = views
+        .collect::<Result<_, _>>()
+        .map_err(|e| invalid(e.to_string()))?;
+    // One entry only: a map's order would differ from run to run.
+    let metadata = HashMap::from([("run".to_owned(), state)]);
+    let file = safetensors::serialize(views, Some(metadata)).map_err(|e| invalid(e.to_string()))?;
+    write_atomic(path, &file).map_err(|source| CheckpointError::Io {
+        verb: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// An opened checkpoint.
+struct Opened {
+    state: RunState,
+    tensors: HashMap<String, Vec<f32>>,
+}
+
+fn open(path: &Path) -> Result<Opened, CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Io {
+        verb: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let invalid = |reason: String| CheckpointError::Invalid {
+        path: path.to_owned(),
+        reason,
+    };
+    let parse = |e: safetensors::SafeTensorError| invalid(e.to_string());
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(parse)?;
+    let state = metadata.metadata().as_ref().and_then(|m| m.get("run"));
+    let state = state.ok_or_else(|| invalid("it holds no `run` entry".into()))?;
+    let state: RunState = serde_json::from_str(state).map_err(|e| invalid(e.to_string()))?;
+    let origin = path.display().to_string();
+    state
+        .config
+        .check(&origin)
+        .map_err(|e| invalid(e.to_string()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(parse)?;
+    let mut tensors = HashMap::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(invalid(format!("tensor {name} is not F32")));
+        }
+        let chunks = view.data().chunks_exact(4);
+        let values = chunks.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        tensors.insert(name.to_owned(), values.collect());
+    }
+    Ok(Opened { state, tensors })
+}
+
+/// Reads the averaged generator of a checkpoint or of a `generator.safetensors`.
+pub fn load_generator(path: &Path) -> Result<FloatGenerator, CheckpointError> {
+    let Opened { state, mut tensors } = open(path)?;
+    let find = |name: &str| tensors.remove(&format!("average.{name}"));
+    FloatGenerator::fold(state.config, state.dataset, state.step, find).map_err(|reason| {
+        CheckpointError::Invalid {
+            path: path.to_owned(),
+            reason,
+        }
+    })
+}
+
+/// Reads what a checkpoint says about its run.
+pub fn load_state(path: &Path) -> Result<RunState, CheckpointError> {
+    open(path).map(|opened| opened.state)
+}
+
+/// Rebuilds the trainer of a checkpoint.
+pub fn restore<D: Backend<f32>>(path: &Path, device: D) -> Result<Trainer<D>, CheckpointError> {
+    let Opened { state, mut tensors } = open(path)?;
+    let mut trainer = Trainer::new(state.config, device)?;
+    (trainer.step, trainer.rollbacks) = (state.step, state.rollbacks);
+    let mut take = |name: String, into: &mut [f32]| match tensors.remove(&name) {
+        Some(values) if values.len() == into.len() => {
+            into.copy_from_slice(&values);
+            Ok(())
+        }
+        _ => Err(CheckpointError::Invalid {
+            path: path.to_owned(),
+            reason: format!("tensor {name} is missing or has the wrong size"),
+        }),
+    };
+    let average_names = average_tensors(&mut trainer);
+    for ((name, ..), average) in average_names.into_iter().zip(&mut trainer.average) {
+        take(name, average)?;
+    }
+    for (name, stats) in trainer.generator.running_mut() {
+        take(format!("generator.{name}"), stats)?;
+    }
+    let networks = [
+        (
+            "generator",
+            &mut trainer.generator,
+            &mut trainer.generator_moments,
+        ),
+        (
+            "discriminator",
+            &mut trainer.discriminator,
+            &mut trainer.discriminator_moments,
+        ),
+    ];
+    for (network, net, moments) in networks {
+        let names: Vec<String> = net.params().into_iter().map(|(name, _)| name).collect();
+        for (i, (name, param)) in names.into_iter().zip(net.params_mut()).enumerate() {
+            let mut value = values(param);
+            take(format!("{network}.{name}"), &mut value)?;
+            param.copy_from(&value);
+            take(format!("adam1.{network}.{name}"), &mut moments.first[i])?;
+            take(format!("adam2.{network}.{name}"), &mut moments.second[i])?;
+        }
+    }
+    Ok(trainer)
+}

@@ -1,0 +1,7 @@
+//! From pictures to a checkpoint.
+
+pub mod adam;
+pub mod checkpoint;
+pub mod random;
+pub mod trainer;
+pub mod watch;
