@@ -54,7 +54,6 @@ pub trait Backend<E: Float>: Device<E> {
 
     /// Batch normalization and activation, with the batch's statistics. *Shapes*: `x`
     /// `[rows, c]`, `gamma` and `beta` `[1, c]`.
-    #[expect(clippy::type_complexity, reason = "the result and its statistics")]
     fn norm_act<T: Tape<E, Self>>(
         x: Mat<E, Self, T>,
         gamma: &Mat<E, Self>,

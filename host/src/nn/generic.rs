@@ -64,7 +64,6 @@ pub fn dense<E: Float, D: Device<E>, T: Tape<E, D>>(
 
 /// Batch normalization and activation. Shapes as in
 /// [`Backend::norm_act`](super::Backend::norm_act).
-#[expect(clippy::type_complexity, reason = "the result and its statistics")]
 pub fn norm_act<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     gamma: &Mat<E, D>,

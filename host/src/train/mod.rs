@@ -3,5 +3,6 @@
 pub mod adam;
 pub mod checkpoint;
 pub mod random;
+pub mod run;
 pub mod trainer;
 pub mod watch;

@@ -1,0 +1,168 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Train a GAN on your own pictures, quantize it to int8, draw with integers.
+#[derive(Parser)]
+#[command(
+    name = "host",
+    version,
+    about,
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train on pictures; leaves a run folder with the generator as float and int8
+    Train(Train),
+    /// Quantize a run's generator to int8 again
+    Quantize(Quantize),
+    /// Draw pictures from a checkpoint (float) or a .gan file (int8)
+    Sample(Sample),
+    /// Measure how far a run's integers are from its floats
+    Compare(Compare),
+    /// Show what a .gan file holds and needs
+    Inspect(Inspect),
+    /// Show versions, features and devices
+    Doctor,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// CUDA where this program was built with it, else the processor
+    Auto,
+    /// The processor
+    Cpu,
+    /// The first NVIDIA GPU
+    Cuda,
+}
+
+#[derive(Args)]
+pub struct Train {
+    /// Networks and recipe: fashion (28x28 grey) or avatar (16x16 RGB)
+    #[arg(long, default_value = "fashion", conflicts_with = "config")]
+    pub preset: String,
+    /// Networks and recipe of your own, a TOML file like those in host/presets
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Pictures: a folder of pictures (subfolders are classes), IDX files or a tile sheet
+    /// [default: the embedded part of Fashion-MNIST]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Cut --data, a picture, into tiles of this size
+    #[arg(long, value_name = "WxH", value_parser = parse_tile, requires = "data")]
+    pub tile: Option<(usize, usize)>,
+    /// Channels, 1 (grey) or 3 (RGB), instead of the preset's
+    #[arg(long)]
+    pub channels: Option<usize>,
+    /// Run folder [default: runs/NAME]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Updates of each network
+    #[arg(long)]
+    pub steps: Option<u64>,
+    /// Fill this time instead of a number of steps: 90s, 8m, 2h
+    #[arg(long, value_parser = parse_duration, conflicts_with = "steps")]
+    pub budget: Option<Duration>,
+    /// Pictures per step
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Decides everything random
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where to compute
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
+    /// Go on with a run that was interrupted
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = ["preset", "config", "data", "channels", "out", "steps", "budget", "batch", "seed"]
+    )]
+    pub resume: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Quantize {
+    /// Run folder
+    pub run: PathBuf,
+    /// Latents that the ranges are measured on
+    #[arg(long, default_value_t = host::quant::CALIBRATION_IMAGES)]
+    pub calibration_images: usize,
+}
+
+#[derive(Args)]
+pub struct Sample {
+    /// A checkpoint or generator (.safetensors) or an int8 model (.gan)
+    pub file: PathBuf,
+    /// Pictures
+    #[arg(long, default_value_t = 80)]
+    pub count: usize,
+    /// Seed of the first picture; each further one has the next
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Number or name of the class [default: all in turn]
+    #[arg(long)]
+    pub class: Option<String>,
+    /// X.png for a grid, X.idx or X.idx.gz for the data set's own format with a labels file
+    #[arg(long, default_value = "sample.png")]
+    pub out: PathBuf,
+    /// Show the pictures in the terminal too
+    #[arg(long)]
+    pub terminal: bool,
+}
+
+#[derive(Args)]
+pub struct Compare {
+    /// Run folder
+    pub run: PathBuf,
+    /// Latents
+    #[arg(long, default_value_t = host::compare::COMPARE_IMAGES)]
+    pub count: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Inspect {
+    /// A .gan file
+    pub file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_tile(text: &str) -> Result<(usize, usize), String> {
+    let sides = text
+        .split_once('x')
+        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    sides
+        .filter(|&(w, h)| w > 0 && h > 0)
+        .ok_or_else(|| "write it as 16x16".into())
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "write it as 90s, 8m or 2h".to_owned();
+    let split = text.char_indices().next_back().ok_or_else(wrong)?.0;
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let duration = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
+    if duration < Duration::from_secs(1) {
+        return Err("at least 1s".into());
+    }
+    Ok(duration)
+}

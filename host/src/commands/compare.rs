@@ -1,0 +1,58 @@
+//! `host compare`: the same latents through floats and integers.
+
+use anyhow::Context;
+use host::compare::compare;
+use host::files::write_atomic;
+use host::picture;
+use host::sample;
+use host::train::checkpoint::load_generator;
+use host::train::run::{RunFolder, grid_columns, grid_order};
+
+use crate::cli::Compare;
+
+pub fn run(args: &Compare) -> anyhow::Result<()> {
+    anyhow::ensure!(args.count > 0, "--count must be 1 or more");
+    report(&RunFolder::new(&args.run), args.count, args.json)
+}
+
+/// Compares a run's two generators, prints the figures, and leaves `compare.json` and
+/// `grid.png` (float left, int8 right) in its folder.
+pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()> {
+    let generator = load_generator(&folder.checkpoint())?;
+    let path = folder.file("generator.gan");
+    let bytes = super::read_gan(&path).context("quantize the run first")?;
+    let model = super::parse_gan(&bytes, &path)?;
+    let found = compare(&generator, &model, count)?;
+
+    let classes = model.class_count();
+    let (order, columns) = (grid_order(classes), grid_columns(classes));
+    let float = picture::grid(&sample::float(&generator, &order), columns, 2);
+    let int8 = picture::grid(&sample::int8(&model, &order)?, columns, 2);
+    let grid = folder.file("grid.png");
+    picture::save_png(&grid, &picture::side_by_side(&float, &int8))
+        .with_context(|| format!("cannot write {}", grid.display()))?;
+    let text = serde_json::to_string_pretty(&found)? + "\n";
+    let path = folder.file("compare.json");
+    write_atomic(&path, text.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    if json {
+        print!("{text}");
+        return Ok(());
+    }
+    println!("int8 against float over {} latents:", found.images);
+    println!("  PSNR                {:8.2} dB", found.psnr_db);
+    println!("  SSIM                {:8.4}", found.ssim);
+    println!(
+        "  mean absolute error {:8.3} grey levels",
+        found.mean_abs_error
+    );
+    println!(
+        "  max absolute error  {:8} grey levels",
+        found.max_abs_error
+    );
+    for (i, snr) in found.layer_snr_db.iter().enumerate() {
+        println!("  layer {i} SNR         {snr:8.2} dB");
+    }
+    println!("pictures, float left and int8 right: {}", grid.display());
+    Ok(())
+}

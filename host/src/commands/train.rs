@@ -1,0 +1,276 @@
+//! `host train`: from pictures to a float and an int8 generator.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use dfdx::prelude::Cpu;
+use host::config::{Config, Data, PRESETS};
+use host::data::{self, DataRequest, Dataset};
+use host::files::write_atomic;
+use host::nn::Backend;
+use host::train::checkpoint;
+use host::train::run::{self, Ending, Event, RunFolder};
+use host::train::trainer::{StepReport, Trainer};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::{Device, Train};
+
+pub fn run(args: Train) -> anyhow::Result<()> {
+    let (config, folder) = match &args.resume {
+        Some(run) => {
+            let folder = RunFolder::new(run);
+            let state = checkpoint::load_state(&folder.checkpoint());
+            let state = state.context("nothing to go on from")?;
+            (state.config, folder)
+        }
+        None => {
+            let config = configure(&args)?;
+            let out = args.out.clone();
+            let out = out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
+            (config, RunFolder::new(out))
+        }
+    };
+    let dataset = load_data(&config)?;
+    if args.resume.is_some() {
+        let names = &config.data.class_names;
+        ensure!(
+            *names == dataset.class_names,
+            "the data's classes have changed since the run began"
+        );
+    }
+    let mut config = config;
+    config.data.class_names.clone_from(&dataset.class_names);
+    match args.device {
+        #[cfg(feature = "cuda")]
+        Device::Auto | Device::Cuda => {
+            use dfdx::prelude::Cuda;
+            let device = Cuda::try_seed_from_u64(0)
+                .map_err(|e| anyhow::anyhow!("no usable GPU ({e:?}): try --device cpu"))?;
+            println!("device: the first NVIDIA GPU");
+            train_on(device, config, &dataset, &folder, &args)
+        }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda => {
+            bail!("this program was built without CUDA: add --features cuda after `-p host`")
+        }
+        _ => {
+            println!("device: cpu, {} threads", rayon::current_num_threads());
+            train_on(Cpu::default(), config, &dataset, &folder, &args)
+        }
+    }
+}
+
+/// The resolved configuration, without the classes, which come from the data.
+fn configure(args: &Train) -> anyhow::Result<Config> {
+    let mut config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => match Config::preset(&args.preset) {
+            Some(config) => config?,
+            None => {
+                let names = PRESETS.map(|(name, _)| name).join(", ");
+                bail!(
+                    "there is no preset `{}`; there are {names}, and --config FILE",
+                    args.preset
+                );
+            }
+        },
+    };
+    if args.data.is_some() {
+        config.data = Data {
+            path: args.data.clone(),
+            tile: args.tile,
+            class_names: Vec::new(),
+        };
+    }
+    if let Some(channels) = args.channels {
+        config.image.channels = channels;
+        if let Some(last) = config.generator.conv_transpose.last_mut() {
+            last.channels = channels;
+        }
+    }
+    let training = &mut config.training;
+    training.steps = args.steps.unwrap_or(training.steps);
+    training.batch = args.batch.unwrap_or(training.batch);
+    training.seed = args.seed.unwrap_or(training.seed);
+    config.check("the command line")?;
+    Ok(config)
+}
+
+fn load_data(config: &Config) -> anyhow::Result<Dataset> {
+    let request = DataRequest {
+        path: config.data.path.clone(),
+        tile: config.data.tile,
+        height: config.image.height,
+        width: config.image.width,
+        channels: config.image.channels,
+    };
+    let bar = ProgressBar::new(0).with_prefix("pictures");
+    bar.set_style(ProgressStyle::with_template(
+        "{prefix} {wide_bar} {pos}/{len}",
+    )?);
+    let dataset = data::load(&request, &|done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let dataset = dataset?;
+    println!(
+        "data: {}, {} pictures to train on, {} held out, {} classes",
+        dataset.name,
+        dataset.train.len(),
+        dataset.held_out.len(),
+        dataset.class_names.len()
+    );
+    Ok(dataset)
+}
+
+fn train_on<D: Backend<f32>>(
+    device: D,
+    config: Config,
+    dataset: &Dataset,
+    folder: &RunFolder,
+    args: &Train,
+) -> anyhow::Result<()> {
+    let mut trainer = if args.resume.is_some() {
+        let trainer = checkpoint::restore(&folder.checkpoint(), device)?;
+        println!(
+            "run: {}, from step {}",
+            folder.path().display(),
+            trainer.step()
+        );
+        trainer
+    } else {
+        prepare(folder)?;
+        println!("run: {}", folder.path().display());
+        Trainer::new(config, device)?
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        eprintln!("\nstopping after this step; once more stops at once");
+    })?;
+
+    let mut progress = Progress::new(&trainer, args.budget)?;
+    let ending = run::train(&mut trainer, dataset, folder, args.budget, &stop, |event| {
+        progress.show(&event);
+    });
+    progress.finish();
+    if ending? == Ending::Interrupted {
+        println!(
+            "saved at step {}; go on with: cargo run -p host -- train --resume {}",
+            trainer.step(),
+            folder.path().display()
+        );
+        return Ok(());
+    }
+    write_config(folder, &trainer.config)?;
+    let generator = folder.file("generator.safetensors");
+    checkpoint::save_generator(&mut trainer, &dataset.name, &generator)?;
+    super::quantize::write_gan(folder, host::quant::CALIBRATION_IMAGES)?;
+    super::compare::report(folder, host::compare::COMPARE_IMAGES, false)
+}
+
+/// Makes the folder; an older run in it is never overwritten.
+fn prepare(folder: &RunFolder) -> anyhow::Result<()> {
+    let path = folder.path().display();
+    if folder.file("metrics.jsonl").exists() || folder.checkpoint().exists() {
+        bail!("{path} holds a run: go on with --resume {path}, or name another folder with --out");
+    }
+    std::fs::create_dir_all(folder.file("samples")).with_context(|| format!("cannot make {path}"))
+}
+
+fn write_config(folder: &RunFolder, config: &Config) -> anyhow::Result<()> {
+    let path = folder.file("config.toml");
+    let text = toml::to_string(config)?;
+    write_atomic(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A bar on a terminal, a line now and then elsewhere.
+struct Progress {
+    bar: ProgressBar,
+    batch: usize,
+    steps: u64,
+    begin: Instant,
+    first_step: u64,
+}
+
+/// Steps between lines where there is no terminal.
+const LINE_EVERY: u64 = 100;
+
+impl Progress {
+    fn new<D: Backend<f32>>(
+        trainer: &Trainer<D>,
+        budget: Option<Duration>,
+    ) -> anyhow::Result<Self> {
+        let steps = trainer.config.training.steps;
+        let bar = ProgressBar::new(steps);
+        let template = "step {pos}/{len} {wide_bar} {msg} {eta} left";
+        bar.set_style(ProgressStyle::with_template(template)?);
+        bar.set_position(trainer.step());
+        bar.reset_eta();
+        if let Some(budget) = budget {
+            bar.println(format!(
+                "timing the first steps to fill {} s",
+                budget.as_secs()
+            ));
+        }
+        Ok(Self {
+            bar,
+            batch: trainer.config.training.batch,
+            steps,
+            begin: Instant::now(),
+            first_step: trainer.step(),
+        })
+    }
+
+    fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Step(report) => self.step(report),
+            Event::Planned { steps } => {
+                self.steps = *steps;
+                self.bar.set_length(*steps);
+                self.line(&format!("{steps} steps fit the budget"));
+            }
+            Event::RolledBack { trouble, step } => {
+                self.line(&format!(
+                    "{trouble}: back to step {step} at half the learning rate"
+                ));
+            }
+        }
+    }
+
+    fn step(&self, report: &StepReport) {
+        let done = (report.step - self.first_step) * self.batch as u64;
+        let images_per_s = done as f64 / self.begin.elapsed().as_secs_f64();
+        let text = format!(
+            "loss D {:.3} G {:.3}, {images_per_s:.0} images/s",
+            report.discriminator_loss, report.generator_loss
+        );
+        if self.bar.is_hidden() {
+            if report.step.is_multiple_of(LINE_EVERY) || report.step == self.steps {
+                println!("step {}/{}: {text}", report.step, self.steps);
+            }
+        } else {
+            self.bar.set_message(text);
+            self.bar.set_position(report.step);
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if self.bar.is_hidden() {
+            println!("{text}");
+        } else {
+            self.bar.println(text);
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,84 @@
+//! Pictures from a generator, float or int8.
+
+use gan_core::{InferError, Model};
+use rayon::prelude::*;
+
+use crate::data::Images;
+use crate::generator::{FloatGenerator, grey_level, input_row};
+
+/// Which pictures: seeds from `seed` on, of one class or of all in turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// Pictures.
+    pub count: usize,
+    /// Of the first; each further one has the next.
+    pub seed: u64,
+    /// None: the classes take turns.
+    pub class: Option<usize>,
+}
+
+impl Order {
+    /// Seed and class of picture `i` of a model with `classes` classes.
+    fn at(&self, i: usize, classes: usize) -> (u64, Option<usize>) {
+        let turn = (classes > 0).then(|| self.class.unwrap_or(i % classes));
+        (self.seed.wrapping_add(i as u64), turn)
+    }
+
+    fn labels(&self, classes: usize) -> Vec<u8> {
+        let labels = (0..self.count).filter_map(|i| self.at(i, classes).1);
+        labels.map(|class| class as u8).collect()
+    }
+}
+
+/// Pictures drawn at once in floats; bounds the memory.
+const FLOAT_BATCH: usize = 64;
+
+/// Draws with floats.
+pub fn float(generator: &FloatGenerator, order: &Order) -> Images {
+    let classes = generator.config.data.class_names.len();
+    let mut latent = vec![0; generator.config.generator.latent];
+    let mut pixels = Vec::new();
+    for start in (0..order.count).step_by(FLOAT_BATCH) {
+        let mut input = Vec::new();
+        for i in start..(start + FLOAT_BATCH).min(order.count) {
+            let (seed, class) = order.at(i, classes);
+            gan_core::latent::fill_latent(seed, &mut latent);
+            input.extend(input_row(&latent, class, classes));
+        }
+        pixels.extend(generator.draw(&input).into_iter().map(grey_level));
+    }
+    let image = generator.image();
+    Images {
+        height: image.height,
+        width: image.width,
+        channels: image.channels,
+        pixels,
+        labels: order.labels(classes),
+    }
+}
+
+/// Draws with the runtime of the device, one picture per thread at a time.
+pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
+    let shape = model.output_shape();
+    let mut pixels = vec![0; order.count * shape.len()];
+    let pictures = pixels.par_chunks_exact_mut(shape.len()).enumerate();
+    pictures.try_for_each_init(
+        || (vec![0; model.input_len()], vec![0; model.required_bytes()]),
+        |(input, arena), (i, picture)| {
+            let (seed, class) = order.at(i, model.class_count());
+            model.fill_input(seed, class, input)?;
+            model.run(input, arena, |row, values| {
+                let row = picture.chunks_exact_mut(values.len()).nth(row);
+                let row = row.into_iter().flatten().zip(values);
+                row.for_each(|(pixel, &q)| *pixel = gan_core::image::grey_level(q));
+            })
+        },
+    )?;
+    Ok(Images {
+        height: shape.h,
+        width: shape.w,
+        channels: shape.c,
+        pixels,
+        labels: order.labels(model.class_count()),
+    })
+}

@@ -1,0 +1,291 @@
+//! A whole run: steps, watch, metrics, samples, checkpoints, and what is left at the end.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::checkpoint::{self, CheckpointError};
+use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
+use super::watch::{Trouble, Watch};
+use crate::data::{Dataset, Images};
+use crate::files::write_atomic;
+use crate::generator::FloatGenerator;
+use crate::nn::Backend;
+use crate::picture;
+use crate::sample::{self, Order};
+
+/// The files of a run.
+#[derive(Clone, Debug)]
+pub struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// The run in `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Everything needed to go on.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.file("checkpoint.safetensors")
+    }
+
+    fn metrics(&self) -> PathBuf {
+        self.file("metrics.jsonl")
+    }
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A step failed.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
+    /// A checkpoint failed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// It went wrong, and going back did not help or was not possible.
+    #[error("{0}; a lower training.learning_rate, a larger --batch or more pictures help")]
+    Trouble(Trouble),
+    /// A file of the run could not be written.
+    #[error("cannot write {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The averaged generator could not be folded.
+    #[error("{0}")]
+    Fold(String),
+}
+
+/// How the steps ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All done.
+    Finished,
+    /// Asked to stop; the checkpoint holds everything.
+    Interrupted,
+}
+
+/// What happens during a run, for those who watch.
+pub enum Event<'a> {
+    /// A step is done.
+    Step(&'a StepReport),
+    /// The run fits its budget with this many steps.
+    Planned {
+        /// In all.
+        steps: u64,
+    },
+    /// The run went back to this step at half the rate.
+    RolledBack {
+        /// Why.
+        trouble: Trouble,
+        /// Where to.
+        step: u64,
+    },
+}
+
+/// Steps timed before a budget is turned into a number of steps.
+const TIMED_STEPS: u64 = 20;
+
+/// A line of `metrics.jsonl`.
+#[derive(Serialize)]
+struct Metrics {
+    step: u64,
+    discriminator_loss: f32,
+    generator_loss: f32,
+    learning_rate: f32,
+    fake_variance: f32,
+}
+
+/// Trains to the end of the run or until `stop`. With a `budget`, the first steps are
+/// timed and the number of steps is set to fill it.
+pub fn train<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &Dataset,
+    folder: &RunFolder,
+    budget: Option<Duration>,
+    stop: &AtomicBool,
+    mut notify: impl FnMut(Event<'_>),
+) -> Result<Ending, RunError> {
+    let begin = Instant::now();
+    let first_step = trainer.step;
+    let mut metrics = MetricsLog::open(&folder.metrics(), trainer.step)?;
+    let mut watch = Watch::new(data_variance(&dataset.train));
+    while trainer.step < trainer.config.training.steps {
+        if stop.load(Ordering::Relaxed) {
+            metrics.flush()?;
+            checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
+            return Ok(Ending::Interrupted);
+        }
+        let report = trainer.train_step(&dataset.train)?;
+        if let Err(trouble) = watch.check(&report) {
+            roll_back(trainer, folder, trouble)?;
+            let step = trainer.step;
+            notify(Event::RolledBack { trouble, step });
+            metrics = MetricsLog::open(&folder.metrics(), step)?;
+            watch = Watch::new(data_variance(&dataset.train));
+            continue;
+        }
+        metrics.push(&report);
+        notify(Event::Step(&report));
+        if let Some(budget) = budget.filter(|_| report.step == first_step + TIMED_STEPS) {
+            let steps = report.step + steps_within(budget, begin.elapsed());
+            trainer.config.training.steps = steps;
+            notify(Event::Planned { steps });
+        }
+        if budget.is_some_and(|budget| begin.elapsed() > budget) {
+            trainer.config.training.steps = report.step;
+        }
+        let every = |steps: u64| report.step.is_multiple_of(steps);
+        let last = report.step == trainer.config.training.steps;
+        if every(trainer.config.training.sample_every) || last {
+            save_samples(trainer, dataset, folder)?;
+        }
+        if every(trainer.config.training.checkpoint_every) || last {
+            metrics.flush()?;
+            checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
+        }
+    }
+    Ok(Ending::Finished)
+}
+
+/// Further steps that fit, with a tenth of the budget kept for what comes after.
+fn steps_within(budget: Duration, spent: Duration) -> u64 {
+    let step = spent.as_secs_f64() / TIMED_STEPS as f64;
+    let left = budget.as_secs_f64() * 0.9 - spent.as_secs_f64();
+    (left / step).max(1.0) as u64
+}
+
+/// Goes back to the last checkpoint at half the rate; once only.
+fn roll_back<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    folder: &RunFolder,
+    trouble: Trouble,
+) -> Result<(), RunError> {
+    let path = folder.checkpoint();
+    if trainer.rollbacks > 0 || !path.exists() {
+        return Err(RunError::Trouble(trouble));
+    }
+    let steps = trainer.config.training.steps;
+    *trainer = checkpoint::restore(&path, trainer.device.clone())?;
+    trainer.config.training.steps = steps;
+    trainer.rollbacks += 1;
+    Ok(())
+}
+
+/// Mean over pixels of the variance of up to 1,000 pictures, pixels from -1 to 1.
+fn data_variance(images: &Images) -> f32 {
+    let n = images.len().min(1000);
+    let pixels = &images.pixels[..n * images.image_len()];
+    let pixels: Vec<f32> = pixels.iter().map(|&p| f32::from(p) / 127.5 - 1.0).collect();
+    pixel_variance(&pixels, n)
+}
+
+/// Latents of every grid of a run: ten columns, the classes in turn.
+pub fn grid_order(classes: usize) -> Order {
+    let count = if classes > 0 {
+        10 * classes.min(10)
+    } else {
+        80
+    };
+    Order {
+        count,
+        seed: 1,
+        class: None,
+    }
+}
+
+/// Columns of a grid: one per class, up to ten.
+pub fn grid_columns(classes: usize) -> usize {
+    if classes > 0 { classes.min(10) } else { 10 }
+}
+
+fn save_samples<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &Dataset,
+    folder: &RunFolder,
+) -> Result<(), RunError> {
+    let generator = averaged(trainer, dataset)?;
+    let classes = dataset.class_names.len();
+    let images = sample::float(&generator, &grid_order(classes));
+    let path = folder.file(&format!("samples/step-{:06}.png", trainer.step));
+    let grid = picture::grid(&images, grid_columns(classes), 2);
+    picture::save_png(&path, &grid).map_err(|source| RunError::Io { path, source })
+}
+
+/// The averaged generator of a run.
+pub fn averaged<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &Dataset,
+) -> Result<FloatGenerator, RunError> {
+    checkpoint::averaged(trainer, &dataset.name).map_err(RunError::Fold)
+}
+
+/// `metrics.jsonl`: lines are kept back until a checkpoint covers them.
+struct MetricsLog {
+    path: PathBuf,
+    lines: String,
+}
+
+impl MetricsLog {
+    /// Opens the log of a run that stands at `step`; later lines are dropped, for the
+    /// steps will be done again.
+    fn open(path: &Path, step: u64) -> Result<Self, RunError> {
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        let kept = kept.lines().filter(|line| {
+            let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            let at = value.and_then(|value| value.get("step")?.as_u64());
+            at.is_some_and(|at| at <= step)
+        });
+        let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
+        let failed = |source| RunError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        write_atomic(path, kept.as_bytes()).map_err(failed)?;
+        let (path, lines) = (path.to_owned(), String::new());
+        Ok(Self { path, lines })
+    }
+
+    fn push(&mut self, report: &StepReport) {
+        let line = serde_json::to_string(&Metrics {
+            step: report.step,
+            discriminator_loss: report.discriminator_loss,
+            generator_loss: report.generator_loss,
+            learning_rate: report.learning_rate,
+            fake_variance: report.fake_variance,
+        });
+        self.lines.extend(line);
+        self.lines.push('\n');
+    }
+
+    fn flush(&mut self) -> Result<(), RunError> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.path);
+        let write = file.and_then(|mut file| file.write_all(self.lines.as_bytes()));
+        self.lines.clear();
+        let path = &self.path;
+        write.map_err(|source| RunError::Io {
+            path: path.clone(),
+            source,
+        })
+    }
+}
