@@ -1,1 +1,9 @@
 //! Every check of the workspace, in one binary.
+
+mod cli;
+mod data;
+mod format;
+mod golden;
+mod kernels;
+mod layers;
+mod quantization;

@@ -420,9 +420,8 @@ fn margins([top, left, bottom, right]: [usize; 4]) -> Margins {
 
 /// Line, problem, and for an unknown key the nearest known one.
 fn explain(text: &str, error: &toml::de::Error) -> String {
-    let line = error
-        .span()
-        .map_or(1, |span| text[..span.start].lines().count().max(1));
+    let start = error.span().map_or(0, |span| span.start);
+    let line = 1 + text[..start].matches('\n').count();
     let message = error.message();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let nearest = match quoted.split_first() {

@@ -1,6 +1,7 @@
 //! Developer commands: `cargo tools COMMAND`.
 
 mod data;
+mod golden;
 
 use clap::{Parser, Subcommand};
 
@@ -15,10 +16,13 @@ struct Cli {
 enum Command {
     /// Makes the embedded data set in host/data/fashion from Fashion-MNIST's own files.
     Data(data::Data),
+    /// Regenerates the golden vectors of the integer kernels.
+    Golden(golden::Golden),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Data(data) => data.run(),
+        Command::Golden(golden) => golden.run(),
     }
 }

@@ -127,6 +127,10 @@ pub fn train<D: Backend<f32>>(
     let first_step = trainer.step;
     let mut metrics = MetricsLog::open(&folder.metrics(), trainer.step)?;
     let mut watch = Watch::new(data_variance(&dataset.train));
+    if !folder.checkpoint().exists() {
+        // From here on a killed run can go on.
+        checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
+    }
     while trainer.step < trainer.config.training.steps {
         if stop.load(Ordering::Relaxed) {
             metrics.flush()?;

@@ -1,0 +1,270 @@
+//! The command line, as a user types it, on the embedded data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
+
+use host::data::{DataRequest, load};
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
+
+/// The program, built as `cargo run -p host` would.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let build = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "host",
+                "--message-format=json",
+            ])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo starts");
+        assert!(
+            build.status.success(),
+            "{}",
+            String::from_utf8_lossy(&build.stderr)
+        );
+        let messages = String::from_utf8(build.stdout).unwrap();
+        let messages = messages
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let executable = |message: Value| message["executable"].as_str().map(PathBuf::from);
+        messages
+            .filter_map(executable)
+            .next_back()
+            .expect("cargo names the program")
+    })
+}
+
+fn host(dir: &Path, args: &[&str]) -> Output {
+    let run = Command::new(program()).args(args).current_dir(dir).output();
+    run.expect("the program starts")
+}
+
+/// Standard output of a command that has to succeed.
+fn ok(dir: &Path, args: &[&str]) -> String {
+    let output = host(dir, args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a command that has to fail with `code`.
+fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
+    let output = host(dir, args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}");
+    assert!(output.stdout.is_empty() || code == 1);
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The fashion preset with a checkpoint every ten steps, in a new folder.
+fn folder() -> TempDir {
+    let dir = tempdir().unwrap();
+    let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/presets/fashion.toml");
+    let text = fs::read_to_string(preset).unwrap();
+    let training = "[training]\ncheckpoint_every = 10\nsample_every = 20\n";
+    fs::write(dir.path().join("often.toml"), text + training).unwrap();
+    dir
+}
+
+const TRAIN: [&str; 7] = [
+    "train",
+    "--config",
+    "often.toml",
+    "--steps",
+    "40",
+    "--seed",
+    "7",
+];
+
+fn train(dir: &Path, out: &str) {
+    ok(dir, &[&TRAIN[..], &["--out", out]].concat());
+}
+
+/// Starts a run and waits until `lines` steps are in its metrics.
+fn start(dir: &Path, out: &str, lines: usize) -> std::process::Child {
+    let mut child = Command::new(program())
+        .args(TRAIN)
+        .args(["--out", out])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let metrics = dir.join(out).join("metrics.jsonl");
+    while fs::read_to_string(&metrics)
+        .unwrap_or_default()
+        .lines()
+        .count()
+        < lines
+    {
+        assert_eq!(child.try_wait().unwrap(), None, "ended before step {lines}");
+        sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn assert_same(dir: &Path, a: &str, b: &str) {
+    for file in [
+        "generator.gan",
+        "generator.safetensors",
+        "checkpoint.safetensors",
+        "metrics.jsonl",
+    ] {
+        let read = |run: &str| fs::read(dir.join(run).join(file)).unwrap();
+        assert!(read(a) == read(b), "{file} of {a} and {b} differ");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_even_after_a_kill_or_an_interrupt() {
+    let dir = folder();
+    let dir = dir.path();
+    train(dir, "whole");
+    train(dir, "again");
+    assert_same(dir, "whole", "again");
+
+    let mut killed = start(dir, "killed", 20);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(!dir.join("killed/generator.gan").exists());
+    ok(dir, &["train", "--resume", "killed"]);
+    assert_same(dir, "whole", "killed");
+
+    let mut interrupted = start(dir, "interrupted", 10);
+    let pid = interrupted.id().to_string();
+    Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(interrupted.wait().unwrap().success());
+    assert!(!dir.join("interrupted/generator.gan").exists());
+    ok(dir, &["train", "--resume", "interrupted"]);
+    assert_same(dir, "whole", "interrupted");
+}
+
+#[test]
+fn a_run_can_be_quantized_inspected_sampled_and_compared() {
+    let dir = folder();
+    let dir = dir.path();
+    train(dir, "run");
+    for file in [
+        "config.toml",
+        "samples/step-000020.png",
+        "samples/step-000040.png",
+        "grid.png",
+    ] {
+        assert!(dir.join("run").join(file).exists(), "{file}");
+    }
+    let gan = fs::read(dir.join("run/generator.gan")).unwrap();
+    ok(dir, &["quantize", "run"]);
+    assert_eq!(fs::read(dir.join("run/generator.gan")).unwrap(), gan);
+    ok(dir, &["quantize", "run", "--calibration-images", "16"]);
+
+    let report: Value =
+        serde_json::from_str(&ok(dir, &["inspect", "run/generator.gan", "--json"])).unwrap();
+    assert_eq!(report["steps"], 40);
+    assert_eq!(report["seed"], 7);
+    assert_eq!(report["macs"], 2_737_696);
+    assert_eq!(report["labels"][9], "Ankle boot");
+    let table = ok(dir, &["inspect", "run/generator.gan"]);
+    assert!(
+        table.contains("Fashion-MNIST 10k, 40 steps, seed 7"),
+        "{table}"
+    );
+
+    let found: Value =
+        serde_json::from_str(&ok(dir, &["compare", "run", "--json", "--count", "50"])).unwrap();
+    assert!(found["psnr_db"].as_f64().unwrap() > 35.0, "{found}");
+    assert_eq!(found["layer_snr_db"].as_array().unwrap().len(), 4);
+
+    let classes = ["--count", "30", "--class", "bag", "--out"];
+    for (file, out) in [
+        ("run/generator.gan", "int8.idx.gz"),
+        ("run/generator.safetensors", "float.idx"),
+    ] {
+        ok(dir, &[&["sample", file], &classes[..], &[out]].concat());
+        let path = Some(dir.join(out));
+        let request = DataRequest {
+            path,
+            height: 28,
+            width: 28,
+            channels: 1,
+            ..Default::default()
+        };
+        let images = load(&request, &|_, _| ()).unwrap();
+        assert_eq!(images.train.len() + images.held_out.len(), 30);
+    }
+    assert!(dir.join("int8.labels.idx.gz").exists());
+    ok(
+        dir,
+        &[
+            "sample",
+            "run/checkpoint.safetensors",
+            "--out",
+            "grid.png",
+            "--count",
+            "20",
+        ],
+    );
+    assert_eq!(
+        image::open(dir.join("grid.png")).unwrap().width(),
+        10 * 58 + 2
+    );
+    assert!(ok(dir, &["doctor"]).contains("processor"));
+}
+
+#[test]
+fn errors_say_what_where_and_how_to_mend_it() {
+    let dir = folder();
+    let dir = dir.path();
+    let text = fs::read_to_string(dir.join("often.toml")).unwrap();
+    let line = text
+        .lines()
+        .position(|line| line.starts_with("checkpoint_every"))
+        .unwrap()
+        + 1;
+    fs::write(
+        dir.join("typo.toml"),
+        text.replace("checkpoint_every", "checkpoint_evry"),
+    )
+    .unwrap();
+    let error = fails(dir, 1, &["train", "--config", "typo.toml"]);
+    assert!(
+        error.contains(&format!("typo.toml, line {line}")),
+        "{error}"
+    );
+    assert!(
+        error.contains("did you mean `checkpoint_every`?"),
+        "{error}"
+    );
+
+    fs::write(
+        dir.join("shape.toml"),
+        text.replacen("kernel = 4", "kernel = 5", 1),
+    )
+    .unwrap();
+    let error = fails(dir, 1, &["train", "--config", "shape.toml"]);
+    assert!(error.contains("[image] says 28x28x1"), "{error}");
+
+    let error = fails(dir, 1, &["train", "--preset", "avatar"]);
+    assert!(error.contains("--data"), "{error}");
+    let error = fails(dir, 1, &["train", "--data", "nowhere"]);
+    assert!(error.contains("nowhere"), "{error}");
+    let error = fails(dir, 1, &["train", "--preset", "faces"]);
+    assert!(error.contains("fashion, avatar"), "{error}");
+    let error = fails(dir, 1, &["train", "--resume", "nowhere"]);
+    assert!(error.contains("checkpoint.safetensors"), "{error}");
+    fs::write(dir.join("damaged.gan"), b"GAN8 and nothing").unwrap();
+    for command in ["inspect", "sample"] {
+        let error = fails(dir, 1, &[command, "damaged.gan"]);
+        assert!(error.contains("damaged.gan"), "{error}");
+    }
+    fails(dir, 2, &["train", "--stepps", "5"]);
+    fails(dir, 2, &["train", "--budget", "soon"]);
+    fails(dir, 2, &[]);
+}

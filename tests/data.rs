@@ -1,0 +1,241 @@
+//! Pictures from every source arrive as they are, and what is damaged is named.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use host::data::{DataRequest, Dataset, Images, idx, load};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+use tempfile::tempdir;
+
+fn request(path: Option<&Path>, size: usize, channels: usize) -> DataRequest {
+    DataRequest {
+        path: path.map(PathBuf::from),
+        tile: None,
+        height: size,
+        width: size,
+        channels,
+    }
+}
+
+fn ok(request: &DataRequest) -> Dataset {
+    load(request, &|_, _| ()).unwrap()
+}
+
+/// The error's text, which has to name `file`.
+fn error(request: &DataRequest, file: &str) -> String {
+    let text = load(request, &|_, _| ()).unwrap_err().to_string();
+    assert!(text.contains(file), "{text:?} does not name {file}");
+    text
+}
+
+fn idx_bytes(sizes: &[u32], content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+    sizes
+        .iter()
+        .for_each(|size| bytes.extend(size.to_be_bytes()));
+    [bytes, content.to_vec()].concat()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn the_embedded_set_is_balanced_fashion_mnist() {
+    let data = ok(&request(None, 28, 1));
+    assert_eq!((data.train.len(), data.held_out.len()), (10_000, 2_000));
+    for (part, per_class) in [(&data.train, 1_000), (&data.held_out, 200)] {
+        for class in 0..10 {
+            let count = part.labels.iter().filter(|&&label| label == class).count();
+            assert_eq!(count, per_class, "class {class}");
+        }
+    }
+    assert_eq!(data.class_names[9], "Ankle boot");
+    // The first training picture of the set is an ankle boot, its first row black.
+    assert_eq!(
+        (data.train.labels[0], &data.train.image(0)[..28]),
+        (9, &[0; 28][..])
+    );
+    assert!(load(&request(None, 16, 3), &|_, _| ()).is_err());
+}
+
+#[test]
+fn idx_folders_plain_or_gzipped_arrive_byte_for_byte() {
+    let dir = tempdir().unwrap();
+    let pixels: Vec<u8> = (0..4 * 9).collect();
+    let images = idx_bytes(&[4, 3, 3], &pixels);
+    fs::write(dir.path().join("train-images-idx3-ubyte"), &images).unwrap();
+    let labels = gzip(&idx_bytes(&[4], &[1, 0, 2, 1]));
+    fs::write(dir.path().join("train-labels-idx1-ubyte.gz"), labels).unwrap();
+    fs::write(dir.path().join("t10k-images.idx3-ubyte.gz"), gzip(&images)).unwrap();
+    let data = ok(&request(Some(dir.path()), 3, 1));
+    assert_eq!(data.train.pixels, pixels);
+    assert_eq!(data.held_out.pixels, pixels);
+    assert_eq!(data.train.labels, [1, 0, 2, 1]);
+    assert_eq!(data.class_names, ["0", "1", "2"]);
+    fs::write(dir.path().join("classes.txt"), "a\nb\nc\n").unwrap();
+    assert_eq!(
+        ok(&request(Some(dir.path()), 3, 1)).class_names,
+        ["a", "b", "c"]
+    );
+}
+
+#[test]
+fn damaged_idx_files_are_named() {
+    let dir = tempdir().unwrap();
+    let name = "train-images-idx3-ubyte";
+    let file = dir.path().join(name);
+    let whole = idx_bytes(&[4, 3, 3], &[7; 36]);
+    let damaged = [
+        Vec::new(),
+        b"not an idx file".to_vec(),
+        whole[..whole.len() - 1].to_vec(),
+        idx_bytes(&[4, 3, 3], &[7; 37]),
+        idx_bytes(&[u32::MAX, u32::MAX, u32::MAX], &[7; 36]),
+        idx_bytes(&[0, 3, 3], &[]),
+        idx_bytes(&[36], &[7; 36]),
+        gzip(&whole)[..20].to_vec(),
+        vec![0, 0, 8, 200, 1],
+    ];
+    for bytes in damaged {
+        fs::write(&file, bytes).unwrap();
+        error(&request(Some(dir.path()), 3, 1), name);
+    }
+    fs::write(&file, &whole).unwrap();
+    fs::write(
+        dir.path().join("train-labels-idx1-ubyte"),
+        idx_bytes(&[3], &[0; 3]),
+    )
+    .unwrap();
+    let text = error(&request(Some(dir.path()), 3, 1), "train-labels-idx1-ubyte");
+    assert!(text.contains("3 labels for the 4 images"), "{text}");
+}
+
+#[test]
+fn what_the_idx_writer_writes_the_reader_reads() {
+    for (channels, name) in [(1, "pictures.idx"), (3, "x-images-idx4-ubyte.gz")] {
+        let dir = tempdir().unwrap();
+        let images = Images {
+            height: 2,
+            width: 2,
+            channels,
+            pixels: (0..12 * 4 * channels).map(|i| i as u8).collect(),
+            labels: (0..12).map(|i| i % 5).collect(),
+        };
+        let file = dir.path().join(name);
+        idx::write(&file, &images).unwrap();
+        let data = ok(&request(Some(&file), 2, channels));
+        assert_eq!(
+            (data.train.len(), data.held_out.len()),
+            (10, 2),
+            "every sixth is held out"
+        );
+        assert_eq!(data.held_out.image(0), images.image(5));
+        assert!(idx::labels_path(&file).exists());
+    }
+}
+
+fn save(path: &Path, picture: &DynamicImage, format: ImageFormat) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    picture.save_with_format(path, format).unwrap();
+}
+
+#[test]
+fn picture_folders_are_cropped_resized_and_classed() {
+    let dir = tempdir().unwrap();
+    // A wide picture, green in the middle and red at both ends: the ends are cut off.
+    let wide = RgbImage::from_fn(30, 10, |x, _| match x {
+        10..20 => Rgb([0, 200, 0]),
+        _ => Rgb([255, 0, 0]),
+    });
+    save(
+        &dir.path().join("b/wide.PNG"),
+        &wide.clone().into(),
+        ImageFormat::Png,
+    );
+    save(
+        &dir.path().join("b/wide.webp"),
+        &wide.into(),
+        ImageFormat::WebP,
+    );
+    let blue = RgbImage::from_pixel(9, 9, Rgb([0, 0, 250]));
+    save(
+        &dir.path().join("a/blue.jpg"),
+        &blue.into(),
+        ImageFormat::Jpeg,
+    );
+    let clear = RgbaImage::from_pixel(5, 5, Rgba([9, 9, 9, 0]));
+    save(
+        &dir.path().join("a/clear.png"),
+        &clear.into(),
+        ImageFormat::Png,
+    );
+    fs::write(dir.path().join(".hidden"), "").unwrap();
+    let data = ok(&request(Some(dir.path()), 5, 3));
+    assert_eq!(data.class_names, ["a", "b"]);
+    assert_eq!(data.train.labels, [0, 0, 1, 1]);
+    assert!(
+        data.train.image(0)[2] > 240,
+        "blue: {:?}",
+        &data.train.image(0)[..3]
+    );
+    assert_eq!(data.train.image(1), [255; 75], "transparent is white");
+    for i in [2, 3] {
+        for pixel in data.train.image(i).chunks(3) {
+            assert!(pixel[0] < 8 && pixel[1] > 190, "picture {i}: {pixel:?}");
+        }
+    }
+    assert_eq!(data, ok(&request(Some(dir.path()), 5, 3)));
+    assert_eq!(ok(&request(Some(dir.path()), 5, 1)).train.image_len(), 25);
+}
+
+#[test]
+fn bad_picture_folders_are_refused_by_name() {
+    let dir = tempdir().unwrap();
+    let request = request(Some(dir.path()), 4, 1);
+    error(&request, "holds no pictures");
+    let picture = DynamicImage::from(RgbImage::new(4, 4));
+    save(&dir.path().join("one.png"), &picture, ImageFormat::Png);
+    error(&request, "1 pictures to train on");
+    save(&dir.path().join("two.png"), &picture, ImageFormat::Png);
+    ok(&request);
+    let cut = fs::read(dir.path().join("two.png")).unwrap();
+    fs::write(dir.path().join("cut.png"), &cut[..cut.len() - 20]).unwrap();
+    error(&request, "cut.png");
+    fs::write(dir.path().join("cut.png"), "").unwrap();
+    error(&request, "cut.png");
+    fs::remove_file(dir.path().join("cut.png")).unwrap();
+    fs::write(dir.path().join("notes.txt"), "x").unwrap();
+    error(&request, "notes.txt");
+    fs::remove_file(dir.path().join("notes.txt")).unwrap();
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    error(&request, "one.png");
+}
+
+#[test]
+fn tile_sheets_are_read_row_by_row() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("sheet.png");
+    let sheet = RgbaImage::from_fn(12, 8, |x, y| {
+        let tile = (y / 4 * 3 + x / 4) as u8;
+        Rgba([tile * 10, 0, 0, if tile == 5 { 0 } else { 255 }])
+    });
+    save(&file, &sheet.into(), ImageFormat::Png);
+    let mut request = request(Some(&file), 4, 3);
+    request.tile = Some((4, 4));
+    let data = ok(&request);
+    let reds: Vec<u8> = (0..data.train.len())
+        .map(|i| data.train.image(i)[0])
+        .collect();
+    assert_eq!(
+        reds,
+        [0, 10, 20, 30, 40],
+        "the transparent last tile is padding"
+    );
+    request.tile = Some((5, 4));
+    let text = error(&request, "sheet.png");
+    assert!(text.contains("12x8") && text.contains("5x4"), "{text}");
+}

@@ -1,0 +1,206 @@
+//! A damaged or lying `.gan` file is an error, never a panic.
+
+use std::sync::OnceLock;
+
+use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::model::Window;
+use gan_core::{Activation, Model, ModelError, Multiplier, Op, Quant, Shape};
+use proptest::prelude::*;
+
+const TABLE: [u8; 256] = [9; 256];
+const LABELS: [&str; 2] = ["böse", "gut"];
+
+/// A small file with both operators, classes and a table.
+fn file() -> &'static [u8] {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let half = Multiplier {
+            mantissa: 1 << 30,
+            shift: -3,
+        };
+        let quant = Quant {
+            scale: 0.5,
+            zero_point: -128,
+        };
+        let map = Shape { h: 2, w: 2, c: 2 };
+        let dense = LayerSpec {
+            op: Op::Dense,
+            input_shape: Shape { h: 1, w: 1, c: 5 },
+            output_shape: map,
+            weights: &[3; 40],
+            bias: &[-7; 8],
+            multipliers: &[half; 8],
+            sum: quant,
+            output: quant,
+            activation: Activation::Clamp {
+                min: -128,
+                max: 127,
+            },
+        };
+        let conv = LayerSpec {
+            op: Op::ConvTranspose(Window {
+                kernel: 3,
+                stride: 2,
+                crop_top: 1,
+                crop_left: 1,
+                crop_bottom: 0,
+                crop_right: 0,
+            }),
+            input_shape: map,
+            output_shape: Shape { h: 4, w: 4, c: 1 },
+            weights: &[-5; 18],
+            bias: &[11],
+            multipliers: &[half],
+            sum: quant,
+            output: Quant {
+                scale: 1.0 / 128.0,
+                zero_point: 0,
+            },
+            activation: Activation::Table(&TABLE),
+        };
+        let spec = ModelSpec {
+            name: "tiny",
+            dataset: "none",
+            labels: &LABELS,
+            latent_len: 3,
+            steps: 12,
+            seed: 34,
+            layers: &[dense, conv],
+        };
+        let mut bytes = vec![0xAA; encoded_bytes(&spec)];
+        assert_eq!(encode(&spec, &mut bytes), Ok(bytes.len()));
+        let need_bytes = bytes.len();
+        let have_bytes = need_bytes - 1;
+        let error = encode(&spec, &mut vec![0; have_bytes]);
+        assert_eq!(
+            error,
+            Err(ModelError::BufferTooSmall {
+                need_bytes,
+                have_bytes
+            })
+        );
+        bytes
+    })
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let model = Model::parse(file()).unwrap();
+    assert_eq!((model.name(), model.dataset()), ("tiny", "none"));
+    assert_eq!(
+        (model.label(0), model.label(1), model.label(2)),
+        (Some("böse"), Some("gut"), None)
+    );
+    assert_eq!(
+        (model.latent_len(), model.class_count(), model.input_len()),
+        (3, 2, 5)
+    );
+    assert_eq!((model.steps(), model.seed()), (12, 34));
+    assert_eq!(model.output_shape(), Shape { h: 4, w: 4, c: 1 });
+    // Dense writes 8 values, then 8 in and 16 out.
+    assert_eq!(model.required_bytes(), 24);
+    let macs: Vec<usize> = model
+        .layers()
+        .iter()
+        .map(|layer| layer.mac_count())
+        .collect();
+    // 2 pixels a side: taps 1 and 2 of the first and all of the second land, 5 of 6.
+    assert_eq!(macs, [40, 5 * 5 * 2]);
+    let mut input = [0; 5];
+    assert!(model.fill_input(1, None, &mut input).is_err());
+    assert!(model.fill_input(1, Some(2), &mut input).is_err());
+    model.fill_input(1, Some(1), &mut input).unwrap();
+    assert_eq!(input[3..], [0, 32]);
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for len in 0..file().len() {
+        assert!(Model::parse(&file()[..len]).is_err(), "{len} bytes");
+    }
+    let longer = [file(), &[0]].concat();
+    assert!(Model::parse(&longer).is_err(), "a byte too many");
+}
+
+#[test]
+fn every_flipped_bit_is_an_error() {
+    let mut bytes = file().to_vec();
+    for bit in 0..bytes.len() * 8 {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(Model::parse(&bytes).is_err(), "bit {bit}");
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+}
+
+/// CRC-32 as IEEE 802.3 defines it, one bit at a time from the highest, bits reversed.
+fn crc(bytes: impl Iterator<Item = u8>) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(byte.reverse_bits()) << 24;
+        for _ in 0..8 {
+            crc = if crc >> 31 == 1 {
+                (crc << 1) ^ 0x04C1_1DB7
+            } else {
+                crc << 1
+            };
+        }
+    }
+    !crc.reverse_bits()
+}
+
+fn fix_crc(bytes: &mut [u8]) {
+    let covered = bytes[..12].iter().chain(&bytes[16..]).copied();
+    let crc = crc(covered);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// A file that passes may draw anything, but must not panic.
+fn parse_and_run(bytes: &[u8]) {
+    if let Ok(model) = Model::parse(bytes) {
+        let need = model.required_bytes();
+        if need < 1 << 24 {
+            let input = vec![1; model.input_len()];
+            model.run(&input, &mut vec![0; need], |_, _| ()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_lie_with_a_right_checksum_does_not_panic() {
+    let mut bytes = file().to_vec();
+    fix_crc(&mut bytes);
+    assert_eq!(bytes, file(), "the checksum is the standard one");
+    // Every byte of header, layer table and text, set to every value.
+    for at in (0..48 + 2 * 64 + 20).filter(|at| !(12..16).contains(at)) {
+        for value in 0..=255 {
+            let mut lie = file().to_vec();
+            lie[at] = value;
+            fix_crc(&mut lie);
+            parse_and_run(&lie);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_do_not_panic(bytes: Vec<u8>, magic: bool) {
+        let mut bytes = bytes;
+        if magic && bytes.len() > 16 {
+            bytes[..6].copy_from_slice(b"GAN8\x01\x00");
+            let len = bytes.len() as u32;
+            bytes[8..12].copy_from_slice(&len.to_le_bytes());
+            fix_crc(&mut bytes);
+        }
+        parse_and_run(&bytes);
+    }
+
+    #[test]
+    fn several_lies_do_not_panic(changes in prop::collection::vec((0usize..196, any::<u8>()), 1..6)) {
+        let mut bytes = file().to_vec();
+        for (at, value) in changes {
+            bytes[at] = value;
+        }
+        fix_crc(&mut bytes);
+        parse_and_run(&bytes);
+    }
+}

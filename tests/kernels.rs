@@ -1,0 +1,310 @@
+//! The integer kernels equal a plain i64 scatter loop, bit for bit.
+
+use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::model::Window;
+use gan_core::{Activation, InferError, Model, Multiplier, Op, Quant, Shape};
+use proptest::prelude::*;
+use tests::{Case, Noise, cases, requantize};
+
+/// A one-layer model's numbers.
+pub struct Numbers {
+    pub weights: Vec<i8>, // [c_out][taps][c_in] or [n_out][n_in]
+    pub bias: Vec<i32>,
+    pub multipliers: Vec<Multiplier>,
+    pub input_zero_point: i8,
+    pub zero_point: i8,
+    pub clamp: (i8, i8),
+    pub table: Option<[u8; 256]>,
+}
+
+impl Numbers {
+    /// Extreme or moderate numbers, by `noise`.
+    fn random(noise: &mut Noise, weights: usize, channels: usize, extreme: bool) -> Self {
+        let mut int = |low: i64, high: i64| {
+            let span = (high - low + 1) as u64;
+            low + (u64::from(noise.next_bits()) % span) as i64
+        };
+        let weight = |v: i64| if extreme { 127 * v.signum() } else { v } as i8;
+        let shift = if extreme { (-31, 30) } else { (-12, -6) };
+        let zero_points = [-128, 127, 0, -1];
+        let clamp = (int(-128, 0), int(1, 127));
+        let table = (int(0, 1) == 1).then(|| std::array::from_fn(|i| (i * 7 + 3) as u8));
+        Self {
+            weights: (0..weights).map(|_| weight(int(-127, 127))).collect(),
+            bias: (0..channels)
+                .map(|_| int(-100_000, 100_000) as i32)
+                .collect(),
+            multipliers: (0..channels)
+                .map(|_| Multiplier {
+                    mantissa: int(1 << 30, (1 << 31) - 1) as i32,
+                    shift: int(shift.0, shift.1) as i8,
+                })
+                .collect(),
+            input_zero_point: zero_points[int(0, 3) as usize],
+            zero_point: zero_points[int(0, 3) as usize],
+            clamp: if table.is_some() {
+                (-128, 127)
+            } else {
+                (clamp.0 as i8, clamp.1 as i8)
+            },
+            table,
+        }
+    }
+
+    /// What a latent is worth to the layer: the carrying layer adds the zero point,
+    /// saturates, and the layer takes the zero point off again.
+    fn carried(&self, latent: i8) -> i64 {
+        let zero_point = i64::from(self.input_zero_point);
+        (i64::from(latent) + zero_point).clamp(-128, 127) - zero_point
+    }
+
+    fn finish(&self, acc: i64, channel: usize) -> i8 {
+        let acc = i32::try_from(acc).expect("the format forbids overflow");
+        let Multiplier { mantissa, shift } = self.multipliers[channel];
+        let product = requantize(acc, mantissa, i32::from(shift));
+        let sum = i64::from(product) + i64::from(self.zero_point);
+        let sum = sum.clamp(i64::from(self.clamp.0), i64::from(self.clamp.1));
+        match &self.table {
+            Some(table) => table[(sum + 128) as usize] as i8,
+            None => sum as i8,
+        }
+    }
+}
+
+/// Runs one layer on a latent that a dense layer carries to it with another zero point.
+pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> Vec<i8> {
+    let n = input.len();
+    let identity: Vec<i8> = (0..n * n).map(|i| i8::from(i % (n + 1) == 0)).collect();
+    let one = Multiplier {
+        mantissa: 1 << 30,
+        shift: 1,
+    };
+    let (bias, ones) = (vec![0; n], vec![one; n]);
+    let unit = |zero_point| Quant {
+        scale: 1.0,
+        zero_point,
+    };
+    let flat = Shape { h: 1, w: 1, c: n };
+    let carry = LayerSpec {
+        op: Op::Dense,
+        input_shape: flat,
+        output_shape: shapes.0,
+        weights: &identity,
+        bias: &bias,
+        multipliers: &ones,
+        sum: unit(numbers.input_zero_point),
+        output: unit(numbers.input_zero_point),
+        activation: Activation::Clamp {
+            min: -128,
+            max: 127,
+        },
+    };
+    let layer = LayerSpec {
+        op,
+        input_shape: shapes.0,
+        output_shape: shapes.1,
+        weights: &numbers.weights,
+        bias: &numbers.bias,
+        multipliers: &numbers.multipliers,
+        sum: unit(numbers.zero_point),
+        output: unit(numbers.zero_point),
+        activation: match &numbers.table {
+            Some(table) => Activation::Table(table),
+            None => Activation::Clamp {
+                min: numbers.clamp.0,
+                max: numbers.clamp.1,
+            },
+        },
+    };
+    let spec = ModelSpec {
+        name: "kernel",
+        dataset: "",
+        labels: &[],
+        latent_len: n as u16,
+        steps: 0,
+        seed: 0,
+        layers: &[carry, layer],
+    };
+    let mut bytes = vec![0; encoded_bytes(&spec)];
+    encode(&spec, &mut bytes).expect("a valid model");
+    let model = Model::parse(&bytes).expect("a valid model");
+    let mut output = Vec::new();
+    let need = model.required_bytes();
+    let mut arena = vec![0x55; need + 8];
+    model
+        .run(input, &mut arena[..need], |_, row| {
+            output.extend_from_slice(row)
+        })
+        .unwrap();
+    assert_eq!(arena[need..], [0x55; 8], "written behind the arena");
+    let too_small = InferError::ArenaTooSmall {
+        need_bytes: need,
+        have_bytes: need - 1,
+    };
+    assert_eq!(
+        model.run(input, &mut arena[..need - 1], |_, _| ()),
+        Err(too_small)
+    );
+    output
+}
+
+fn check_conv_transpose(case: &Case, seed: u64, extreme: bool) {
+    let mut noise = Noise(seed);
+    let (taps, big) = (case.kernel * case.kernel, case.big());
+    let weights = case.c_big * taps * case.c_small;
+    let numbers = Numbers::random(&mut noise, weights, case.c_big, extreme);
+    let input_len = case.small[0] * case.small[1] * case.c_small;
+    let input: Vec<i8> = (0..input_len).map(|_| noise.next_bits() as i8).collect();
+    let mut acc: Vec<i64> = (0..big[0] * big[1])
+        .flat_map(|_| numbers.bias.iter().map(|&b| i64::from(b)))
+        .collect();
+    case.each_tap(|small, tap, pixel| {
+        for i in 0..case.c_small {
+            for o in 0..case.c_big {
+                let w = numbers.weights[(o * taps + tap) * case.c_small + i];
+                let x = numbers.carried(input[small * case.c_small + i]);
+                acc[pixel * case.c_big + o] += x * i64::from(w);
+            }
+        }
+    });
+    let expected: Vec<i8> = acc
+        .iter()
+        .enumerate()
+        .map(|(i, &acc)| numbers.finish(acc, i % case.c_big))
+        .collect();
+    let op = Op::ConvTranspose(Window {
+        kernel: case.kernel,
+        stride: case.stride,
+        crop_top: case.margin[0],
+        crop_left: case.margin[1],
+        crop_bottom: case.margin[2],
+        crop_right: case.margin[3],
+    });
+    let small = Shape {
+        h: case.small[0],
+        w: case.small[1],
+        c: case.c_small,
+    };
+    let big = Shape {
+        h: big[0],
+        w: big[1],
+        c: case.c_big,
+    };
+    assert_eq!(
+        run(op, (small, big), &numbers, &input),
+        expected,
+        "{case:?} {seed}"
+    );
+}
+
+#[test]
+fn every_named_case_is_exact() {
+    for (_, case) in cases() {
+        for seed in 0..8 {
+            check_conv_transpose(&case, seed, seed % 2 == 0);
+        }
+    }
+}
+
+prop_compose! {
+    fn any_case()(
+        small in prop::array::uniform2(1usize..5),
+        kernel in 1usize..7,
+        stride in 1usize..5,
+        margin in prop::array::uniform4(0usize..4),
+        c_small in 1usize..10,
+        c_big in 1usize..10,
+    ) -> Case {
+        Case { small, kernel, stride, margin, c_small, c_big }
+    }
+}
+
+fn has_output(case: &Case) -> bool {
+    (0..2).all(|i| {
+        (case.small[i] - 1) * case.stride + case.kernel > case.margin[i] + case.margin[i + 2]
+    })
+}
+
+proptest! {
+    #[test]
+    fn transposed_convolution_is_exact(
+        case in any_case().prop_filter("an output", has_output),
+        seed: u64,
+        extreme: bool,
+    ) {
+        check_conv_transpose(&case, seed, extreme);
+    }
+
+    #[test]
+    fn dense_is_exact(n_in in 1usize..70, n_out in 1usize..30, seed: u64, extreme: bool) {
+        let mut noise = Noise(seed);
+        let numbers = Numbers::random(&mut noise, n_in * n_out, n_out, extreme);
+        let input: Vec<i8> = (0..n_in).map(|_| noise.next_bits() as i8).collect();
+        let expected: Vec<i8> = (0..n_out).map(|o| {
+            let row = &numbers.weights[o * n_in..(o + 1) * n_in];
+            let products = row.iter().zip(&input).map(|(&w, &x)| i64::from(w) * numbers.carried(x));
+            numbers.finish(i64::from(numbers.bias[o]) + products.sum::<i64>(), o)
+        }).collect();
+        let flat = |c| Shape { h: 1, w: 1, c };
+        prop_assert_eq!(run(Op::Dense, (flat(n_in), flat(n_out)), &numbers, &input), expected);
+    }
+
+    #[test]
+    fn requantization_is_exact(acc: i32, mantissa in 1i32 << 30.., shift in -31i8..=30) {
+        let m = Multiplier { mantissa, shift };
+        prop_assert_eq!(m.apply(acc), requantize(acc, mantissa, i32::from(shift)));
+    }
+}
+
+#[test]
+fn requantization_is_exact_at_every_tie_and_extreme() {
+    let mut accs = vec![i32::MIN, i32::MIN + 1, -1, 0, 1, i32::MAX - 1, i32::MAX];
+    for bit in 0..31 {
+        for near in -2..=2 {
+            accs.push((1i32 << bit).wrapping_add(near));
+            accs.push((1i32 << bit).wrapping_neg().wrapping_add(near));
+            accs.push((3i32.wrapping_shl(bit)).wrapping_add(near));
+        }
+    }
+    for &acc in &accs {
+        for shift in -31..=30i8 {
+            for mantissa in [1 << 30, (1 << 30) + 1, 3 << 29, i32::MAX - 1, i32::MAX] {
+                let found = Multiplier { mantissa, shift }.apply(acc);
+                let expected = requantize(acc, mantissa, i32::from(shift));
+                assert_eq!(found, expected, "{acc} * {mantissa} << {shift}");
+            }
+        }
+    }
+}
+
+#[test]
+fn latents_are_normal_quantiles_and_the_same_everywhere() {
+    // Phi by its integral (Simpson), inverted by bisection.
+    let phi = |z: f64| {
+        let n = 2000;
+        let h = z / f64::from(n);
+        let density = |x: f64| (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt();
+        let inner = (1..n).map(|i| density(f64::from(i) * h) * f64::from(2 + 2 * (i % 2)));
+        0.5 + h / 3.0 * (density(0.0) + inner.sum::<f64>() + density(z))
+    };
+    for (i, &quantile) in gan_core::latent::NORMAL_QUANTILES.iter().enumerate() {
+        let p = (i as f64 + 0.5) / 256.0;
+        let (mut low, mut high) = (-4.0, 4.0);
+        for _ in 0..60 {
+            let middle = (low + high) / 2.0;
+            if phi(middle) < p {
+                low = middle
+            } else {
+                high = middle
+            }
+        }
+        assert_eq!(f64::from(quantile), (32.0 * low).round(), "quantile {i}");
+    }
+    let mut latent = [0; 8];
+    gan_core::latent::fill_latent(7, &mut latent);
+    let mut shorter = [0; 5];
+    gan_core::latent::fill_latent(7, &mut shorter);
+    assert_eq!(latent[..5], shorter);
+    gan_core::latent::fill_latent(8, &mut shorter);
+    assert_ne!(latent[..5], shorter);
+}
