@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use host::data::{DataRequest, Dataset, Images, idx, load};
+use host::picture;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use tempfile::tempdir;
 
@@ -238,4 +239,152 @@ fn tile_sheets_are_read_row_by_row() {
     request.tile = Some((5, 4));
     let text = error(&request, "sheet.png");
     assert!(text.contains("12x8") && text.contains("5x4"), "{text}");
+}
+
+#[test]
+fn transparent_pixels_do_not_bleed_into_their_neighbours() {
+    let dir = tempdir().unwrap();
+    // White beside transparent black, an edge that falls inside a resized pixel.
+    let sprite = RgbaImage::from_fn(64, 64, |x, _| match x {
+        0..35 => Rgba([255; 4]),
+        _ => Rgba([0; 4]),
+    });
+    for name in ["a.png", "b.png"] {
+        save(
+            &dir.path().join(name),
+            &sprite.clone().into(),
+            ImageFormat::Png,
+        );
+    }
+    let data = ok(&request(Some(dir.path()), 16, 1));
+    assert_eq!(data.train.image(0), [255; 256]);
+}
+
+#[test]
+fn photographs_are_turned_upright() {
+    let dir = tempdir().unwrap();
+    // Red left, blue right, and EXIF's orientation 6: shown turned right, so red is on top.
+    let photo = RgbImage::from_fn(32, 32, |x, _| match x {
+        0..16 => Rgb([250, 0, 0]),
+        _ => Rgb([0, 0, 250]),
+    });
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    photo.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0];
+    let exif = [b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01", &entry[..]].concat();
+    let len = (exif.len() as u16 + 2).to_be_bytes();
+    let turned = [&jpeg[..2], &[0xff, 0xe1], &len, &exif, &jpeg[2..]].concat();
+    fs::write(dir.path().join("a.jpg"), &turned).unwrap();
+    fs::write(dir.path().join("b.jpg"), &turned).unwrap();
+    let data = ok(&request(Some(dir.path()), 32, 3));
+    let row = |y: usize| &data.train.image(0)[y * 96..(y + 1) * 96];
+    assert!(
+        row(0)
+            .chunks(3)
+            .all(|pixel| pixel[0] > 200 && pixel[2] < 50)
+    );
+    assert!(
+        row(31)
+            .chunks(3)
+            .all(|pixel| pixel[0] < 50 && pixel[2] > 200)
+    );
+}
+
+#[test]
+fn a_picture_that_claims_to_be_vast_is_refused_before_memory_is_taken() {
+    let dir = tempdir().unwrap();
+    let mut header = b"IHDR".to_vec();
+    header.extend([0, 3, 0, 0, 0, 3, 0, 0, 8, 2, 0, 0, 0]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&header);
+    let crc = crc.sum().to_be_bytes();
+    let start = b"\x89PNG\r\n\x1a\n\0\0\0\x0d";
+    let data = b"\0\0\0\0IDAT\x35\xaf\x06\x1e";
+    fs::write(
+        dir.path().join("vast.png"),
+        [start, &header[..], &crc, data].concat(),
+    )
+    .unwrap();
+    let text = error(&request(Some(dir.path()), 4, 3), "vast.png");
+    assert!(text.contains("limit"), "{text}");
+}
+
+#[test]
+fn one_picture_alone_asks_for_a_tile_size() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("sheet.png");
+    save(&file, &RgbImage::new(8, 8).into(), ImageFormat::Png);
+    let text = error(&request(Some(&file), 4, 3), "sheet.png");
+    assert!(text.contains("--tile"), "{text}");
+}
+
+#[test]
+fn sizes_that_no_picture_has_are_errors() {
+    let dir = tempdir().unwrap();
+    for name in ["a.png", "b.png"] {
+        save(
+            &dir.path().join(name),
+            &RgbImage::new(4, 4).into(),
+            ImageFormat::Png,
+        );
+    }
+    for (size, channels) in [(0, 1), (4, 0), (4, 2)] {
+        assert!(load(&request(Some(dir.path()), size, channels), &|_, _| ()).is_err());
+    }
+}
+
+#[test]
+fn idx_classes_are_counted_and_named_or_refused() {
+    let dir = tempdir().unwrap();
+    let request = request(Some(dir.path()), 2, 1);
+    let put = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    put(
+        "train-images-idx3-ubyte.bak",
+        &idx_bytes(&[4, 2, 2], &[1; 16]),
+    );
+    error(&request, "train-images-idx3-ubyte.bak");
+    fs::remove_file(dir.path().join("train-images-idx3-ubyte.bak")).unwrap();
+    put("train-images-idx3-ubyte", &idx_bytes(&[4, 2, 2], &[1; 16]));
+    put("classes.txt", b"a\nb\n");
+    assert!(ok(&request).class_names.is_empty(), "names need labels");
+    put("train-labels-idx1-ubyte", &idx_bytes(&[4], &[0, 1, 0, 2]));
+    error(&request, "classes.txt");
+    put("classes.txt", b"caf\xe9\nb\nc\n");
+    error(&request, "classes.txt");
+    fs::remove_file(dir.path().join("classes.txt")).unwrap();
+    put("train-labels-idx1-ubyte", &idx_bytes(&[4], &[0, 1, 0, 255]));
+    assert!(error(&request, "").contains("255 classes"));
+}
+
+#[test]
+fn grids_show_every_pixel_where_it_belongs() {
+    let images = Images {
+        height: 2,
+        width: 3,
+        channels: 1,
+        pixels: (0..18).map(|value| value * 10).collect(),
+        labels: Vec::new(),
+    };
+    let grid = picture::grid(&images, 2, 2);
+    assert_eq!(grid.dimensions(), (2 + 2 * 8, 2 + 2 * 6));
+    // The last pixel of the second picture and the first of the third, in the next row.
+    assert_eq!(grid.get_pixel(15, 5), &Rgb([110; 3]));
+    assert_eq!(grid.get_pixel(2, 8), &Rgb([120; 3]));
+    let both = picture::side_by_side(&grid, &grid);
+    assert_eq!(both.dimensions(), (2 * 18 + 8, 14));
+    assert_eq!(both.get_pixel(26 + 15, 5), &Rgb([110; 3]));
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("grid.png");
+    picture::save_png(&file, &both).unwrap();
+    assert_eq!(image::open(&file).unwrap().into_rgb8(), both);
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "no part file stays"
+    );
+    let cell = RgbImage::from_fn(1, 2, |_, y| Rgb([y as u8, 2, 3]));
+    let text = picture::to_terminal(&cell);
+    assert_eq!(text, "\x1b[38;2;0;2;3;48;2;1;2;3m\u{2580}\x1b[0m\n");
+    assert_eq!(picture::grid(&Images::default(), 4, 2).dimensions(), (4, 2));
 }

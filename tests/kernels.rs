@@ -133,7 +133,7 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
     let mut arena = vec![0x55; need + 8];
     model
         .run(input, &mut arena[..need], |_, row| {
-            output.extend_from_slice(row)
+            output.extend_from_slice(row);
         })
         .unwrap();
     assert_eq!(arena[need..], [0x55; 8], "written behind the arena");
@@ -293,9 +293,9 @@ fn latents_are_normal_quantiles_and_the_same_everywhere() {
         for _ in 0..60 {
             let middle = (low + high) / 2.0;
             if phi(middle) < p {
-                low = middle
+                low = middle;
             } else {
-                high = middle
+                high = middle;
             }
         }
         assert_eq!(f64::from(quantile), (32.0 * low).round(), "quantile {i}");

@@ -116,6 +116,9 @@ impl Op {
     }
 }
 
+/// Bits of the `f32` values above zero and below infinity.
+const POSITIVE_FINITE: core::ops::Range<u32> = 1..0x7f80_0000;
+
 /// One layer of a checked model, in place.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
@@ -188,9 +191,12 @@ impl<'a> Layer<'a> {
 
     /// Checks every value that arithmetic relies on.
     fn check(&self, layer: usize) -> Result<(), ModelError> {
-        let scales = [self.sum.scale, self.output.scale];
-        let scales = scales.iter().all(|s| s.is_finite() && *s > 0.0);
-        let same = self.sum == self.output;
+        // Scales as bits: even a comparison would pull in floating point.
+        let [sum, output] = [self.sum, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
+        let scales = [sum, output]
+            .iter()
+            .all(|(bits, _)| POSITIVE_FINITE.contains(bits));
+        let same = sum == output;
         let activation = match self.activation {
             Activation::Clamp { min, max } => min <= max && same,
             Activation::Table(_) => true,

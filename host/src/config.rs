@@ -164,7 +164,7 @@ pub struct Training {
 impl Default for Training {
     fn default() -> Self {
         Self {
-            steps: 5_000,
+            steps: 4_000,
             batch: 64,
             seed: 1,
             learning_rate: 2e-4,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::{DataError, DataRequest, Images, fit};
+use super::{DataError, DataRequest, Images, decode, fit};
 
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
@@ -55,7 +55,7 @@ pub(super) fn load(
     let pictures: Vec<Vec<u8>> = files
         .par_iter()
         .map(|file| {
-            let picture = decode(file, request)?;
+            let picture = fit(decode(file)?, request);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
             Ok(picture)
         })
@@ -80,10 +80,9 @@ fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
         if name.starts_with('.') || name == "Thumbs.db" || name == "desktop.ini" {
             continue;
         }
-        let ending = path.extension().unwrap_or_default().to_string_lossy();
         if path.is_dir() {
             subfolders.push(path);
-        } else if ENDINGS.contains(&ending.to_lowercase().as_str()) {
+        } else if is_picture(&path) {
             files.push(path);
         } else {
             let problem = "is not a picture (png, jpg, webp): move it away or convert it";
@@ -95,9 +94,8 @@ fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
     Ok((subfolders, files))
 }
 
-fn decode(file: &Path, request: &DataRequest) -> Result<Vec<u8>, DataError> {
-    let bytes = std::fs::read(file).map_err(DataError::io(file))?;
-    let picture = image::load_from_memory(&bytes)
-        .map_err(|e| DataError::content(file, format!("cannot be decoded: {e}")))?;
-    Ok(fit(picture, request))
+/// Whether a file is a picture by its name.
+pub(super) fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    ENDINGS.contains(&ending.to_lowercase().as_str())
 }

@@ -1,6 +1,6 @@
 //! IDX, the format of the MNIST family: magic `00 00 08 rank`, big-endian sizes, bytes.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
@@ -52,10 +52,18 @@ pub(super) fn load(request: &DataRequest, path: &Path) -> Result<Loaded, DataErr
         .chain([&train])
         .flat_map(|part| &part.labels);
     let classes = labels.max().map_or(0, |&last| usize::from(last) + 1);
+    if classes > 255 {
+        return Err(DataError::content(path, "more than 255 classes"));
+    }
     let names_file = path.join("classes.txt");
     let class_names: Vec<String> = match std::fs::read_to_string(&names_file) {
+        // Without labels there is nothing to name.
+        Ok(_) if classes == 0 => Vec::new(),
         Ok(text) => text.lines().map(str::to_owned).collect(),
-        Err(_) => (0..classes).map(|class| class.to_string()).collect(),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            (0..classes).map(|class| class.to_string()).collect()
+        }
+        Err(e) => return Err(DataError::io(names_file)(e)),
     };
     if class_names.len() < classes {
         let problem = format!("{} names for {classes} classes", class_names.len());
@@ -72,13 +80,19 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     std::fs::read(path).map_err(DataError::io(path))
 }
 
-/// The file of a folder whose name begins with `part`, as `part-idx3-ubyte.gz` does.
+/// The file of a folder called `part-idxN-ubyte`, or with `.idx`, gzipped or not; plain
+/// before gzipped. Copies like `.bak` and halves like `.part` are not it.
 fn find(folder: &Path, part: &str) -> Result<Option<PathBuf>, DataError> {
     let entries = std::fs::read_dir(folder).map_err(DataError::io(folder))?;
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(DataError::io(folder))?;
-        if entry.file_name().to_string_lossy().starts_with(part) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let rest = name.strip_prefix(part).unwrap_or_default();
+        let rest = rest.strip_suffix(".gz").unwrap_or(rest);
+        let rest = rest.strip_prefix(['-', '.']).unwrap_or_default();
+        if ["idx1-ubyte", "idx3-ubyte", "idx4-ubyte"].contains(&rest) {
             found.push(entry.path());
         }
     }

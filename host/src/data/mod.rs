@@ -5,10 +5,11 @@ mod folder;
 pub mod idx;
 mod sheet;
 
-use std::path::PathBuf;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
-use image::{DynamicImage, RgbaImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbaImage};
 
 /// Pictures of one size, with classes or without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,6 +136,12 @@ pub fn load(
     request: &DataRequest,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Dataset, DataError> {
+    if request.height == 0 || request.width == 0 || !matches!(request.channels, 1 | 3) {
+        return Err(DataError::Request(format!(
+            "pictures of {}x{} with {} channels cannot be made: at least 1x1, with 1 or 3",
+            request.height, request.width, request.channels
+        )));
+    }
     let Some(path) = &request.path else {
         return embedded::load(request);
     };
@@ -142,6 +149,9 @@ pub fn load(
     let name = name.to_string_lossy().replace('\n', " ");
     let dataset = if request.tile.is_some() {
         split(name, Vec::new(), sheet::load(request, path, progress)?)
+    } else if path.is_file() && folder::is_picture(path) {
+        let problem = "is one picture: cut it with --tile 16x16, or name its folder";
+        return Err(DataError::content(path, problem));
     } else if path.is_dir() && !idx::folder_has_idx(path)? {
         let (class_names, images) = folder::load(request, path, progress)?;
         split(name, class_names, images)
@@ -187,10 +197,35 @@ fn split(name: String, class_names: Vec<String>, images: Images) -> Dataset {
     }
 }
 
-/// A decoded picture in the format asked for: centre-cropped to its aspect, resized
-/// (nearest pixel where it is an exact enlargement, Lanczos elsewhere), transparent parts
-/// on white.
+/// The picture of a file, turned upright as its camera says.
+fn decode(path: &Path) -> Result<DynamicImage, DataError> {
+    let bytes = std::fs::read(path).map_err(DataError::io(path))?;
+    let decode = || {
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+        let mut decoder = reader.into_decoder()?;
+        // The reader's own limit on memory holds for whole decoding alone, not for a decoder.
+        let mut limits = Limits::default();
+        limits.reserve(decoder.total_bytes())?;
+        decoder.set_limits(limits)?;
+        let orientation = decoder.orientation()?;
+        let mut picture = DynamicImage::from_decoder(decoder)?;
+        picture.apply_orientation(orientation);
+        Ok(picture)
+    };
+    decode().map_err(|e: image::ImageError| {
+        DataError::content(
+            path,
+            format!("cannot be decoded, replace or remove it: {e}"),
+        )
+    })
+}
+
+/// A decoded picture in the format asked for: transparent parts on white, centre-cropped
+/// to its aspect, resized (nearest pixel where it is an exact enlargement, Lanczos
+/// elsewhere).
 fn fit(picture: DynamicImage, request: &DataRequest) -> Vec<u8> {
+    // Before the resize, or the colour of transparent pixels would bleed into their neighbours.
+    let picture = DynamicImage::ImageRgba8(on_white(picture.into_rgba8()));
     let (w, h) = (picture.width() as usize, picture.height() as usize);
     let crop_w = w.min((h * request.width).div_ceil(request.height));
     let crop_h = h.min((w * request.height).div_ceil(request.width));
@@ -212,7 +247,6 @@ fn fit(picture: DynamicImage, request: &DataRequest) -> Vec<u8> {
         };
         picture = picture.resize_exact(size.0, size.1, filter);
     }
-    let picture = DynamicImage::ImageRgba8(on_white(picture.into_rgba8()));
     match request.channels {
         1 => picture.into_luma8().into_raw(),
         _ => picture.into_rgb8().into_raw(),

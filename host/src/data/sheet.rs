@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{DataError, DataRequest, Images, fit};
+use super::{DataError, DataRequest, Images, decode, fit};
 
 /// The sheet's tiles, left to right, top to bottom. Wholly transparent tiles at the end
 /// are the sheet's padding and do not count.
@@ -12,9 +12,7 @@ pub(super) fn load(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Images, DataError> {
     let (tile_w, tile_h) = request.tile.unwrap_or_default();
-    let bytes = std::fs::read(path).map_err(DataError::io(path))?;
-    let sheet = image::load_from_memory(&bytes)
-        .map_err(|e| DataError::content(path, format!("cannot be decoded: {e}")))?;
+    let sheet = decode(path)?;
     let (w, h) = (sheet.width() as usize, sheet.height() as usize);
     if tile_w == 0 || tile_h == 0 || !w.is_multiple_of(tile_w) || !h.is_multiple_of(tile_h) {
         let problem =
