@@ -219,6 +219,18 @@ fn a_run_can_be_quantized_inspected_sampled_and_compared() {
 }
 
 #[test]
+fn a_budget_sets_the_number_of_steps_and_is_kept() {
+    let dir = tempdir().unwrap();
+    let begin = std::time::Instant::now();
+    let told = ok(dir.path(), &["train", "--budget", "6s", "--out", "run"]);
+    let spent = begin.elapsed();
+    assert!(told.contains("steps fit the budget"), "{told}");
+    assert!(dir.path().join("run/generator.gan").exists());
+    // Loading, quantizing and comparing come on top.
+    assert!(spent < Duration::from_secs(26), "{spent:?}");
+}
+
+#[test]
 fn errors_say_what_where_and_how_to_mend_it() {
     let dir = folder();
     let dir = dir.path();
@@ -250,6 +262,28 @@ fn errors_say_what_where_and_how_to_mend_it() {
     .unwrap();
     let error = fails(dir, 1, &["train", "--config", "shape.toml"]);
     assert!(error.contains("[image] says 28x28x1"), "{error}");
+
+    fs::write(dir.join("wild.toml"), text + "learning_rate = 1e30\n").unwrap();
+    let output = host(
+        dir,
+        &[
+            "train",
+            "--config",
+            "wild.toml",
+            "--steps",
+            "30",
+            "--out",
+            "wild",
+        ],
+    );
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        told.contains("back to step 0 at half the learning rate"),
+        "{told}"
+    );
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("a loss is not a number at step"), "{error}");
+    assert_eq!(output.status.code(), Some(1));
 
     let error = fails(dir, 1, &["train", "--preset", "avatar"]);
     assert!(error.contains("--data"), "{error}");

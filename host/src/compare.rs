@@ -5,9 +5,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::data::Images;
-use crate::generator::{FloatGenerator, input_row};
+use crate::generator::FloatGenerator;
 use crate::quant::dequantize;
-use crate::sample::{self, Order};
+use crate::sample::{self, Order, float_input};
 
 /// What a comparison found; grey levels go from 0 to 255.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,25 +67,23 @@ pub fn compare(
         ssim: ssims.iter().sum::<f64>() / count as f64,
         mean_abs_error: sum as f64 / n,
         max_abs_error: errors.max().unwrap_or(0),
-        layer_snr_db: layer_snr(generator, model, count.min(LAYER_IMAGES))?,
+        layer_snr_db: layer_snr(generator, model, &order)?,
     })
 }
 
-/// Signal-to-noise ratio of each layer's output over `count` latents.
+/// Signal-to-noise ratio of each layer's output over an order's first pictures.
 fn layer_snr(
     generator: &FloatGenerator,
     model: &Model<'_>,
-    count: usize,
+    order: &Order,
 ) -> Result<Vec<f64>, InferError> {
-    let classes = model.class_count();
     let mut sums = vec![(0f64, 0f64); model.layers().len()];
     let mut input = vec![0; model.input_len()];
     let mut arena = vec![0; model.required_bytes()];
-    for i in 0..count {
-        let class = (classes > 0).then(|| i % classes);
-        model.fill_input(COMPARE_SEED + i as u64, class, &mut input)?;
-        let row = input_row(&input[..model.latent_len()], class, classes);
-        let mut x: Vec<f32> = row.collect();
+    for i in 0..order.count.min(LAYER_IMAGES) {
+        let (seed, class) = order.at(i, model.class_count());
+        model.fill_input(seed, class, &mut input)?;
+        let mut x = float_input(generator, order, i..i + 1);
         let mut outputs = Vec::new();
         for layer in &generator.layers {
             x = layer.sums(&x);

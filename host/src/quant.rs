@@ -5,13 +5,14 @@
 //! its activation. Weights are symmetric with one scale per output channel.
 
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::latent::{LATENT_SCALE, fill_latent};
+use gan_core::latent::LATENT_SCALE;
 use gan_core::model::Window;
 use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
 
-use crate::generator::{FloatGenerator, FloatLayer, input_row};
+use crate::generator::{FloatGenerator, FloatLayer};
 use crate::nn::Activation;
 use crate::nn::network::Op;
+use crate::sample::{Order, float_input};
 
 /// Latents that a run is calibrated on unless it says otherwise.
 pub const CALIBRATION_IMAGES: usize = 512;
@@ -52,7 +53,12 @@ struct IntLayer {
 
 /// Quantizes and encodes a generator, calibrated on `images` seeded latents.
 pub fn quantize(generator: &FloatGenerator, images: usize) -> Result<Vec<u8>, QuantizeError> {
-    let mut x = calibration_input(generator, images.max(1));
+    let order = Order {
+        count: images.max(1),
+        seed: CALIBRATION_SEED,
+        class: None,
+    };
+    let mut x = float_input(generator, &order, 0..order.count);
     let input_len = generator.config.input_len();
     let mut shape = Shape {
         h: 1,
@@ -76,24 +82,6 @@ pub fn quantize(generator: &FloatGenerator, images: usize) -> Result<Vec<u8>, Qu
         shape = layers[i].output_shape;
     }
     encode_model(generator, &layers)
-}
-
-/// Latents and classes, in turn. *Shape*: `[images, latent + classes]`.
-fn calibration_input(generator: &FloatGenerator, images: usize) -> Vec<f32> {
-    seeded_input(generator, CALIBRATION_SEED, images)
-}
-
-/// The generator's input for `count` seeds from `seed` on, classes taking turns.
-pub fn seeded_input(generator: &FloatGenerator, seed: u64, count: usize) -> Vec<f32> {
-    let classes = generator.config.data.class_names.len();
-    let mut latent = vec![0; generator.config.generator.latent];
-    let mut input = Vec::new();
-    for i in 0..count {
-        fill_latent(seed.wrapping_add(i as u64), &mut latent);
-        let class = (classes > 0).then(|| i % classes);
-        input.extend(input_row(&latent, class, classes));
-    }
-    input
 }
 
 /// Quantization of a layer's sum and of its output.

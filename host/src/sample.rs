@@ -1,5 +1,8 @@
 //! Pictures from a generator, float or int8.
 
+use std::ops::Range;
+
+use gan_core::latent::fill_latent;
 use gan_core::{InferError, Model};
 use rayon::prelude::*;
 
@@ -19,7 +22,7 @@ pub struct Order {
 
 impl Order {
     /// Seed and class of picture `i` of a model with `classes` classes.
-    fn at(&self, i: usize, classes: usize) -> (u64, Option<usize>) {
+    pub fn at(&self, i: usize, classes: usize) -> (u64, Option<usize>) {
         let turn = (classes > 0).then(|| self.class.unwrap_or(i % classes));
         (self.seed.wrapping_add(i as u64), turn)
     }
@@ -30,21 +33,29 @@ impl Order {
     }
 }
 
+/// The float input of some of an order's pictures. *Shape*: `[n, latent + classes]`.
+pub fn float_input(generator: &FloatGenerator, order: &Order, pictures: Range<usize>) -> Vec<f32> {
+    let classes = generator.config.data.class_names.len();
+    let mut latent = vec![0; generator.config.generator.latent];
+    let mut input = Vec::new();
+    for i in pictures {
+        let (seed, class) = order.at(i, classes);
+        fill_latent(seed, &mut latent);
+        input.extend(input_row(&latent, class, classes));
+    }
+    input
+}
+
 /// Pictures drawn at once in floats; bounds the memory.
 const FLOAT_BATCH: usize = 64;
 
 /// Draws with floats.
 pub fn float(generator: &FloatGenerator, order: &Order) -> Images {
     let classes = generator.config.data.class_names.len();
-    let mut latent = vec![0; generator.config.generator.latent];
     let mut pixels = Vec::new();
     for start in (0..order.count).step_by(FLOAT_BATCH) {
-        let mut input = Vec::new();
-        for i in start..(start + FLOAT_BATCH).min(order.count) {
-            let (seed, class) = order.at(i, classes);
-            gan_core::latent::fill_latent(seed, &mut latent);
-            input.extend(input_row(&latent, class, classes));
-        }
+        let end = (start + FLOAT_BATCH).min(order.count);
+        let input = float_input(generator, order, start..end);
         pixels.extend(generator.draw(&input).into_iter().map(grey_level));
     }
     let image = generator.image();

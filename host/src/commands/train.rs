@@ -78,9 +78,11 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
             }
         },
     };
-    if args.data.is_some() {
+    if let Some(path) = &args.data {
+        // Absolute, so that the run can be resumed from anywhere.
+        let path = std::path::absolute(path).context("--data")?;
         config.data = Data {
-            path: args.data.clone(),
+            path: Some(path),
             tile: args.tile,
             class_names: Vec::new(),
         };
@@ -144,6 +146,7 @@ fn train_on<D: Backend<f32>>(
         trainer
     } else {
         prepare(folder)?;
+        write_config(folder, &config)?;
         println!("run: {}", folder.path().display());
         Trainer::new(config, device)?
     };

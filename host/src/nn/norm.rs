@@ -32,7 +32,14 @@ impl Activation {
     pub fn apply<E: Float>(self, x: E) -> E {
         match self {
             Self::Linear => x,
-            Self::Relu => x.max(E::zero()),
+            // Not `max`, which would hide a NaN.
+            Self::Relu => {
+                if x < E::zero() {
+                    E::zero()
+                } else {
+                    x
+                }
+            }
             Self::LeakyRelu => x.max(x * E::of(LEAKY_SLOPE)),
             Self::Tanh => x.tanh(),
         }

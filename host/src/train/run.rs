@@ -153,7 +153,8 @@ pub fn train<D: Backend<f32>>(
             trainer.config.training.steps = steps;
             notify(Event::Planned { steps });
         }
-        if budget.is_some_and(|budget| begin.elapsed() > budget) {
+        if budget.is_some_and(|budget| begin.elapsed() > budget.mul_f64(0.95)) {
+            // The machine has become slower than the plan: what there is has to do.
             trainer.config.training.steps = report.step;
         }
         let every = |steps: u64| report.step.is_multiple_of(steps);
