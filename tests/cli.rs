@@ -124,12 +124,21 @@ fn assert_same(dir: &Path, a: &str, b: &str) {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bytes_even_after_a_kill_or_an_interrupt() {
+fn the_same_seed_gives_the_same_bytes_on_any_threads_and_after_a_kill_or_an_interrupt() {
     let dir = folder();
     let dir = dir.path();
     train(dir, "whole");
     train(dir, "again");
     assert_same(dir, "whole", "again");
+
+    let one_thread = Command::new(program())
+        .args(TRAIN)
+        .args(["--out", "one-thread"])
+        .env("RAYON_NUM_THREADS", "1")
+        .current_dir(dir)
+        .output();
+    assert!(one_thread.unwrap().status.success());
+    assert_same(dir, "whole", "one-thread");
 
     let mut killed = start(dir, "killed", 20);
     killed.kill().unwrap();
