@@ -7,7 +7,7 @@ use host::data::{DataRequest, load};
 use host::generator::{FloatGenerator, FloatLayer};
 use host::nn::network;
 use host::quant;
-use host::train::run::averaged;
+use host::train::checkpoint::averaged;
 use host::train::trainer::Trainer;
 use tests::Case;
 
@@ -26,7 +26,7 @@ fn generator() -> FloatGenerator {
     for _ in 0..5 {
         trainer.train_step(&data.train).unwrap();
     }
-    averaged(&mut trainer, &data).unwrap()
+    averaged(&mut trainer, &data.name).unwrap()
 }
 
 /// A layer's sums in plain f64 loops, and for each the sum of its inputs' magnitudes.

@@ -305,11 +305,7 @@ const fn aligned(len: usize) -> usize {
 /// Length of the file that [`encode`] will write.
 pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
     let layers = spec.layers.iter().map(|layer| {
-        let table = if matches!(layer.activation, Activation::Table(_)) {
-            256
-        } else {
-            0
-        };
+        let table = layer.activation.table_bytes();
         let words = aligned(layer.bias.len() * 4) + aligned(layer.multipliers.len() * 4);
         aligned(layer.weights.len()) + words + aligned(layer.multipliers.len()) + table
     });

@@ -54,6 +54,16 @@ pub enum Activation<'a> {
     Table(&'a [u8; 256]),
 }
 
+impl Activation<'_> {
+    /// Bytes of the table, if there is one.
+    pub(crate) const fn table_bytes(&self) -> usize {
+        match self {
+            Self::Clamp { .. } => 0,
+            Self::Table(table) => table.len(),
+        }
+    }
+}
+
 /// Kernel, stride and crops of a transposed convolution, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -166,12 +176,11 @@ impl<'a> Layer<'a> {
 
     /// Bytes of weights, biases, multipliers and table.
     pub fn flash_bytes(&self) -> usize {
-        let table = if matches!(self.activation, Activation::Table(_)) {
-            256
-        } else {
-            0
-        };
-        self.weights.len() + self.bias.len() + self.mantissas.len() + self.shifts.len() + table
+        self.weights.len()
+            + self.bias.len()
+            + self.mantissas.len()
+            + self.shifts.len()
+            + self.activation.table_bytes()
     }
 
     /// Multiplications executed for one picture: taps that land inside both maps.

@@ -156,6 +156,11 @@ pub fn input_row(
     latent.chain((0..classes).map(move |i| f32::from(u8::from(Some(i) == class))))
 }
 
+/// The value, from -1 to 1, of a grey level: what the networks see of a picture.
+pub fn pixel_value(grey: u8) -> f32 {
+    f32::from(grey) / 127.5 - 1.0
+}
+
 /// The grey level, 0 to 255, of a value from -1 to 1.
 pub fn grey_level(value: f32) -> u8 {
     (value * 127.5 + 127.5).round().clamp(0.0, 255.0) as u8

@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use super::checkpoint::{self, CheckpointError};
 use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
 use super::watch::{Trouble, Watch};
 use crate::data::{Dataset, Images};
 use crate::files::write_atomic;
-use crate::generator::FloatGenerator;
+use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
 use crate::sample::{self, Order};
@@ -103,16 +101,6 @@ pub enum Event<'a> {
 /// Steps timed before a budget is turned into a number of steps.
 const TIMED_STEPS: u64 = 20;
 
-/// A line of `metrics.jsonl`.
-#[derive(Serialize)]
-struct Metrics {
-    step: u64,
-    discriminator_loss: f32,
-    generator_loss: f32,
-    learning_rate: f32,
-    fake_variance: f32,
-}
-
 /// Trains to the end of the run or until `stop`. With a `budget`, the first steps are
 /// timed and the number of steps is set to fill it.
 pub fn train<D: Backend<f32>>(
@@ -126,7 +114,8 @@ pub fn train<D: Backend<f32>>(
     let begin = Instant::now();
     let first_step = trainer.step;
     let mut metrics = MetricsLog::open(&folder.metrics(), trainer.step)?;
-    let mut watch = Watch::new(data_variance(&dataset.train));
+    let data_variance = data_variance(&dataset.train);
+    let mut watch = Watch::new(data_variance);
     if !folder.checkpoint().exists() {
         // From here on a killed run can go on.
         checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
@@ -143,7 +132,7 @@ pub fn train<D: Backend<f32>>(
             let step = trainer.step;
             notify(Event::RolledBack { trouble, step });
             metrics = MetricsLog::open(&folder.metrics(), step)?;
-            watch = Watch::new(data_variance(&dataset.train));
+            watch = Watch::new(data_variance);
             continue;
         }
         metrics.push(&report);
@@ -198,7 +187,7 @@ fn roll_back<D: Backend<f32>>(
 fn data_variance(images: &Images) -> f32 {
     let n = images.len().min(1000);
     let pixels = &images.pixels[..n * images.image_len()];
-    let pixels: Vec<f32> = pixels.iter().map(|&p| f32::from(p) / 127.5 - 1.0).collect();
+    let pixels: Vec<f32> = pixels.iter().map(|&p| pixel_value(p)).collect();
     pixel_variance(&pixels, n)
 }
 
@@ -226,20 +215,12 @@ fn save_samples<D: Backend<f32>>(
     dataset: &Dataset,
     folder: &RunFolder,
 ) -> Result<(), RunError> {
-    let generator = averaged(trainer, dataset)?;
+    let generator = checkpoint::averaged(trainer, &dataset.name).map_err(RunError::Fold)?;
     let classes = dataset.class_names.len();
     let images = sample::float(&generator, &grid_order(classes));
     let path = folder.file(&format!("samples/step-{:06}.png", trainer.step));
     let grid = picture::grid(&images, grid_columns(classes), 2);
     picture::save_png(&path, &grid).map_err(|source| RunError::Io { path, source })
-}
-
-/// The averaged generator of a run.
-pub fn averaged<D: Backend<f32>>(
-    trainer: &mut Trainer<D>,
-    dataset: &Dataset,
-) -> Result<FloatGenerator, RunError> {
-    checkpoint::averaged(trainer, &dataset.name).map_err(RunError::Fold)
 }
 
 /// `metrics.jsonl`: lines are kept back until a checkpoint covers them.
@@ -269,13 +250,7 @@ impl MetricsLog {
     }
 
     fn push(&mut self, report: &StepReport) {
-        let line = serde_json::to_string(&Metrics {
-            step: report.step,
-            discriminator_loss: report.discriminator_loss,
-            generator_loss: report.generator_loss,
-            learning_rate: report.learning_rate,
-            fake_variance: report.fake_variance,
-        });
+        let line = serde_json::to_string(report);
         self.lines.extend(line);
         self.lines.push('\n');
     }

@@ -5,18 +5,19 @@ use dfdx::prelude::{
     binary_cross_entropy_with_logits_loss,
 };
 use gan_core::latent::fill_latent;
+use serde::Serialize;
 
 use super::adam::{Adam, Moments};
 use super::random::{self, Purpose};
 use crate::config::{Config, Training};
 use crate::data::Images;
-use crate::generator::input_row;
+use crate::generator::{input_row, pixel_value};
 use crate::nn::backend::values;
 use crate::nn::network::Network;
 use crate::nn::{Backend, Mat, Wanted};
 
-/// What one step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What one step did; a line of `metrics.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct StepReport {
     /// Steps done so far, this one included.
     pub step: u64,
@@ -220,7 +221,7 @@ impl<D: Backend<f32>> Trainer<D> {
             }
             let index = self.order.1[(position % n) as usize] as usize;
             let image = images.image(index).iter();
-            pixels.extend(image.map(|&p| f32::from(p) / 127.5 - 1.0));
+            pixels.extend(image.map(|&p| pixel_value(p)));
             labels.extend(images.labels.get(index).map(|&label| usize::from(label)));
         }
         (pixels, labels)
