@@ -2,7 +2,8 @@
 
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::model::Window;
-use gan_core::{Activation, InferError, Model, Multiplier, Op, Quant, Shape};
+use gan_core::ops::kernels::{Dsp, KernelSet, Packed, Portable};
+use gan_core::{Activation, InferError, Mode, Model, Multiplier, Op, Quant, Shape};
 use proptest::prelude::*;
 use tests::{Case, Noise, cases, requantize};
 
@@ -71,6 +72,19 @@ impl Numbers {
     }
 }
 
+/// Draws in an arena of exactly the required size.
+fn drawn<K: KernelSet>(model: &Model<'_>, input: &[i8]) -> Vec<i8> {
+    let need = model.required_words(Mode::Streamed);
+    let mut arena = vec![0x5555_5555; need + 2];
+    let mut output = Vec::new();
+    let sink = |_, row: &[i8]| output.extend_from_slice(row);
+    model
+        .run_with::<K>(input, &mut arena[..need], sink)
+        .unwrap();
+    assert_eq!(arena[need..], [0x5555_5555; 2], "written behind the arena");
+    output
+}
+
 /// Runs one layer on a latent that a dense layer carries to it with another zero point.
 pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> Vec<i8> {
     let n = input.len();
@@ -128,24 +142,27 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
     let mut bytes = vec![0; encoded_bytes(&spec)];
     encode(&spec, &mut bytes).expect("a valid model");
     let model = Model::parse(&bytes).expect("a valid model");
-    let mut output = Vec::new();
-    let need = model.required_bytes();
-    let mut arena = vec![0x55; need + 8];
-    model
-        .run(input, &mut arena[..need], |_, row| {
-            output.extend_from_slice(row);
-        })
-        .unwrap();
-    assert_eq!(arena[need..], [0x55; 8], "written behind the arena");
-    let too_small = InferError::ArenaTooSmall {
-        need_bytes: need,
-        have_bytes: need - 1,
+    let portable = drawn::<Portable>(&model, input);
+    let mut whole = Vec::new();
+    let mut arena = vec![0x5555_5555; model.required_words(Mode::WholeLayers)];
+    let observer = |layer, values: &[i8]| {
+        if layer == 1 {
+            whole.extend_from_slice(values);
+        }
     };
-    assert_eq!(
-        model.run(input, &mut arena[..need - 1], |_, _| ()),
-        Err(too_small)
-    );
-    output
+    model.run_observed(input, &mut arena, observer).unwrap();
+    assert_eq!(drawn::<Dsp>(&model, input), portable, "dsp: {op:?}");
+    assert_eq!(drawn::<Packed>(&model, input), portable, "packed: {op:?}");
+    assert_eq!(whole, portable, "whole layers: {op:?}");
+    let need = model.required_words(Mode::Streamed);
+    let too_small = InferError::ArenaTooSmall {
+        need_bytes: 4 * need,
+        have_bytes: 4 * (need - 1),
+    };
+    let mut arena = vec![0; need - 1];
+    let error = model.run(input, &mut arena, |_, _| ());
+    assert_eq!(error, Err(too_small));
+    portable
 }
 
 fn check_conv_transpose(case: &Case, seed: u64, extreme: bool) {

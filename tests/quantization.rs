@@ -1,7 +1,7 @@
 //! The int8 generator stays within what its scales promise.
 
 use dfdx::prelude::Cpu;
-use gan_core::{Layer, Model, Op};
+use gan_core::{Layer, Mode, Model, Op};
 use host::config::Config;
 use host::data::{DataRequest, load};
 use host::generator::{FloatGenerator, FloatLayer};
@@ -73,7 +73,7 @@ fn every_layer_stays_within_the_bound_of_its_scales() {
     let bytes = quant::quantize(&generator, 64).unwrap();
     let model = Model::parse(&bytes).unwrap();
     let mut input = vec![0; model.input_len()];
-    let mut arena = vec![0; model.required_bytes()];
+    let mut arena = vec![0; model.required_words(Mode::WholeLayers)];
     for seed in 0..4 {
         model
             .fill_input(seed, Some(seed as usize * 3), &mut input)
@@ -85,7 +85,7 @@ fn every_layer_stays_within_the_bound_of_its_scales() {
                 let (sums, reach) = plain_sums(float, layer, &x);
                 let sum_scale = f64::from(layer.sum.scale);
                 let of = |q: f64| (q - f64::from(layer.sum.zero_point)) * sum_scale;
-                let channels: Vec<_> = layer.channels().collect();
+                let channels: Vec<_> = layer.channels(0).collect();
                 let output_scale = f64::from(layer.output.scale);
                 let real =
                     |&q: &i8| (f64::from(q) - f64::from(layer.output.zero_point)) * output_scale;

@@ -59,3 +59,62 @@ pub const fn rounding_divide_by_power_of_two(x: i32, exponent: u32) -> i32 {
     let threshold = (mask >> 1) + (x < 0) as i32;
     (x >> exponent) + (remainder > threshold) as i32
 }
+
+/// [`Multiplier::apply`] and the addition of a zero point in four operations.
+///
+/// Only for shifts in `[-20, -1]`, which nearly every channel has, and sums within
+/// `±2^30`, as [`Model::parse`](crate::Model::parse) ensures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rescale {
+    mantissa: i32,
+    right: u32,
+    /// Half a step of the shift, and the zero point above it.
+    nudge: i32,
+}
+
+impl Rescale {
+    pub const fn new(multiplier: Multiplier, zero_point: i8) -> Option<Self> {
+        if multiplier.shift < -20 || multiplier.shift > -1 {
+            return None;
+        }
+        let right = multiplier.shift.unsigned_abs() as u32;
+        Some(Self {
+            mantissa: multiplier.mantissa,
+            right,
+            nudge: (1 << (right - 1)) + ((zero_point as i32) << right),
+        })
+    }
+
+    /// Twice the sum times a Q31 mantissa, high half, ties up; then
+    /// `(high - (high < 0) + half) >> right` is the division with ties away from zero.
+    #[inline]
+    pub const fn apply(&self, sum: i32) -> i32 {
+        let high = rounding_high_mul(sum, self.mantissa);
+        (high + (high >> 31) + self.nudge) >> self.right
+    }
+}
+
+/// `(2 * a * b + 2^31) >> 32` for `a` within `±2^30` and `b >= 0`.
+#[cfg(not(thumb1))]
+#[inline]
+const fn rounding_high_mul(a: i32, b: i32) -> i32 {
+    (((a << 1) as i64 * b as i64 + (1 << 31)) >> 32) as i32
+}
+
+/// The same by 16-bit halves, where no instruction multiplies to 64 bits.
+#[cfg(thumb1)]
+#[inline]
+#[expect(clippy::cast_sign_loss, clippy::cast_possible_wrap, reason = "bits")]
+const fn rounding_high_mul(a: i32, b: i32) -> i32 {
+    let (a_low, a_high) = ((a as u32) & 0xffff, a >> 16);
+    let (b_low, b_high) = ((b as u32) & 0xffff, b >> 16);
+    // a * b + 2^30 = high * 2^32 + cross * 2^16 + low, cross with both signs' halves.
+    let cross = a_high * b_low as i32;
+    let low = a_low * b_low + (1 << 30);
+    let carried = low < (1 << 30);
+    let middle = a_low * b_high as u32 + (low >> 16) + ((carried as u32) << 16);
+    let middle_low = (middle & 0xffff) + (cross as u32 & 0xffff);
+    let high = a_high * b_high + (cross >> 16) + (middle >> 16) as i32 + (middle_low >> 16) as i32;
+    // The product's bits 31 to 62: twice the high half and the bit below it.
+    (high << 1) | ((middle_low >> 15) & 1) as i32
+}

@@ -1,14 +1,15 @@
-//! The `.gan` file, version 1. This page is the specification; nothing else knows an offset.
+//! The `.gan` file, version 2. This page is the specification; nothing else knows an offset.
 //!
 //! All numbers are little-endian. Sections begin at multiples of 16 bytes, in the order
-//! text, then each layer's weights, biases, mantissas, shifts and table; gaps are zero.
+//! text, then each layer's weights, biases, mantissas, shifts, corrections and table; gaps
+//! are zero.
 //!
 //! Header, 48 bytes:
 //!
 //! | at | type | content |
 //! |---|---|---|
 //! | 0 | `[u8; 4]` | magic, `GAN8` |
-//! | 4 | `u16` | version, 1 |
+//! | 4 | `u16` | version, 2 |
 //! | 6 | `u16` | layers, 1 to [`MAX_LAYERS`] |
 //! | 8 | `u32` | length of the file in bytes |
 //! | 12 | `u32` | CRC-32 (IEEE 802.3) of bytes 0 to 11 and 16 to the end |
@@ -25,7 +26,7 @@
 //! | at | type | content |
 //! |---|---|---|
 //! | 0 | `u8` | operator: 0 dense, 1 transposed convolution |
-//! | 1 | `u8` | weight layout: 0, `[c_out][k][k][c_in]` or `[n_out][n_in]` |
+//! | 1 | `u8` | weight layout: 1, `i8` as in [`layout`] |
 //! | 2 | `u8` | activation: 0 clamp, 1 table |
 //! | 3 | `u8` | kernel (0 for dense) |
 //! | 4 | `u8` | stride (0 for dense) |
@@ -42,7 +43,11 @@
 //! | 44 | `u32` | offset of the multipliers' mantissas, `i32` |
 //! | 48 | `u32` | offset of the multipliers' shifts, `i8` |
 //! | 52 | `u32` | offset of the table, 256 `i8`, or 0 |
-//! | 56 | `[u8; 8]` | zero |
+//! | 56 | `u32` | offset of the corrections, `i32`, or 0 where the input's zero point is 0 |
+//! | 60 | `[u8; 4]` | zero |
+//!
+//! A correction is minus the input's zero point times the sum of the weights of a kernel
+//! row and phase: it lets the runtime multiply inputs that still hold their zero point.
 //!
 //! Text: UTF-8 lines without a line break at the end: the model's name, the data set's
 //! name, one label per class. The first layer's input is the latent (scale 1/32, zero
@@ -50,16 +55,19 @@
 
 use crate::error::ModelError;
 use crate::fixed::Multiplier;
+use crate::layout;
 use crate::model::{Activation, Layer, Op, Quant, Shape, Window};
 
 /// Layers that a file may have.
 pub const MAX_LAYERS: usize = 16;
 
 const MAGIC: [u8; 4] = *b"GAN8";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER_LEN: usize = 48;
 const RECORD_LEN: usize = 64;
 const ALIGN: usize = 16;
+/// The only weight layout.
+const LAYOUT: u8 = 1;
 /// Where the checksum lies, which it does not cover.
 const CRC_AT: usize = 12;
 
@@ -239,8 +247,8 @@ pub(crate) fn read_layer(
     };
     let window = [kernel, stride, top, left, bottom, right].map(usize::from);
     let op = match (op, layout) {
-        (0, 0) if window == [0; 6] => Op::Dense,
-        (1, 0) => Op::ConvTranspose(Window {
+        (0, LAYOUT) if window == [0; 6] => Op::Dense,
+        (1, LAYOUT) => Op::ConvTranspose(Window {
             kernel: window[0],
             stride: window[1],
             crop_top: window[2],
@@ -259,7 +267,7 @@ pub(crate) fn read_layer(
     };
     let shapes = (dims(16).ok_or(unknown)?, dims(22).ok_or(unknown)?);
     let bad_shape = ModelError::BadShape { layer: index };
-    let lens = op.lens(shapes.0, shapes.1).ok_or(bad_shape)?;
+    let lens = layout::lens(op, shapes.0, shapes.1).ok_or(bad_shape)?;
     let section = |at, len: usize| {
         let start = read_len(record, at).filter(|start| start % ALIGN == 0);
         let section = start.and_then(|start| bytes.get(start..start.checked_add(len)?));
@@ -276,6 +284,11 @@ pub(crate) fn read_layer(
             Activation::Table(table.ok_or(ModelError::BadSection { layer: index })?)
         }
         _ => return Err(unknown),
+    };
+    let corrections = match lens.corrections {
+        0 => &[],
+        _ if input.zero_point == 0 => &[],
+        len => section(56, len * 4)?,
     };
     Ok(Layer {
         op,
@@ -295,6 +308,7 @@ pub(crate) fn read_layer(
         bias: section(40, lens.channels * 4)?,
         mantissas: section(44, lens.channels * 4)?,
         shifts: section(48, lens.channels)?,
+        corrections,
     })
 }
 
@@ -304,10 +318,15 @@ const fn aligned(len: usize) -> usize {
 
 /// Length of the file that [`encode`] will write.
 pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
+    let mut zero_point = 0;
     let layers = spec.layers.iter().map(|layer| {
-        let table = layer.activation.table_bytes();
+        let lens = layout::lens(layer.op, layer.input_shape, layer.output_shape);
+        let (weights, corrections) = lens.map_or((0, 0), |lens| (lens.weights, lens.corrections));
+        let corrections = if zero_point == 0 { 0 } else { corrections * 4 };
+        zero_point = layer.output.zero_point;
         let words = aligned(layer.bias.len() * 4) + aligned(layer.multipliers.len() * 4);
-        aligned(layer.weights.len()) + words + aligned(layer.multipliers.len()) + table
+        let tables = aligned(corrections) + layer.activation.table_bytes();
+        aligned(weights) + words + aligned(layer.multipliers.len()) + tables
     });
     aligned(HEADER_LEN + RECORD_LEN * spec.layers.len() + text_len(spec)) + layers.sum::<usize>()
 }
@@ -348,8 +367,10 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
         writer.push(if i > 0 { b"\n" } else { b"" });
         writer.push(line.as_bytes());
     }
+    let mut zero_point = 0;
     for (i, layer) in spec.layers.iter().enumerate() {
-        write_layer(&mut writer, i, layer)?;
+        write_layer(&mut writer, i, layer, zero_point)?;
+        zero_point = layer.output.zero_point;
     }
     let u16_of = |v: usize| u16::try_from(v).map_err(|_| ModelError::BadText);
     writer.put(0, &MAGIC);
@@ -368,16 +389,22 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
     Ok(need_bytes)
 }
 
-fn write_layer(w: &mut Writer<'_>, index: usize, layer: &LayerSpec<'_>) -> Result<(), ModelError> {
+fn write_layer(
+    w: &mut Writer<'_>,
+    index: usize,
+    layer: &LayerSpec<'_>,
+    input_zero_point: i8,
+) -> Result<(), ModelError> {
     let record = HEADER_LEN + RECORD_LEN * index;
     let bad_shape = ModelError::BadShape { layer: index };
-    let lens = layer.op.lens(layer.input_shape, layer.output_shape);
-    let given = (
-        layer.weights.len(),
-        layer.bias.len(),
-        layer.multipliers.len(),
-    );
-    if lens.is_none_or(|lens| (lens.weights, lens.channels, lens.channels) != given) {
+    let lens = layout::lens(layer.op, layer.input_shape, layer.output_shape);
+    let lens = lens.ok_or(bad_shape)?;
+    let taps = match layer.op {
+        Op::Dense => layer.input_shape.len(),
+        Op::ConvTranspose(v) => v.kernel * v.kernel * layer.input_shape.c,
+    };
+    let given = (layer.bias.len(), layer.multipliers.len());
+    if given != (lens.channels, lens.channels) || layer.weights.len() != taps * lens.channels {
         return Err(bad_shape);
     }
     let (op, window) = match layer.op {
@@ -398,7 +425,7 @@ fn write_layer(w: &mut Writer<'_>, index: usize, layer: &LayerSpec<'_>) -> Resul
         Activation::Clamp { min, max } => (0, [min, max]),
         Activation::Table(_) => (1, [-128, 127]),
     };
-    w.put(record, &[op, 0, act]);
+    w.put(record, &[op, LAYOUT, act]);
     for (i, value) in window.into_iter().enumerate() {
         w.put(
             record + 3 + i,
@@ -419,7 +446,9 @@ fn write_layer(w: &mut Writer<'_>, index: usize, layer: &LayerSpec<'_>) -> Resul
     w.put(record + 28, &layer.sum.scale.to_le_bytes());
     w.put(record + 32, &layer.output.scale.to_le_bytes());
     w.section(record + 36)?;
-    layer.weights.iter().for_each(|v| w.push(&v.to_le_bytes()));
+    let weights_at = w.at;
+    write_weights(w, layer);
+    w.at += lens.weights;
     w.section(record + 40)?;
     layer.bias.iter().for_each(|v| w.push(&v.to_le_bytes()));
     w.section(record + 44)?;
@@ -432,11 +461,41 @@ fn write_layer(w: &mut Writer<'_>, index: usize, layer: &LayerSpec<'_>) -> Resul
         .multipliers
         .iter()
         .for_each(|m| w.push(&m.shift.to_le_bytes()));
+    if let (Op::ConvTranspose(window), false) = (layer.op, input_zero_point == 0) {
+        w.section(record + 56)?;
+        let channels = (layer.input_shape.c, layer.output_shape.c);
+        for i in 0..lens.corrections {
+            let (ky, r) = (
+                i / channels.1 / window.stride,
+                i / channels.1 % window.stride,
+            );
+            let weights = w.out.get(weights_at..).unwrap_or(&[]);
+            let sum = layout::tap_sum(window, channels, (ky, r, i % channels.1), weights);
+            w.push(&sum.wrapping_mul(-i32::from(input_zero_point)).to_le_bytes());
+        }
+    }
     if let Activation::Table(table) = layer.activation {
         w.section(record + 52)?;
         w.push(table);
     }
     Ok(())
+}
+
+/// Puts each weight where [`layout`] says.
+fn write_weights(w: &mut Writer<'_>, layer: &LayerSpec<'_>) {
+    let (input, output) = (layer.input_shape, layer.output_shape);
+    for (i, &weight) in layer.weights.iter().enumerate() {
+        let at = match layer.op {
+            Op::Dense => layout::dense_index(input, output, i / input.len(), i % input.len()),
+            Op::ConvTranspose(v) => {
+                let (c, tap) = (i % input.c, i / input.c);
+                let (kx, ky) = (tap % v.kernel, tap / v.kernel % v.kernel);
+                let o = tap / v.kernel / v.kernel;
+                layout::conv_index(v, (input.c, output.c), (o, ky, kx, c))
+            }
+        };
+        w.put(w.at + at, &weight.to_le_bytes());
+    }
 }
 
 /// A buffer and how far it is written.

@@ -1,88 +1,185 @@
 //! Drawing a picture: the ten-minute read.
 //!
-//! Two ends of the caller's arena take turns: a layer reads its input from one and writes
-//! its output to the other.
+//! The last layer is asked for its rows, top to bottom. A layer asked for a row asks the
+//! one before for the input rows that are still missing, computes its row and leaves it in
+//! the ring behind it. So each layer holds only the few rows that one output row reads,
+//! and each row is computed once.
 
 use crate::error::InferError;
-use crate::model::{Layer, Model, Op};
-use crate::ops::{conv_transpose::conv_transpose, dense::dense};
-
-/// Arena bytes for layers of these `(input, output)` lengths; the first layer reads the
-/// caller's input where it is.
-pub(crate) fn required_bytes(lens: impl Iterator<Item = (usize, usize)>) -> usize {
-    let needs = lens.enumerate();
-    let needs = needs.map(|(i, (input, output))| if i == 0 { output } else { input + output });
-    needs.max().unwrap_or(0)
-}
+use crate::model::{Model, Op};
+use crate::ops::kernels::{KernelSet, Native};
+use crate::ops::{conv_transpose, dense};
+use crate::plan::{Mode, Plan, Ring};
 
 impl Model<'_> {
     /// Draws the picture of `input` (see [`Model::fill_input`]) and hands each row to
     /// `sink` as `(row, values [w * c])`, top to bottom.
     ///
-    /// *Errors*: an arena below [`Model::required_bytes`], an input of the wrong length.
+    /// *Errors*: an arena below [`Model::required_words`] of [`Mode::Streamed`], an input
+    /// of the wrong length.
     pub fn run(
         &self,
         input: &[i8],
-        arena: &mut [i8],
-        mut sink: impl FnMut(usize, &[i8]),
+        arena: &mut [u32],
+        sink: impl FnMut(usize, &[i8]),
     ) -> Result<(), InferError> {
-        let last = self.layers().len() - 1;
-        let row_len = self.output_shape().w * self.output_shape().c;
-        self.run_observed(input, arena, |layer, output| {
-            if layer == last {
-                let rows = output.chunks_exact(row_len.max(1)).enumerate();
-                rows.for_each(|(row, values)| sink(row, values));
-            }
-        })
+        self.run_with::<Native>(input, arena, sink)
     }
 
-    /// As [`run`](Self::run), but hands every layer's finished output to `observer` as
-    /// `(layer, values [h * w * c])`.
+    /// As [`run`](Self::run), by a chosen set of inner loops: the result is the same.
+    pub fn run_with<K: KernelSet>(
+        &self,
+        input: &[i8],
+        arena: &mut [u32],
+        mut sink: impl FnMut(usize, &[i8]),
+    ) -> Result<(), InferError> {
+        let mut drawing = Drawing::new(self, Mode::Streamed, input, arena)?;
+        let last = self.layers().len() - 1;
+        for row in 0..self.output_shape().h {
+            drawing.pull::<K>(last, row);
+            sink(row, drawing.row(last, row));
+        }
+        Ok(())
+    }
+
+    /// As [`run`](Self::run) layer by layer, and hands every layer's finished output to
+    /// `observer` as `(layer, values [h * w * c])`.
+    ///
+    /// *Errors*: an arena below [`Model::required_words`] of [`Mode::WholeLayers`], an
+    /// input of the wrong length.
     pub fn run_observed(
         &self,
         input: &[i8],
-        arena: &mut [i8],
+        arena: &mut [u32],
         mut observer: impl FnMut(usize, &[i8]),
     ) -> Result<(), InferError> {
-        let (need, have) = (self.input_len(), input.len());
-        if need != have {
-            return Err(InferError::InputLength { need, have });
-        }
-        let (need_bytes, have_bytes) = (self.required_bytes(), arena.len());
-        let too_small = InferError::ArenaTooSmall {
-            need_bytes,
-            have_bytes,
-        };
-        let arena = arena.get_mut(..need_bytes).ok_or(too_small)?;
+        let mut drawing = Drawing::new(self, Mode::WholeLayers, input, arena)?;
         for (i, layer) in self.layers().iter().enumerate() {
-            let (input_len, output_len) = (layer.input_shape.len(), layer.output_shape.len());
-            let at_front = i % 2 == 0;
-            let split = if at_front {
-                output_len
-            } else {
-                need_bytes - output_len
-            };
-            let (front, back) = arena.split_at_mut_checked(split).ok_or(too_small)?;
-            let (output, other) = if at_front {
-                (front, back)
-            } else {
-                (back, front)
-            };
-            let x = match (i, at_front) {
-                (0, _) => input,
-                (_, true) => &other[other.len().saturating_sub(input_len)..],
-                (_, false) => other.get(..input_len).unwrap_or(&[]),
-            };
-            run_layer(layer, x, output);
-            observer(i, output);
+            for row in 0..layer.output_shape.h {
+                drawing.compute::<Native>(i, row);
+            }
+            let range = drawing.plan.rings.get(i).map_or(0..0, Ring::range);
+            observer(i, drawing.rows.get(range).unwrap_or(&[]));
         }
         Ok(())
     }
 }
 
-fn run_layer(layer: &Layer<'_>, x: &[i8], y: &mut [i8]) {
-    match layer.op {
-        Op::Dense => dense(layer, x, y),
-        Op::ConvTranspose(window) => conv_transpose(layer, window, x, y),
+/// A picture on its way.
+struct Drawing<'r> {
+    model: &'r Model<'r>,
+    plan: Plan,
+    input: &'r [i8],
+    scratch: &'r mut [u32],
+    rows: &'r mut [i8],
+    /// Rows that each layer has computed.
+    done: [usize; crate::format::MAX_LAYERS],
+}
+
+impl<'r> Drawing<'r> {
+    fn new(
+        model: &'r Model<'r>,
+        mode: Mode,
+        input: &'r [i8],
+        arena: &'r mut [u32],
+    ) -> Result<Self, InferError> {
+        let (need, have) = (model.input_len(), input.len());
+        if need != have {
+            return Err(InferError::InputLength { need, have });
+        }
+        let plan = Plan::new(model.layers(), mode);
+        let (need_bytes, have_bytes) = (4 * plan.words(), 4 * arena.len());
+        let too_small = InferError::ArenaTooSmall {
+            need_bytes,
+            have_bytes,
+        };
+        let arena = arena.get_mut(..plan.words()).ok_or(too_small)?;
+        let parts = arena.split_at_mut_checked(plan.scratch_words);
+        let (scratch, rows) = parts.ok_or(too_small)?;
+        Ok(Self {
+            model,
+            plan,
+            input,
+            scratch,
+            rows: bytemuck::must_cast_slice_mut(rows),
+            done: [0; crate::format::MAX_LAYERS],
+        })
+    }
+
+    /// Row `row` of layer `layer`'s output, as long as it lives.
+    fn row(&self, layer: usize, row: usize) -> &[i8] {
+        let ring = self.plan.rings.get(layer);
+        let row = ring.map_or(0..0, |ring| {
+            let at = ring.row_at(row);
+            at..at + ring.row_bytes
+        });
+        self.rows.get(row).unwrap_or(&[])
+    }
+
+    /// Computes row `row` of layer `layer` after the rows that it needs.
+    fn pull<K: KernelSet>(&mut self, layer: usize, row: usize) {
+        if let Some(before) = layer.checked_sub(1) {
+            let need = self.input_rows(layer, row);
+            while let Some(next) = self.done.get(before).copied().filter(|&done| done < need) {
+                self.pull::<K>(before, next);
+            }
+        }
+        self.compute::<K>(layer, row);
+        if let Some(done) = self.done.get_mut(layer) {
+            *done += 1;
+        }
+    }
+
+    /// Input rows that must exist before row `row` of layer `layer`.
+    fn input_rows(&self, layer: usize, row: usize) -> usize {
+        let Some(layer) = self.model.layers().get(layer) else {
+            return 0;
+        };
+        match layer.op {
+            Op::Dense => layer.input_shape.h,
+            Op::ConvTranspose(window) => {
+                let rows = window.vertical(layer.input_shape, layer.output_shape);
+                (rows.at(row).1 + 1).min(rows.len_in)
+            }
+        }
+    }
+
+    /// Computes row `row` of layer `layer` from rows that exist.
+    fn compute<K: KernelSet>(&mut self, i: usize, row: usize) {
+        let (Some(layer), Some(ring)) = (self.model.layers().get(i), self.plan.rings.get(i)) else {
+            return;
+        };
+        let before = i.checked_sub(1).and_then(|i| self.plan.rings.get(i));
+        // The ring that is read and the row that is written do not overlap; either may lie
+        // first.
+        let at = ring.row_at(row);
+        let Some((front, back)) = self.rows.split_at_mut_checked(at) else {
+            return;
+        };
+        let Some((y, back)) = back.split_at_mut_checked(ring.row_bytes) else {
+            return;
+        };
+        let behind = at + ring.row_bytes;
+        let input = |from: usize, len: usize| {
+            let (part, from) = match from.checked_sub(behind) {
+                Some(from) => (&*back, from),
+                None => (&*front, from),
+            };
+            part.get(from..)
+                .and_then(|part| part.get(..len))
+                .unwrap_or(&[])
+        };
+        let scratch = &mut *self.scratch;
+        match layer.op {
+            Op::Dense => {
+                let x = before.map_or(self.input, |ring| input(ring.at_bytes, ring.range().len()));
+                dense::output_row::<K>(layer, row, x, scratch, y);
+            }
+            Op::ConvTranspose(window) => {
+                let input_row =
+                    |iy| before.map_or(self.input, |ring| input(ring.row_at(iy), ring.row_bytes));
+                conv_transpose::output_row::<K>(layer, window, row, input_row, scratch, y);
+            }
+        }
     }
 }

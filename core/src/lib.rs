@@ -5,8 +5,10 @@
 //! - [`latent`]: a seed becomes the generator's input.
 //! - [`format`](mod@format): the bytes of a `.gan` file, read in place.
 //! - [`Model`]: a file that has passed every check.
-//! - [`infer`]: the layers, one after the other, in an arena of the caller's.
-//! - [`ops`]: one operator a file, on slices.
+//! - [`layout`]: the order of the weights in it.
+//! - [`plan`]: what of an arena of the caller's belongs to whom.
+//! - [`infer`]: the layers, row by row.
+//! - [`ops`]: one operator a file, on slices; [`ops::kernels`]: the inner loops.
 //! - [`fixed`]: the one rounding rule.
 //! - [`image`]: the last layer's values as pixels.
 //!
@@ -14,18 +16,21 @@
 //! in `[-127, 127]`, asymmetric activations with one scale and zero point per tensor,
 //! 32-bit bias and accumulators, double rounding.
 #![cfg_attr(not(test), no_std)]
-#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod error;
 pub mod fixed;
 pub mod format;
+mod geometry;
 pub mod image;
 pub mod infer;
 pub mod latent;
+pub mod layout;
 pub mod model;
 pub mod ops;
+pub mod plan;
 
 pub use error::{InferError, ModelError};
 pub use fixed::Multiplier;
 pub use model::{Activation, Layer, Model, Op, Quant, Shape};
+pub use plan::Mode;

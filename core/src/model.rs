@@ -5,8 +5,9 @@ use heapless::Vec;
 use crate::error::{InferError, ModelError};
 use crate::fixed::Multiplier;
 use crate::format::{self, Header, MAX_LAYERS};
-use crate::infer;
 use crate::latent::{LATENT_SCALE, ONE_HOT, fill_latent};
+use crate::layout;
+use crate::plan::{Mode, Plan};
 
 /// Height, width and channels of a map, NHWC without the N.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,42 +91,6 @@ pub enum Op {
     ConvTranspose(Window),
 }
 
-/// Lengths that follow from an operator and its shapes.
-pub(crate) struct Lens {
-    pub weights: usize,
-    pub channels: usize,
-}
-
-impl Op {
-    /// Lengths of the sections, or `None` where the shapes do not fit the operator.
-    pub(crate) fn lens(&self, input: Shape, output: Shape) -> Option<Lens> {
-        let len = |s: Shape| {
-            s.h.checked_mul(s.w)?
-                .checked_mul(s.c)
-                .filter(|&len| len > 0)
-        };
-        let (input_len, output_len) = (len(input)?, len(output)?);
-        match *self {
-            Self::Dense => Some(Lens {
-                weights: input_len.checked_mul(output_len)?,
-                channels: output_len,
-            }),
-            Self::ConvTranspose(v) => {
-                let side =
-                    |len: usize, crop: usize| ((len - 1) * v.stride + v.kernel).checked_sub(crop);
-                let fits = side(input.h, v.crop_top + v.crop_bottom) == Some(output.h)
-                    && side(input.w, v.crop_left + v.crop_right) == Some(output.w);
-                let taps = v.kernel * v.kernel;
-                let weights = output.c.checked_mul(taps)?.checked_mul(input.c)?;
-                (fits && v.kernel > 0 && v.stride > 0).then_some(Lens {
-                    weights,
-                    channels: output.c,
-                })
-            }
-        }
-    }
-}
-
 /// Bits of the `f32` values above zero and below infinity.
 const POSITIVE_FINITE: core::ops::Range<u32> = 1..0x7f80_0000;
 
@@ -146,47 +111,69 @@ pub struct Layer<'a> {
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
-    /// `i8` bits: `[c_out][k][k][c_in]` or `[n_out][n_in]`.
+    /// `i8` bits, see [`layout`](crate::layout).
     pub(crate) weights: &'a [u8],
     pub(crate) bias: &'a [u8],
     pub(crate) mantissas: &'a [u8],
     pub(crate) shifts: &'a [u8],
+    /// `i32` `[ky][phase][c_out]`: the sum of the weights times minus the input's zero
+    /// point; empty where that is 0.
+    pub(crate) corrections: &'a [u8],
+}
+
+fn word(bytes: &[u8]) -> i32 {
+    bytes.first_chunk().copied().map_or(0, i32::from_le_bytes)
 }
 
 impl<'a> Layer<'a> {
-    /// Bias and multiplier of each output channel (dense: value).
-    pub fn channels(&self) -> impl Iterator<Item = (i32, Multiplier)> + use<'a> {
-        let word = |bytes: &[u8]| {
-            let bytes = bytes.first_chunk().copied();
-            bytes.map_or(0, i32::from_le_bytes)
-        };
-        let biases = self.bias.chunks_exact(4).map(word);
-        let mantissas = self.mantissas.chunks_exact(4).map(word);
-        let multipliers = mantissas.zip(self.shifts);
+    /// Bias and multiplier of each output channel (dense: value) from `first` on.
+    pub fn channels(&self, first: usize) -> impl Iterator<Item = (i32, Multiplier)> + use<'a> {
+        let words = |bytes: &'a [u8]| bytes.get(4 * first..).unwrap_or(&[]).chunks_exact(4);
+        let biases = words(self.bias).map(word);
+        let mantissas = words(self.mantissas).map(word);
+        let multipliers = mantissas.zip(self.shifts.get(first..).unwrap_or(&[]));
         biases.zip(multipliers).map(|(bias, (mantissa, &shift))| {
             let shift = shift as i8;
             (bias, Multiplier { mantissa, shift })
         })
     }
 
-    /// Weights and biases.
-    pub fn parameter_count(&self) -> usize {
-        self.weights.len() + self.bias.len() / 4
+    /// Correction number `i` of `[ky][phase][c_out]`.
+    pub(crate) fn correction(&self, i: usize) -> i32 {
+        self.corrections.get(4 * i..).map_or(0, word)
     }
 
-    /// Bytes of weights, biases, multipliers and table.
+    /// Output pixels per input pixel.
+    pub(crate) const fn stride(&self) -> usize {
+        match self.op {
+            Op::Dense => 1,
+            Op::ConvTranspose(window) => window.stride,
+        }
+    }
+
+    /// Weights and biases, without what fills them up to multiples of four.
+    pub fn parameter_count(&self) -> usize {
+        let weights = match self.op {
+            Op::Dense => self.input_shape.len() * self.output_shape.len(),
+            Op::ConvTranspose(v) => v.kernel * v.kernel * self.input_shape.c * self.output_shape.c,
+        };
+        weights + self.bias.len() / 4
+    }
+
+    /// Bytes of weights, biases, multipliers, corrections and table.
     pub fn flash_bytes(&self) -> usize {
         self.weights.len()
             + self.bias.len()
             + self.mantissas.len()
             + self.shifts.len()
+            + self.corrections.len()
             + self.activation.table_bytes()
     }
 
     /// Multiplications executed for one picture: taps that land inside both maps.
     pub fn mac_count(&self) -> usize {
         let Op::ConvTranspose(v) = self.op else {
-            return self.weights.len();
+            return self.input_shape.len() * self.output_shape.len();
         };
         let landing = |input: usize, output: usize, crop: usize| -> usize {
             let taps = (0..input).flat_map(|i| (0..v.kernel).map(move |k| i * v.stride + k));
@@ -196,6 +183,40 @@ impl<'a> Layer<'a> {
             * landing(self.input_shape.w, self.output_shape.w, v.crop_left)
             * self.input_shape.c
             * self.output_shape.c
+    }
+
+    /// Whether filled-up channels weigh nothing and the corrections are what the weights
+    /// say.
+    fn corrected(&self) -> bool {
+        let Op::ConvTranspose(window) = self.op else {
+            return true;
+        };
+        let channels = (self.input_shape.c, self.output_shape.c);
+        let filled = channels.0 % 4;
+        let zeros = filled == 0 || {
+            let last = |ky: usize, kx: usize, o: usize| {
+                let at = layout::conv_index(window, channels, (o, ky, kx, channels.0 - 1));
+                self.weights.get(at + 1..at + 5 - filled)
+            };
+            let kernel = window.kernel;
+            let mut taps = (0..kernel * kernel).flat_map(|t| (0..channels.1).map(move |o| (t, o)));
+            taps.all(|(t, o)| {
+                let bytes = last(t / kernel, t % kernel, o).unwrap_or(&[]);
+                bytes.iter().all(|&w| w == 0)
+            })
+        };
+        let zero_point = i32::from(self.input.zero_point);
+        let mut at = (0..window.kernel).flat_map(|ky| {
+            let phases = (0..window.stride).map(move |r| (ky, r));
+            phases.flat_map(|(ky, r)| (0..channels.1).map(move |o| (ky, r, o)))
+        });
+        let sum = |at| layout::tap_sum(window, channels, at, self.weights);
+        let right = zero_point == 0
+            || at.all(|(ky, r, o)| {
+                let found = self.correction((ky * window.stride + r) * channels.1 + o);
+                found == sum((ky, r, o)).wrapping_mul(-zero_point)
+            });
+        zeros && right
     }
 
     /// Checks every value that arithmetic relies on.
@@ -210,21 +231,22 @@ impl<'a> Layer<'a> {
             Activation::Clamp { min, max } => min <= max && same,
             Activation::Table(_) => true,
         };
-        // An accumulator adds at most this many products of at most 255 * 127.
+        // A sum has at most this many products of at most 255 * 127, and stays below
+        // 2^30, so that it can be doubled.
         let terms = match self.op {
             Op::Dense => self.input_shape.len(),
             Op::ConvTranspose(v) => v.kernel * v.kernel * self.input_shape.c,
         };
         let products = terms.saturating_mul(255 * 127);
-        let room = usize::try_from(i32::MAX).unwrap_or(usize::MAX);
+        let room = (1 << 30) - 1;
         let fits = |bias: i32| {
             let bias = usize::try_from(bias.unsigned_abs()).unwrap_or(usize::MAX);
             bias.saturating_add(products) <= room
         };
-        let mut channels = self.channels();
+        let mut channels = self.channels(0);
         let channels = channels.all(|(bias, m)| fits(bias) && m.is_valid());
         let weights = self.weights.iter().all(|&w| w as i8 != i8::MIN);
-        if scales && activation && channels && weights {
+        if scales && activation && channels && weights && self.corrected() {
             Ok(())
         } else {
             Err(ModelError::BadValue { layer })
@@ -341,10 +363,15 @@ impl<'a> Model<'a> {
         self.layers.last().map_or(none, |layer| layer.output_shape)
     }
 
-    /// Exact size of the arena that drawing takes.
-    pub fn required_bytes(&self) -> usize {
-        let layers = self.layers.iter();
-        infer::required_bytes(layers.map(|l| (l.input_shape.len(), l.output_shape.len())))
+    /// Exact size of the arena that drawing takes, a multiple of 4.
+    pub fn required_bytes(&self, mode: Mode) -> usize {
+        4 * self.required_words(mode)
+    }
+
+    /// [`required_bytes`](Self::required_bytes) as the words that
+    /// [`run`](Self::run) takes.
+    pub fn required_words(&self, mode: Mode) -> usize {
+        Plan::new(self.layers(), mode).words()
     }
 
     /// Fills the input for `seed` and `class`: the latent, then the one-hot class.

@@ -1,6 +1,6 @@
 //! How far the integers are from the floats, on the same latents.
 
-use gan_core::{InferError, Model};
+use gan_core::{InferError, Mode, Model};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ fn layer_snr(
 ) -> Result<Vec<f64>, InferError> {
     let mut sums = vec![(0f64, 0f64); model.layers().len()];
     let mut input = vec![0; model.input_len()];
-    let mut arena = vec![0; model.required_bytes()];
+    let mut arena = vec![0; model.required_words(Mode::WholeLayers)];
     for i in 0..order.count.min(LAYER_IMAGES) {
         let (seed, class) = order.at(i, model.class_count());
         model.fill_input(seed, class, &mut input)?;

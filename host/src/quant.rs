@@ -203,7 +203,7 @@ fn int_layer(
         let product_scale = f64::from(input.scale) * scale;
         let bias = (f64::from(bias) / product_scale).round();
         // The limit leaves room for the largest sum of products that a layer may have.
-        int.bias.push(bias.clamp(-1e9, 1e9) as i32);
+        int.bias.push(bias.clamp(-5e8, 5e8) as i32);
         int.multipliers
             .push(multiplier(product_scale / f64::from(sum.scale)));
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use gan_core::latent::fill_latent;
-use gan_core::{InferError, Model};
+use gan_core::{InferError, Mode, Model};
 use rayon::prelude::*;
 
 use crate::data::Images;
@@ -74,7 +74,10 @@ pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
     let mut pixels = vec![0; order.count * shape.len()];
     let pictures = pixels.par_chunks_exact_mut(shape.len()).enumerate();
     pictures.try_for_each_init(
-        || (vec![0; model.input_len()], vec![0; model.required_bytes()]),
+        || {
+            let arena = vec![0; model.required_words(Mode::Streamed)];
+            (vec![0; model.input_len()], arena)
+        },
         |(input, arena), (i, picture)| {
             let (seed, class) = order.at(i, model.class_count());
             model.fill_input(seed, class, input)?;

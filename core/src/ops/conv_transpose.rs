@@ -1,59 +1,167 @@
-//! Transposed convolution.
+//! Transposed convolution, by sub-pixel phases.
 
-use super::{activation::requantize, dot};
-use crate::model::{Layer, Window};
+use super::activation::requantize_row;
+use super::kernels::{Blocks, KernelSet, Row, Taps};
+use crate::geometry::Axis;
+use crate::layout::quads;
+use crate::model::{Layer, Op, Shape, Window};
 
-/// Each output pixel gathers the taps that land on it; no zero is ever multiplied.
+impl Window {
+    /// Rows, top to bottom.
+    pub(crate) const fn vertical(&self, input: Shape, output: Shape) -> Axis {
+        Axis {
+            kernel: self.kernel,
+            stride: self.stride,
+            crop: self.crop_top,
+            len_in: input.h,
+            len_out: output.h,
+        }
+    }
+
+    /// Columns, left to right.
+    pub(crate) const fn horizontal(&self, input: Shape, output: Shape) -> Axis {
+        Axis {
+            kernel: self.kernel,
+            stride: self.stride,
+            crop: self.crop_left,
+            len_in: input.w,
+            len_out: output.w,
+        }
+    }
+}
+
+fn blocks<K: KernelSet>(columns: &Axis, c_in: usize) -> Blocks {
+    K::blocks(columns.count(), columns.reach(), quads(c_in))
+}
+
+/// Words that [`output_row`] works in: a plane and the sums of an output row.
+pub(crate) fn scratch_words<K: KernelSet>(op: Op, input: Shape, output: Shape) -> usize {
+    let Op::ConvTranspose(window) = op else {
+        return 0;
+    };
+    let columns = window.horizontal(input, output);
+    let blocks = blocks::<K>(&columns, input.c);
+    blocks.plane_words() + window.stride * output.c * blocks.row_px()
+}
+
+/// One output row: each input row that reaches it is laid out once, and every phase adds
+/// its own taps' products to the sums; no zero that a stride inserts is ever multiplied,
+/// and rows outside the input are not either.
 ///
 /// `y[oy][ox][o] = requantize(bias[o] + sum (x[iy][ix][c] - zero_point) * w[o][ky][kx][c])`
 /// over all `iy * stride + ky - crop_top = oy` inside the input, and likewise for `x`.
 ///
-/// *Shapes*: `x` `[h_in, w_in, c_in]`, weights `[c_out, k, k, c_in]`, `y`
-/// `[h_out, w_out, c_out]`. One bias and one multiplier per output channel.
-pub fn conv_transpose(layer: &Layer<'_>, window: Window, x: &[i8], y: &mut [i8]) {
-    let row_len = layer.output_shape.w * layer.output_shape.c;
-    for (oy, row) in y.chunks_exact_mut(row_len.max(1)).enumerate() {
-        let pixels = row.chunks_exact_mut(layer.output_shape.c.max(1));
-        for (ox, pixel) in pixels.enumerate() {
-            output_pixel(layer, window, x, (oy, ox), pixel);
-        }
-    }
-}
-
-fn output_pixel(
+/// *Shapes*: `input_row(iy)` `[w_in, c_in]`, `y` `[w_out, c_out]`, weights as in
+/// [`layout`](crate::layout). One bias and one multiplier per output channel.
+pub(crate) fn output_row<'x, K: KernelSet>(
     layer: &Layer<'_>,
     window: Window,
-    x: &[i8],
-    (oy, ox): (usize, usize),
-    pixel: &mut [i8],
+    oy: usize,
+    input_row: impl Fn(usize) -> &'x [i8],
+    scratch: &mut [u32],
+    y: &mut [i8],
 ) {
-    let (kernel, c_in) = (window.kernel, layer.input_shape.c);
-    let zero_point = i16::from(layer.input.zero_point);
-    let filters = layer.weights.chunks_exact((kernel * kernel * c_in).max(1));
-    for ((y, filter), (bias, multiplier)) in pixel.iter_mut().zip(filters).zip(layer.channels()) {
-        let mut acc = bias;
-        for (ky, iy) in taps(oy + window.crop_top, window, layer.input_shape.h) {
-            for (kx, ix) in taps(ox + window.crop_left, window, layer.input_shape.w) {
-                let x = x
-                    .get((iy * layer.input_shape.w + ix) * c_in..)
-                    .unwrap_or(&[]);
-                let w = filter.get((ky * kernel + kx) * c_in..).unwrap_or(&[]);
-                let taps = (x.get(..c_in).unwrap_or(&[]), w.get(..c_in).unwrap_or(&[]));
-                acc = acc.wrapping_add(dot(taps.0, taps.1, zero_point));
+    let shapes = (layer.input_shape, layer.output_shape);
+    let columns = window.horizontal(shapes.0, shapes.1);
+    let rows = window.vertical(shapes.0, shapes.1);
+    let blocks = blocks::<K>(&columns, shapes.0.c);
+    let row = Row {
+        c_in: shapes.0.c,
+        margin: columns.margin(),
+        zero_point: layer.input.zero_point,
+    };
+    let Some((plane, sums)) = scratch.split_at_mut_checked(blocks.plane_words()) else {
+        return;
+    };
+    let sums: &mut [i32] = bytemuck::must_cast_slice_mut(sums);
+    // The taps `(ky, iy)` inside the input.
+    let (r, last) = rows.at(oy);
+    let inside = (0..rows.taps(r)).filter_map(|n| {
+        let iy = last.checked_sub(n).filter(|&iy| iy < rows.len_in)?;
+        Some((r + n * rows.stride, iy))
+    });
+    start(layer, inside.clone().map(|(ky, _)| ky), &blocks, sums);
+    for (ky, iy) in inside {
+        K::widen(input_row(iy), &row, &blocks, plane);
+        add_row::<K>(layer, ky, &columns, &blocks, plane, sums);
+    }
+    finish(layer, &columns, &blocks, sums, y);
+}
+
+/// Puts the bias into every sum, and the corrections of the rows that will be added:
+/// planes hold values with their zero point.
+fn start(
+    layer: &Layer<'_>,
+    kys: impl Iterator<Item = usize> + Clone,
+    blocks: &Blocks,
+    sums: &mut [i32],
+) {
+    let (c_out, stride) = (layer.output_shape.c, layer.stride());
+    let block_sums = (stride * c_out * blocks.px).max(1);
+    for r in 0..stride {
+        for (c, (bias, _)) in layer.channels(0).take(c_out).enumerate() {
+            let at = |ky: usize| layer.correction((ky * stride + r) * c_out + c);
+            let corrections = kys.clone().map(at).fold(0i32, i32::wrapping_add);
+            let start = bias.wrapping_add(corrections);
+            for block in sums.chunks_mut(block_sums) {
+                let at = (r * c_out + c) * blocks.px;
+                let sums = block.get_mut(at..).and_then(|s| s.get_mut(..blocks.px));
+                sums.unwrap_or(&mut []).fill(start);
             }
         }
-        *y = requantize(acc, multiplier, layer.sum.zero_point, &layer.activation);
     }
 }
 
-/// The taps `(k, i)` with `i * stride + k = at` and `i` inside `0..len`.
-fn taps(at: usize, window: Window, len: usize) -> impl Iterator<Item = (usize, usize)> {
-    let stride = window.stride.max(1);
-    let (first, i) = (at % stride, at / stride);
-    // `i` falls by one from tap to tap; the first ones may lie behind the input's end.
-    let skip = (i + 1).saturating_sub(len);
-    let count = (window.kernel.saturating_sub(first))
-        .div_ceil(stride)
-        .min(i + 1);
-    (skip..count).map(move |n| (first + n * stride, i - n))
+/// Adds what kernel row `ky` makes of the plane to the sums of all phases.
+fn add_row<K: KernelSet>(
+    layer: &Layer<'_>,
+    ky: usize,
+    columns: &Axis,
+    blocks: &Blocks,
+    plane: &[u32],
+    sums: &mut [i32],
+) {
+    let c_out = layer.output_shape.c;
+    let tap_bytes = c_out * 4 * quads(layer.input_shape.c);
+    let weights = layer.weights.get(ky * columns.kernel * tap_bytes..);
+    let mut weights = weights.unwrap_or(&[]);
+    let (phase_sums, margin) = ((c_out * blocks.px).max(1), columns.margin());
+    let planes = || plane.chunks_exact(blocks.block_words().max(1));
+    for r in 0..columns.stride {
+        let phase = columns.phase(r);
+        let mut offset = margin.wrapping_add_signed(phase.first_in);
+        for tap in (0..phase.taps).step_by(2) {
+            let count = (phase.taps - tap).min(2);
+            let Some((group, rest)) = weights.split_at_checked(count * tap_bytes) else {
+                return;
+            };
+            let taps = Taps { offset, count };
+            let sums = sums
+                .chunks_exact_mut(phase_sums)
+                .skip(r)
+                .step_by(columns.stride);
+            for (block, sums) in planes().zip(sums) {
+                K::accumulate(sums, block, group, blocks, taps);
+            }
+            (weights, offset) = (rest, offset + count);
+        }
+    }
+}
+
+/// Requantizes the sums into the output row.
+fn finish(layer: &Layer<'_>, columns: &Axis, blocks: &Blocks, sums: &[i32], y: &mut [i8]) {
+    let (c_out, stride) = (layer.output_shape.c, columns.stride);
+    let block_sums = (stride * c_out * blocks.px).max(1);
+    for r in 0..stride {
+        let first_out = columns.phase(r).first_out;
+        for (c, (_, multiplier)) in layer.channels(0).take(c_out).enumerate() {
+            for (at, block) in sums.chunks_exact(block_sums).enumerate() {
+                let sums = block.get((r * c_out + c) * blocks.px..);
+                let sums = sums.and_then(|s| s.get(..blocks.px)).unwrap_or(&[]);
+                let first = (first_out + stride * at * blocks.px) * c_out + c;
+                let y = y.get_mut(first..).unwrap_or(&mut []);
+                requantize_row(layer, multiplier, sums, y, stride * c_out);
+            }
+        }
+    }
 }

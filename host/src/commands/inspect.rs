@@ -1,6 +1,6 @@
 //! `host inspect`: what a `.gan` file holds and needs.
 
-use gan_core::{Layer, Op};
+use gan_core::{Layer, Mode, Op};
 use serde_json::json;
 
 use crate::cli::Inspect;
@@ -24,7 +24,7 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             "latent": model.latent_len(),
             "image": [shape.h, shape.w, shape.c],
             "flash_bytes": model.file_bytes(),
-            "arena_bytes": model.required_bytes(),
+            "arena_bytes": model.required_bytes(Mode::Streamed),
             "parameters": parameters,
             "macs": macs,
             "crc32": format!("{:08x}", model.crc32()),
@@ -51,7 +51,7 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
         shape.h, shape.w, shape.c
     );
     println!("flash       {} bytes", model.file_bytes());
-    println!("arena       {} bytes", model.required_bytes());
+    println!("arena       {} bytes", model.required_bytes(Mode::Streamed));
     println!("parameters  {parameters}");
     println!("MACs        {macs} a picture\n");
     println!("layer            input         output        kernel  parameters  bytes        MACs");

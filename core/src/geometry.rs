@@ -1,0 +1,101 @@
+//! Sub-pixel geometry: a transposed convolution of stride `s` is `s * s` small
+//! convolutions, one per output phase, each with its own taps only (Shi et al. 2016).
+//!
+//! Output column `out` belongs to phase `(out + crop) % stride`. A phase's taps are
+//! ordered by the input column that they read, leftmost first.
+
+/// `(a / b, a % b)` for `b > 0`; strides are nearly always 1 or 2, and small cores have
+/// no divider.
+pub(crate) const fn divide(a: usize, b: usize) -> (usize, usize) {
+    match b {
+        0 | 1 => (a, 0),
+        2 => (a >> 1, a & 1),
+        _ => (a / b, a % b),
+    }
+}
+
+/// Rows or columns of a transposed convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Axis {
+    pub kernel: usize,
+    pub stride: usize,
+    /// Cut off before the first output.
+    pub crop: usize,
+    pub len_in: usize,
+    pub len_out: usize,
+}
+
+/// Every `stride`-th output and the taps that land on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Phase {
+    /// Taps, 0 where the kernel is smaller than the stride.
+    pub taps: usize,
+    /// First output.
+    pub first_out: usize,
+    /// Outputs.
+    pub count: usize,
+    /// Input under the first tap of the first output; each further tap or output is one
+    /// further right.
+    pub first_in: isize,
+}
+
+impl Axis {
+    /// Taps of phase `r`.
+    pub const fn taps(&self, r: usize) -> usize {
+        divide(self.kernel + self.stride - 1 - r, self.stride).0
+    }
+
+    /// Phase `r`, below the stride.
+    #[expect(clippy::cast_possible_wrap, reason = "pixels are counted in 16 bits")]
+    pub const fn phase(&self, r: usize) -> Phase {
+        let behind = divide(self.crop, self.stride).1;
+        let first_out = if r >= behind {
+            r - behind
+        } else {
+            r + self.stride - behind
+        };
+        let left = self.len_out.saturating_sub(first_out);
+        let taps = self.taps(r);
+        Phase {
+            taps,
+            first_out,
+            count: divide(left + self.stride - 1, self.stride).0,
+            first_in: divide(first_out + self.crop, self.stride).0 as isize + 1 - taps as isize,
+        }
+    }
+
+    /// Phase of an output, and the last input that reaches it, counted beyond the end.
+    pub const fn at(&self, out: usize) -> (usize, usize) {
+        let (last, r) = divide(out + self.crop, self.stride);
+        (r, last)
+    }
+
+    /// Inputs that one output can need at once.
+    pub const fn window(&self) -> usize {
+        self.taps(0)
+    }
+
+    fn phases(&self) -> impl Iterator<Item = Phase> {
+        (0..self.stride).map(|r| self.phase(r))
+    }
+
+    /// Inputs before the first one that taps reach.
+    pub fn margin(&self) -> usize {
+        let before = self.phases().filter(|p| p.taps > 0).map(|p| -p.first_in);
+        usize::try_from(before.max().unwrap_or(0)).unwrap_or(0)
+    }
+
+    /// Outputs of the largest phase.
+    pub fn count(&self) -> usize {
+        self.phases().map(|p| p.count).max().unwrap_or(0)
+    }
+
+    /// Inputs that `n` neighbouring outputs of any phase read, less `n`, counted from
+    /// [`margin`](Self::margin) before the first input.
+    pub fn reach(&self) -> usize {
+        let margin = self.margin();
+        let ends = self.phases().filter(|p| p.taps > 0);
+        let ends = ends.filter_map(|p| Some(margin.checked_add_signed(p.first_in)? + p.taps - 1));
+        ends.max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,121 @@
+//! The inner loops, in interchangeable sets that give the same bits.
+//!
+//! A convolution's input row is laid out once as a *plane*, a few blocks of 32-bit words
+//! in which neighbouring pixels are neighbouring words; then every tap of every output
+//! pixel is a fixed offset into it, and its margins hold the zero point, so that the loops
+//! know no border. Sums are kept as `i32` `[block][phase][c_out][px]`.
+//!
+//! | set | word of a plane | where |
+//! |---|---|---|
+//! | [`Portable`] | two channels of a pixel, `i16` each | any machine, the reference |
+//! | [`Dsp`] | the same | Cortex-M4, M7, M33: `SMLAD` |
+//! | [`Packed`] | one channel of two pixels, half a row apart | Cortex-M0+, M3, RISC-V |
+
+mod dsp;
+mod packed;
+mod portable;
+
+pub use dsp::Dsp;
+pub use packed::Packed;
+pub use portable::Portable;
+
+/// The set that this target runs.
+#[cfg(gan_kernels = "dsp")]
+pub type Native = Dsp;
+/// The set that this target runs.
+#[cfg(gan_kernels = "packed")]
+pub type Native = Packed;
+/// The set that this target runs.
+#[cfg(gan_kernels = "portable")]
+pub type Native = Portable;
+
+/// How a set cuts a row into blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// Outputs of a phase in a block.
+    pub px: usize,
+    /// Blocks in a row.
+    pub count: usize,
+    /// Words of one lane of a block.
+    pub words: usize,
+    /// Lanes: `words` for each pair of channels, or for each channel.
+    pub lanes: usize,
+}
+
+impl Blocks {
+    /// Words of a plane.
+    pub const fn plane_words(&self) -> usize {
+        self.count * self.block_words()
+    }
+
+    /// Words of a plane's block.
+    pub const fn block_words(&self) -> usize {
+        self.lanes * self.words
+    }
+
+    /// Sums of a phase and output channel.
+    pub const fn row_px(&self) -> usize {
+        self.count * self.px
+    }
+}
+
+/// What a row of a convolution's input is, beside its values.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Channels of a pixel.
+    pub c_in: usize,
+    /// Margin columns on the left.
+    pub margin: usize,
+    /// Fills the margins.
+    pub zero_point: i8,
+}
+
+/// The taps of one pass over a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Taps {
+    /// Words between a block's start and the first tap of its first pixel.
+    pub offset: usize,
+    /// 1 or 2 neighbouring columns.
+    pub count: usize,
+}
+
+/// A set of inner loops.
+pub trait KernelSet {
+    /// Multiple that weights have to lie at in memory.
+    const WEIGHT_ALIGN: usize;
+
+    /// Cuts rows with `outputs` pixels in the largest phase, whose taps reach `reach`
+    /// columns further than the outputs, over `quads` groups of four input channels.
+    fn blocks(outputs: usize, reach: usize, quads: usize) -> Blocks;
+
+    /// Lays out one input row `[w, c_in]`; channels are filled up to a multiple of four
+    /// with zeros.
+    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32]);
+
+    /// Adds the products of one block to `sums` `[c_out][px]`; `block` is the plane's
+    /// block, `weights` are `[c_out][c_in / 4][taps][4]`.
+    fn accumulate(sums: &mut [i32], block: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps);
+
+    /// Lays out a dense layer's input, less its zero point, for [`dense`](Self::dense):
+    /// two words for each four values.
+    fn widen_dense(values: &[i8], zero_point: i8, words: &mut [u32]) {
+        Portable::widen_dense(values, zero_point, words);
+    }
+
+    /// The products of four dense outputs, summed; `weights` are `[n_in / 4][4][4]`.
+    fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
+        Portable::dense(words, weights)
+    }
+}
+
+/// Two `i16` as the word of a plane, the first in the low half.
+#[expect(clippy::cast_sign_loss, reason = "bits")]
+pub(crate) const fn pair(low: i16, high: i16) -> u32 {
+    (low as u16 as u32) | ((high as u16 as u32) << 16)
+}
+
+/// The halves of [`pair`].
+#[expect(clippy::cast_possible_truncation, reason = "the low half")]
+pub(crate) const fn halves(word: u32) -> (i32, i32) {
+    (word as i16 as i32, word as i32 >> 16)
+}

@@ -1,0 +1,125 @@
+//! What of the caller's arena belongs to whom, for the runtime, `required_bytes` and
+//! whoever prints them alike.
+//!
+//! The arena is a *scratch* that the layer at work uses (a plane and sums, see
+//! [`kernels`](crate::ops::kernels)), then a ring of rows before each layer but the first,
+//! which reads the caller's input, and one behind the last. Row `i` lies in slot
+//! `i % rows`.
+
+use heapless::Vec;
+
+use crate::format::MAX_LAYERS;
+use crate::model::{Layer, Op};
+use crate::ops::kernels::{Dsp, Packed, Portable};
+use crate::ops::{conv_transpose, dense};
+
+/// How much of a picture exists at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Layers pull the rows that they need: the least memory. No row is computed twice.
+    Streamed,
+    /// One layer after the other, whole, for those who look at them.
+    WholeLayers,
+}
+
+/// Rows between two layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ring {
+    /// From the first byte behind the scratch.
+    pub at_bytes: usize,
+    pub rows: usize,
+    pub row_bytes: usize,
+}
+
+impl Ring {
+    const fn bytes(&self) -> usize {
+        self.rows * self.row_bytes
+    }
+
+    /// Where row `i` begins.
+    pub fn row_at(&self, i: usize) -> usize {
+        self.at_bytes + i % self.rows.max(1) * self.row_bytes
+    }
+
+    /// Where the ring lies.
+    pub const fn range(&self) -> core::ops::Range<usize> {
+        self.at_bytes..self.at_bytes + self.bytes()
+    }
+}
+
+/// The arena's plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub scratch_words: usize,
+    /// `rings[i]` takes the output of layer `i`.
+    pub rings: Vec<Ring, MAX_LAYERS>,
+    bytes: usize,
+}
+
+impl Plan {
+    pub fn new(layers: &[Layer<'_>], mode: Mode) -> Self {
+        let scratch_words = layers.iter().map(scratch_words).max().unwrap_or(0);
+        let mut rings: Vec<Ring, MAX_LAYERS> = Vec::new();
+        let whole = |i: usize| layers.get(i).map_or(0, |layer| layer.output_shape.len());
+        // Whole layers take turns at the two ends of what the largest two neighbours need.
+        let pairs = (0..layers.len()).map(|i| whole(i) + whole(i + 1));
+        let (mut at_bytes, ends) = (0, pairs.max().unwrap_or(0));
+        for (i, layer) in layers.iter().enumerate() {
+            let shape = layer.output_shape;
+            let rows = match mode {
+                Mode::Streamed => layers.get(i + 1).map_or(1, window_rows),
+                Mode::WholeLayers => shape.h,
+            };
+            let mut ring = Ring {
+                at_bytes,
+                rows,
+                row_bytes: shape.w * shape.c,
+            };
+            at_bytes += ring.bytes();
+            if mode == Mode::WholeLayers {
+                ring.at_bytes = if i % 2 == 0 { 0 } else { ends - ring.bytes() };
+            }
+            // A model has no more layers than the plan has room for.
+            let _ = rings.push(ring);
+        }
+        let bytes = match mode {
+            Mode::Streamed => at_bytes,
+            Mode::WholeLayers => ends,
+        };
+        Self {
+            scratch_words,
+            rings,
+            bytes,
+        }
+    }
+
+    /// Words of the arena.
+    pub const fn words(&self) -> usize {
+        self.scratch_words + self.bytes.div_ceil(4)
+    }
+}
+
+/// Input rows that a layer needs at once.
+fn window_rows(layer: &Layer<'_>) -> usize {
+    match layer.op {
+        Op::Dense => layer.input_shape.h,
+        Op::ConvTranspose(window) => {
+            let rows = window.vertical(layer.input_shape, layer.output_shape);
+            rows.window().min(layer.input_shape.h)
+        }
+    }
+}
+
+/// The most that any set of inner loops needs: an arena fits on every machine or on none.
+fn scratch_words(layer: &Layer<'_>) -> usize {
+    let shapes = (layer.input_shape, layer.output_shape);
+    let conv = [
+        conv_transpose::scratch_words::<Portable>(layer.op, shapes.0, shapes.1),
+        conv_transpose::scratch_words::<Dsp>(layer.op, shapes.0, shapes.1),
+        conv_transpose::scratch_words::<Packed>(layer.op, shapes.0, shapes.1),
+    ];
+    match layer.op {
+        Op::Dense => dense::scratch_words(shapes.0.len()),
+        Op::ConvTranspose(_) => conv.into_iter().max().unwrap_or(0),
+    }
+}
