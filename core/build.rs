@@ -7,7 +7,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=GAN_CORE_KERNELS");
     println!("cargo:rerun-if-changed=build.rs");
     println!(r#"cargo:rustc-check-cfg=cfg(gan_kernels, values("portable", "packed", "dsp"))"#);
-    println!("cargo:rustc-check-cfg=cfg(thumb1)");
+    println!("cargo:rustc-check-cfg=cfg(thumb1, thumb8)");
     let target = var("TARGET").unwrap_or_default();
     let of_target = if target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main") {
         "dsp"
@@ -20,5 +20,8 @@ fn main() {
     println!(r#"cargo:rustc-cfg=gan_kernels="{kernels}""#);
     if target.starts_with("thumbv6m") || target.starts_with("thumbv8m.base") {
         println!("cargo:rustc-cfg=thumb1");
+    }
+    if target.starts_with("thumbv8m.main") {
+        println!("cargo:rustc-cfg=thumb8");
     }
 }

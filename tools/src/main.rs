@@ -1,5 +1,6 @@
 //! Developer commands: `cargo tools COMMAND`.
 
+mod bench;
 mod data;
 mod golden;
 
@@ -14,6 +15,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Counts the runtime's instructions on emulated microcontrollers.
+    Bench(bench::Bench),
     /// Makes the embedded data set in host/data/fashion from Fashion-MNIST's own files.
     Data(data::Data),
     /// Regenerates the golden vectors of the integer kernels.
@@ -22,6 +25,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Bench(bench) => bench.run(),
         Command::Data(data) => data.run(),
         Command::Golden(golden) => golden.run(),
     }

@@ -1,0 +1,370 @@
+//! Instructions of the runtime on emulated microcontrollers.
+
+mod models;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use gan_core::{Layer, Mode, Model, Op};
+use serde::{Deserialize, Serialize};
+
+use models::PRESETS;
+
+/// Counts the instructions of the runtime in QEMU and compares them with
+/// tests/golden/instructions.json.
+///
+/// Instructions are not cycles: a load, a multiplication or a taken branch may cost more
+/// than one. They are the same on every run and every host, so that a change is seen.
+#[derive(clap::Args)]
+pub struct Bench {
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Fail if a layer takes more than 2 % more instructions than the committed ones, or
+    /// anything else has changed for the worse.
+    #[arg(long, conflicts_with = "write")]
+    check: bool,
+    /// Write the counts to tests/golden/instructions.json.
+    #[arg(long)]
+    write: bool,
+    /// Only this core: m0plus, m3, m4, m7, m33 or riscv.
+    #[arg(long)]
+    core: Option<String>,
+    /// Only this model: fashion, avatar or seed.
+    #[arg(long)]
+    model: Option<String>,
+}
+
+/// An emulated machine and the code that is built for it.
+struct Machine {
+    core: &'static str,
+    target: &'static str,
+    qemu: &'static str,
+    machine: &'static str,
+    feature: &'static str,
+    model_at: u32,
+    /// Instructions per counter tick: 64 ns each of virtual time (`-icount shift=6`), on
+    /// timers of 25 and 20 MHz; RISC-V counts instructions.
+    per_tick: (u64, u64),
+    /// Clock of a usual board with this core.
+    board: (&'static str, u32),
+}
+
+const MACHINES: [Machine; 6] = [
+    Machine {
+        core: "m0plus",
+        target: "thumbv6m-none-eabi",
+        qemu: "qemu-system-arm",
+        machine: "mps2-an385",
+        feature: "bench-mps2",
+        model_at: 0x0008_0000,
+        per_tick: (5, 8),
+        board: ("RP2040", 125),
+    },
+    Machine {
+        core: "m3",
+        target: "thumbv7m-none-eabi",
+        qemu: "qemu-system-arm",
+        machine: "mps2-an385",
+        feature: "bench-mps2",
+        model_at: 0x0008_0000,
+        per_tick: (5, 8),
+        board: ("STM32F103", 72),
+    },
+    Machine {
+        core: "m4",
+        target: "thumbv7em-none-eabihf",
+        qemu: "qemu-system-arm",
+        machine: "mps2-an386",
+        feature: "bench-mps2",
+        model_at: 0x0008_0000,
+        per_tick: (5, 8),
+        board: ("STM32F411", 100),
+    },
+    Machine {
+        core: "m7",
+        target: "thumbv7em-none-eabihf",
+        qemu: "qemu-system-arm",
+        machine: "mps2-an500",
+        feature: "bench-mps2",
+        model_at: 0x0008_0000,
+        per_tick: (5, 8),
+        board: ("STM32H743", 480),
+    },
+    Machine {
+        core: "m33",
+        target: "thumbv8m.main-none-eabihf",
+        qemu: "qemu-system-arm",
+        machine: "mps2-an505",
+        feature: "bench-an505",
+        model_at: 0x1008_0000,
+        per_tick: (25, 32),
+        board: ("RP2350", 150),
+    },
+    Machine {
+        core: "riscv",
+        target: "riscv32imc-unknown-none-elf",
+        qemu: "qemu-system-riscv32",
+        machine: "virt",
+        feature: "bench-virt",
+        model_at: 0x8040_0000,
+        per_tick: (1, 1),
+        board: ("ESP32-C3", 160),
+    },
+];
+
+/// What was counted of one model on one core.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Counts {
+    core: String,
+    model: String,
+    /// Of a whole picture, streamed.
+    instructions: u64,
+    macs: u64,
+    arena_bytes: usize,
+    model_bytes: usize,
+    code_bytes: u64,
+    crc32: String,
+    /// Layer by layer, whole.
+    layers: Vec<LayerCounts>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct LayerCounts {
+    name: String,
+    instructions: u64,
+    macs: u64,
+    weight_bytes: usize,
+}
+
+impl Bench {
+    pub fn run(self) -> anyhow::Result<()> {
+        let mut all = Vec::new();
+        let wanted = |asked: &Option<String>, name: &str| {
+            asked.as_deref().is_none_or(|asked| asked == name)
+        };
+        for machine in MACHINES.iter().filter(|m| wanted(&self.core, m.core)) {
+            let elf = machine.build()?;
+            if let Err(e) = ensure_bare(&elf) { eprintln!("{e}") }
+            for preset in PRESETS.iter().filter(|p| wanted(&self.model, p.name)) {
+                let counts = machine.count(&elf, preset.name, &preset.encode()?)?;
+                if !self.json {
+                    counts.print(machine);
+                }
+                all.push(counts);
+            }
+        }
+        ensure!(!all.is_empty(), "no such core or model: see --help");
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        }
+        let committed = root().join("tests/golden/instructions.json");
+        if self.write {
+            let text = serde_json::to_string_pretty(&all)? + "\n";
+            std::fs::write(&committed, text).context("cannot write the counts")?;
+        }
+        if self.check {
+            let text = std::fs::read_to_string(&committed);
+            let text = text.context("cannot read tests/golden/instructions.json")?;
+            compare(&serde_json::from_str::<Vec<Counts>>(&text)?, &all)?;
+        }
+        Ok(())
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+impl Machine {
+    fn build(&self) -> anyhow::Result<PathBuf> {
+        let args = [
+            "build", "--quiet", "--package", "firmware", "--bin", "bench", "--profile",
+            "firmware", "--target", self.target, "--features", self.feature,
+        ];
+        eprintln!("cargo {}", args.join(" "));
+        let status = Command::new("cargo").args(args).current_dir(root()).status();
+        ensure!(status.context("cannot start cargo")?.success(), "the build failed");
+        let target = std::env::var_os("CARGO_TARGET_DIR");
+        let target = target.map_or_else(|| root().join("target"), PathBuf::from);
+        Ok(target.join(self.target).join("firmware/bench"))
+    }
+
+    /// Runs the program beside a model.
+    fn count(&self, elf: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<Counts> {
+        let file = std::env::temp_dir().join(format!("{name}-{}.gan", std::process::id()));
+        std::fs::write(&file, bytes)?;
+        let loader = format!(
+            "loader,file={},addr={:#x},force-raw=on",
+            file.display(),
+            self.model_at
+        );
+        let mut command = Command::new(self.qemu);
+        command.args(["-machine", self.machine, "-nographic", "-monitor", "none"]);
+        command.args(["-serial", "none", "-icount", "shift=6"]);
+        command.args(["-semihosting-config", "enable=on,target=native"]);
+        command.args(["-device", &loader, "-kernel"]).arg(elf);
+        if self.machine == "virt" {
+            command.args(["-bios", "none"]);
+        }
+        let output = command.output();
+        std::fs::remove_file(&file)?;
+        let output = output.with_context(|| format!("cannot start {}", self.qemu))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let value = |line: &str, name: &str| {
+            let (found, value) = line.trim().split_once(' ')?;
+            (found == name).then(|| u32::from_str_radix(value, 16).ok())?
+        };
+        let all = |name: &str| text.lines().filter_map(|l| value(l, name)).collect::<Vec<_>>();
+        let instructions = |ticks: u32| u64::from(ticks) * self.per_tick.0 / self.per_tick.1;
+        let (crcs, images) = (all("crc"), all("image"));
+        let (&[crc], &[image]) = (&crcs[..], &images[..]) else {
+            bail!(
+                "{name} on {}: {} {text} {}",
+                self.machine,
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
+        };
+        let model = Model::parse(bytes)?;
+        let expected = host_crc(&model)?;
+        ensure!(
+            crc == expected,
+            "{name} on {}: picture {crc:08x}, the host's is {expected:08x}",
+            self.core
+        );
+        let layers = model.layers().iter().zip(all("layer")).enumerate();
+        let layers = layers.map(|(i, (layer, ticks))| LayerCounts {
+            name: describe(i, layer),
+            instructions: instructions(ticks),
+            macs: layer.mac_count() as u64,
+            weight_bytes: layer.flash_bytes(),
+        });
+        Ok(Counts {
+            core: self.core.into(),
+            model: name.into(),
+            instructions: instructions(image),
+            macs: model.layers().iter().map(|l| l.mac_count() as u64).sum(),
+            arena_bytes: model.required_bytes(Mode::Streamed),
+            model_bytes: model.file_bytes(),
+            code_bytes: code_bytes(elf)?,
+            crc32: format!("{crc:08x}"),
+            layers: layers.collect(),
+        })
+    }
+}
+
+/// The picture's checksum by the portable loops on this machine.
+fn host_crc(model: &Model<'_>) -> anyhow::Result<u32> {
+    let mut input = vec![0; model.input_len()];
+    let class = (model.class_count() > 0).then_some(0);
+    model.fill_input(1, class, &mut input)?;
+    let mut arena = vec![0; model.required_words(Mode::Streamed)];
+    let mut crc = crc32fast::Hasher::new();
+    model.run(&input, &mut arena, |_, row| {
+        let bytes: Vec<u8> = row.iter().map(|&v| v as u8).collect();
+        crc.update(&bytes);
+    })?;
+    Ok(crc.finalize())
+}
+
+fn describe(i: usize, layer: &Layer<'_>) -> String {
+    let (a, b) = (layer.input_shape, layer.output_shape);
+    match layer.op {
+        Op::Dense => format!("dense {}->{}", a.len(), b.len()),
+        Op::ConvTranspose(v) => format!(
+            "t{i} {}x{}x{}->{}x{}x{} k{} s{}",
+            a.h, a.w, a.c, b.h, b.w, b.c, v.kernel, v.stride
+        ),
+    }
+}
+
+fn tool(name: &str, args: &[&str], elf: &Path) -> anyhow::Result<String> {
+    let output = Command::new(name).args(args).arg(elf).output();
+    let output = output.with_context(|| format!("cannot start {name} (binutils)"))?;
+    ensure!(output.status.success(), "{name} failed on {}", elf.display());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Bytes that the program takes in flash.
+fn code_bytes(elf: &Path) -> anyhow::Result<u64> {
+    let sizes = tool("size", &[], elf)?;
+    let numbers = sizes.lines().nth(1).unwrap_or_default().split_whitespace();
+    let numbers: Vec<u64> = numbers.filter_map(|v| v.parse().ok()).collect();
+    ensure!(numbers.len() > 1, "size printed {sizes}");
+    Ok(numbers[0] + numbers[1])
+}
+
+/// No panic, no allocation and no floating point may be linked.
+fn ensure_bare(elf: &Path) -> anyhow::Result<()> {
+    let symbols = tool("nm", &[], elf)?;
+    let known = ["panic", "__aeabi_f", "__aeabi_d", "__adds", "__muls", "__rust_alloc", "fmt"];
+    // What the standard's rounding divisions of integers are called.
+    let bad = symbols.lines().filter(|line| {
+        let name = line.rsplit(' ').next().unwrap_or_default();
+        known.iter().any(|known| name.contains(known))
+    });
+    let bad: Vec<&str> = bad.collect();
+    ensure!(bad.is_empty(), "{}: {}", elf.display(), bad.join(", "));
+    Ok(())
+}
+
+impl Counts {
+    fn print(&self, machine: &Machine) {
+        println!(
+            "\n{} on {} ({}, {}): {} bytes of code, picture {}",
+            self.model,
+            self.core,
+            machine.machine,
+            machine.target,
+            self.code_bytes,
+            self.crc32
+        );
+        println!("layer                            instructions        MACs  a MAC  flash bytes");
+        let row = |name: &str, instructions: u64, macs: u64, bytes: usize| {
+            let ratio = instructions as f64 / macs as f64;
+            println!("{name:32} {instructions:12} {macs:11}  {ratio:5.2}  {bytes:11}");
+        };
+        for layer in &self.layers {
+            row(&layer.name, layer.instructions, layer.macs, layer.weight_bytes);
+        }
+        row("picture, streamed", self.instructions, self.macs, self.model_bytes);
+        let (board, mhz) = machine.board;
+        let ms = self.instructions as f64 / f64::from(mhz) / 1e3;
+        println!(
+            "arena {} bytes; {ms:.1} ms at {mhz} MHz ({board}) if every instruction took one \
+             cycle: more in truth",
+            self.arena_bytes
+        );
+    }
+}
+
+/// Fails where `found` is worse than `committed`.
+fn compare(committed: &[Counts], found: &[Counts]) -> anyhow::Result<()> {
+    let mut worse = Vec::new();
+    for now in found {
+        let before = committed.iter().find(|c| (&c.core, &c.model) == (&now.core, &now.model));
+        let Some(before) = before else {
+            bail!("{} on {} is not committed: cargo tools bench --write", now.model, now.core);
+        };
+        let mut limit = |what: &str, before: u64, now_is: u64, percent: u64| {
+            if now_is * 100 > before * (100 + percent) {
+                worse.push(format!("{} {} {what}: {before} -> {now_is}", now.core, now.model));
+            }
+        };
+        limit("instructions", before.instructions, now.instructions, 2);
+        limit("arena bytes", before.arena_bytes as u64, now.arena_bytes as u64, 0);
+        limit("model bytes", before.model_bytes as u64, now.model_bytes as u64, 2);
+        limit("code bytes", before.code_bytes, now.code_bytes, 5);
+        for (before, now) in before.layers.iter().zip(&now.layers) {
+            limit(&now.name, before.instructions, now.instructions, 2);
+        }
+        if before.crc32 != now.crc32 || before.layers.len() != now.layers.len() {
+            worse.push(format!("{} {} draws another picture", now.core, now.model));
+        }
+    }
+    ensure!(worse.is_empty(), "worse than committed:\n{}", worse.join("\n"));
+    println!("\nnothing is worse than tests/golden/instructions.json");
+    Ok(())
+}
