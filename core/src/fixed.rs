@@ -85,36 +85,34 @@ impl Rescale {
         })
     }
 
-    /// Twice the sum times a Q31 mantissa, high half, ties up; then
-    /// `(high - (high < 0) + half) >> right` is the division with ties away from zero.
+    /// The product of `sum + twice_start / 2`: twice the sum times a Q31 mantissa, high
+    /// half, ties up; then `(high - (high < 0) + half) >> right` is the division with ties
+    /// away from zero.
     #[inline]
-    pub const fn apply(&self, sum: i32) -> i32 {
-        let high = rounding_high_mul(sum, self.mantissa);
+    pub const fn apply(&self, sum: i32, twice_start: i32) -> i32 {
+        let twice = twice_start.wrapping_add(sum << 1);
+        let high = rounding_high_mul(twice, self.mantissa);
         (high + (high >> 31) + self.nudge) >> self.right
     }
 }
 
-/// `(2 * a * b + 2^31) >> 32` for `a` within `±2^30` and `b >= 0`.
+/// `(a * b + 2^31) >> 32` for `b >= 0`.
 #[cfg(not(thumb1))]
 #[inline]
 const fn rounding_high_mul(a: i32, b: i32) -> i32 {
-    (((a << 1) as i64 * b as i64 + (1 << 31)) >> 32) as i32
+    ((a as i64 * b as i64 + (1 << 31)) >> 32) as i32
 }
 
 /// The same by 16-bit halves, where no instruction multiplies to 64 bits.
 #[cfg(thumb1)]
 #[inline]
-#[expect(clippy::cast_sign_loss, clippy::cast_possible_wrap, reason = "bits")]
 const fn rounding_high_mul(a: i32, b: i32) -> i32 {
     let (a_low, a_high) = ((a as u32) & 0xffff, a >> 16);
     let (b_low, b_high) = ((b as u32) & 0xffff, b >> 16);
-    // a * b + 2^30 = high * 2^32 + cross * 2^16 + low, cross with both signs' halves.
-    let cross = a_high * b_low as i32;
-    let low = a_low * b_low + (1 << 30);
-    let carried = low < (1 << 30);
-    let middle = a_low * b_high as u32 + (low >> 16) + ((carried as u32) << 16);
-    let middle_low = (middle & 0xffff) + (cross as u32 & 0xffff);
-    let high = a_high * b_high + (cross >> 16) + (middle >> 16) as i32 + (middle_low >> 16) as i32;
-    // The product's bits 31 to 62: twice the high half and the bit below it.
-    (high << 1) | ((middle_low >> 15) & 1) as i32
+    // a * b = high * 2^32 + (cross + middle) * 2^16 + 16 bits, with cross signed and middle
+    // not; each fits 32 bits, as does middle with what carries into it.
+    let cross = a_high.wrapping_mul(b_low as i32);
+    let middle = a_low * b_high as u32 + ((a_low * b_low) >> 16) + (1 << 15);
+    let low = (middle & 0xffff) + (cross as u32 & 0xffff);
+    a_high * b_high + (cross >> 16) + (middle >> 16) as i32 + (low >> 16) as i32
 }

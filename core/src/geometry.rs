@@ -75,27 +75,41 @@ impl Axis {
         self.taps(0)
     }
 
-    fn phases(&self) -> impl Iterator<Item = Phase> {
-        (0..self.stride).map(|r| self.phase(r))
+    /// What all phases together read.
+    #[expect(clippy::cast_sign_loss, reason = "the maximum is not negative")]
+    pub const fn span(&self) -> Span {
+        let (mut margin, mut end, mut outputs) = (0, 0, 0);
+        let mut r = 0;
+        while r < self.stride {
+            let phase = self.phase(r);
+            let last = phase.first_in + phase.taps as isize - 1;
+            if phase.taps > 0 && -phase.first_in > margin {
+                margin = -phase.first_in;
+            }
+            if phase.taps > 0 && last > end {
+                end = last;
+            }
+            if phase.count > outputs {
+                outputs = phase.count;
+            }
+            r += 1;
+        }
+        Span {
+            margin: margin as usize,
+            reach: (margin + end) as usize,
+            outputs,
+        }
     }
+}
 
+/// What all phases of an axis read together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
     /// Inputs before the first one that taps reach.
-    pub fn margin(&self) -> usize {
-        let before = self.phases().filter(|p| p.taps > 0).map(|p| -p.first_in);
-        usize::try_from(before.max().unwrap_or(0)).unwrap_or(0)
-    }
-
+    pub margin: usize,
+    /// Inputs that `n` neighbouring outputs of any phase read, less `n`, from `margin`
+    /// before the first input on.
+    pub reach: usize,
     /// Outputs of the largest phase.
-    pub fn count(&self) -> usize {
-        self.phases().map(|p| p.count).max().unwrap_or(0)
-    }
-
-    /// Inputs that `n` neighbouring outputs of any phase read, less `n`, counted from
-    /// [`margin`](Self::margin) before the first input.
-    pub fn reach(&self) -> usize {
-        let margin = self.margin();
-        let ends = self.phases().filter(|p| p.taps > 0);
-        let ends = ends.filter_map(|p| Some(margin.checked_add_signed(p.first_in)? + p.taps - 1));
-        ends.max().unwrap_or(0)
-    }
+    pub outputs: usize,
 }

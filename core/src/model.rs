@@ -143,14 +143,6 @@ impl<'a> Layer<'a> {
         self.corrections.get(4 * i..).map_or(0, word)
     }
 
-    /// Output pixels per input pixel.
-    pub(crate) const fn stride(&self) -> usize {
-        match self.op {
-            Op::Dense => 1,
-            Op::ConvTranspose(window) => window.stride,
-        }
-    }
-
     /// Weights and biases, without what fills them up to multiples of four.
     pub fn parameter_count(&self) -> usize {
         let weights = match self.op {

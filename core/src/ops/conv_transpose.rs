@@ -1,8 +1,8 @@
 //! Transposed convolution, by sub-pixel phases.
 
-use super::activation::requantize_row;
+use super::activation::Requantizer;
 use super::kernels::{Blocks, KernelSet, Row, Taps};
-use crate::geometry::Axis;
+use crate::geometry::{Axis, Span};
 use crate::layout::quads;
 use crate::model::{Layer, Op, Shape, Window};
 
@@ -30,18 +30,18 @@ impl Window {
     }
 }
 
-fn blocks<K: KernelSet>(columns: &Axis, c_in: usize) -> Blocks {
-    K::blocks(columns.count(), columns.reach(), quads(c_in))
+fn blocks<K: KernelSet>(span: &Span, c_in: usize) -> Blocks {
+    K::blocks(span.outputs, span.reach, quads(c_in))
 }
 
-/// Words that [`output_row`] works in: a plane and the sums of an output row.
+/// Words that [`output_row`] works in: starts, a plane and the sums of an output row.
 pub(crate) fn scratch_words<K: KernelSet>(op: Op, input: Shape, output: Shape) -> usize {
     let Op::ConvTranspose(window) = op else {
         return 0;
     };
     let columns = window.horizontal(input, output);
-    let blocks = blocks::<K>(&columns, input.c);
-    blocks.plane_words() + window.stride * output.c * blocks.row_px()
+    let blocks = blocks::<K>(&columns.span(), input.c);
+    blocks.plane_words() + window.stride * output.c * (1 + blocks.row_px())
 }
 
 /// One output row: each input row that reaches it is laid out once, and every phase adds
@@ -64,59 +64,64 @@ pub(crate) fn output_row<'x, K: KernelSet>(
     let shapes = (layer.input_shape, layer.output_shape);
     let columns = window.horizontal(shapes.0, shapes.1);
     let rows = window.vertical(shapes.0, shapes.1);
-    let blocks = blocks::<K>(&columns, shapes.0.c);
+    let span = columns.span();
+    let blocks = blocks::<K>(&span, shapes.0.c);
     let row = Row {
         c_in: shapes.0.c,
-        margin: columns.margin(),
+        margin: span.margin,
         zero_point: layer.input.zero_point,
     };
-    let Some((plane, sums)) = scratch.split_at_mut_checked(blocks.plane_words()) else {
+    let channels = columns.stride * shapes.1.c;
+    let Some((starts, scratch)) = scratch.split_at_mut_checked(channels) else {
         return;
     };
-    let sums: &mut [i32] = bytemuck::must_cast_slice_mut(sums);
+    let Some((plane, scratch)) = scratch.split_at_mut_checked(blocks.plane_words()) else {
+        return;
+    };
+    let starts: &mut [i32] = bytemuck::must_cast_slice_mut(starts);
+    let sums = scratch.get_mut(..channels * blocks.row_px());
+    let sums: &mut [i32] = bytemuck::must_cast_slice_mut(sums.unwrap_or(&mut []));
+    K::clear(sums);
     // The taps `(ky, iy)` inside the input.
     let (r, last) = rows.at(oy);
     let inside = (0..rows.taps(r)).filter_map(|n| {
         let iy = last.checked_sub(n).filter(|&iy| iy < rows.len_in)?;
         Some((r + n * rows.stride, iy))
     });
-    start(layer, inside.clone().map(|(ky, _)| ky), &blocks, sums);
-    for (ky, iy) in inside {
-        K::widen(input_row(iy), &row, &blocks, plane);
-        add_row::<K>(layer, ky, &columns, &blocks, plane, sums);
+    start(layer, starts);
+    for (i, (ky, iy)) in inside.enumerate() {
+        // The margins stay from row to row.
+        K::widen(input_row(iy), &row, &blocks, plane, i == 0);
+        add_row::<K>(layer, (ky, &columns), &row, &blocks, plane, sums);
+        correct(layer, ky, starts);
     }
-    finish(layer, &columns, &blocks, sums, y);
+    finish(layer, &columns, &blocks, starts, sums, y);
 }
 
-/// Puts the bias into every sum, and the corrections of the rows that will be added:
-/// planes hold values with their zero point.
-fn start(
-    layer: &Layer<'_>,
-    kys: impl Iterator<Item = usize> + Clone,
-    blocks: &Blocks,
-    sums: &mut [i32],
-) {
-    let (c_out, stride) = (layer.output_shape.c, layer.stride());
-    let block_sums = (stride * c_out * blocks.px).max(1);
-    for r in 0..stride {
-        for (c, (bias, _)) in layer.channels(0).take(c_out).enumerate() {
-            let at = |ky: usize| layer.correction((ky * stride + r) * c_out + c);
-            let corrections = kys.clone().map(at).fold(0i32, i32::wrapping_add);
-            let start = bias.wrapping_add(corrections);
-            for block in sums.chunks_mut(block_sums) {
-                let at = (r * c_out + c) * blocks.px;
-                let sums = block.get_mut(at..).and_then(|s| s.get_mut(..blocks.px));
-                sums.unwrap_or(&mut []).fill(start);
-            }
+/// What every sum of a phase and output channel begins with: the bias.
+fn start(layer: &Layer<'_>, starts: &mut [i32]) {
+    for phase in starts.chunks_exact_mut(layer.output_shape.c.max(1)) {
+        for (start, (bias, _)) in phase.iter_mut().zip(layer.channels(0)) {
+            *start = bias;
         }
+    }
+}
+
+/// And the corrections of the kernel rows that are added, because planes hold values with
+/// their zero point.
+fn correct(layer: &Layer<'_>, ky: usize, starts: &mut [i32]) {
+    let corrections = layer.corrections.get(4 * ky * starts.len()..);
+    let corrections = corrections.unwrap_or(&[]).as_chunks::<4>().0;
+    for (start, &correction) in starts.iter_mut().zip(corrections) {
+        *start = start.wrapping_add(i32::from_le_bytes(correction));
     }
 }
 
 /// Adds what kernel row `ky` makes of the plane to the sums of all phases.
 fn add_row<K: KernelSet>(
     layer: &Layer<'_>,
-    ky: usize,
-    columns: &Axis,
+    (ky, columns): (usize, &Axis),
+    row: &Row,
     blocks: &Blocks,
     plane: &[u32],
     sums: &mut [i32],
@@ -125,42 +130,54 @@ fn add_row<K: KernelSet>(
     let tap_bytes = c_out * 4 * quads(layer.input_shape.c);
     let weights = layer.weights.get(ky * columns.kernel * tap_bytes..);
     let mut weights = weights.unwrap_or(&[]);
-    let (phase_sums, margin) = ((c_out * blocks.px).max(1), columns.margin());
-    let planes = || plane.chunks_exact(blocks.block_words().max(1));
+    let phase_sums = c_out * blocks.px;
     for r in 0..columns.stride {
         let phase = columns.phase(r);
-        let mut offset = margin.wrapping_add_signed(phase.first_in);
-        for tap in (0..phase.taps).step_by(2) {
-            let count = (phase.taps - tap).min(2);
+        let mut offset = row.margin.wrapping_add_signed(phase.first_in);
+        let sums = sums.get_mut(r * phase_sums..).unwrap_or(&mut []);
+        let mut left = phase.taps;
+        while left > 0 {
+            let count = left.min(2);
             let Some((group, rest)) = weights.split_at_checked(count * tap_bytes) else {
                 return;
             };
-            let taps = Taps { offset, count };
-            let sums = sums
-                .chunks_exact_mut(phase_sums)
-                .skip(r)
-                .step_by(columns.stride);
-            for (block, sums) in planes().zip(sums) {
-                K::accumulate(sums, block, group, blocks, taps);
-            }
-            (weights, offset) = (rest, offset + count);
+            let taps = Taps {
+                offset,
+                count,
+                block_sums: columns.stride * phase_sums,
+            };
+            K::accumulate(sums, plane, group, blocks, taps);
+            (weights, offset, left) = (rest, offset + count, left - count);
         }
     }
 }
 
 /// Requantizes the sums into the output row.
-fn finish(layer: &Layer<'_>, columns: &Axis, blocks: &Blocks, sums: &[i32], y: &mut [i8]) {
+fn finish(
+    layer: &Layer<'_>,
+    columns: &Axis,
+    blocks: &Blocks,
+    starts: &[i32],
+    sums: &[i32],
+    y: &mut [i8],
+) {
     let (c_out, stride) = (layer.output_shape.c, columns.stride);
-    let block_sums = (stride * c_out * blocks.px).max(1);
-    for r in 0..stride {
-        let first_out = columns.phase(r).first_out;
-        for (c, (_, multiplier)) in layer.channels(0).take(c_out).enumerate() {
-            for (at, block) in sums.chunks_exact(block_sums).enumerate() {
-                let sums = block.get((r * c_out + c) * blocks.px..);
-                let sums = sums.and_then(|s| s.get(..blocks.px)).unwrap_or(&[]);
-                let first = (first_out + stride * at * blocks.px) * c_out + c;
-                let y = y.get_mut(first..).unwrap_or(&mut []);
-                requantize_row(layer, multiplier, sums, y, stride * c_out);
+    let mut phases = sums.chunks_exact((c_out * blocks.px).max(1));
+    for block in 0..blocks.count {
+        let starts = starts.chunks_exact(c_out.max(1));
+        for ((r, starts), sums) in starts.enumerate().zip(&mut phases) {
+            let first = columns.phase(r).first_out + stride * block * blocks.px;
+            let y = y.get_mut(first * c_out..).unwrap_or(&mut []);
+            let sums = sums.chunks_exact(blocks.px.max(1));
+            let channels = layer.channels(0).zip(starts).zip(sums).enumerate();
+            for (c, (((_, multiplier), &start), sums)) in channels {
+                let requantizer = Requantizer {
+                    multiplier,
+                    zero_point: layer.sum.zero_point,
+                    activation: layer.activation,
+                };
+                let y = y.get_mut(c..).unwrap_or(&mut []);
+                requantizer.apply_row(start, sums, y, stride * c_out);
             }
         }
     }

@@ -31,29 +31,34 @@ impl KernelSet for Dsp {
     }
 
     #[cfg(not(gan_kernels = "dsp"))]
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32]) {
-        widen_pairs(values, row, blocks, plane);
+    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
+        widen_pairs(values, row, blocks, plane, margins);
     }
 
     #[cfg(not(gan_kernels = "dsp"))]
-    fn accumulate(sums: &mut [i32], block: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
-        accumulate_any(sums, block, weights, blocks, taps);
+    fn accumulate(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
+        accumulate_any(sums, plane, weights, blocks, taps);
     }
 
     #[cfg(gan_kernels = "dsp")]
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32]) {
+    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
         if row.c_in % 4 == 0 {
-            arm::widen(values, row, blocks, plane);
+            arm::widen(values, row, blocks, plane, margins);
         } else {
-            widen_pairs(values, row, blocks, plane);
+            widen_pairs(values, row, blocks, plane, margins);
         }
     }
 
     #[cfg(gan_kernels = "dsp")]
-    fn accumulate(sums: &mut [i32], block: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
-        if arm::accumulate(sums, block, weights, blocks, taps).is_none() {
-            accumulate_any(sums, block, weights, blocks, taps);
+    fn accumulate(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
+        if arm::accumulate(sums, plane, weights, blocks, taps).is_none() {
+            accumulate_any(sums, plane, weights, blocks, taps);
         }
+    }
+
+    #[cfg(gan_kernels = "dsp")]
+    fn clear(sums: &mut [i32]) {
+        arm::clear(sums);
     }
 
     #[cfg(gan_kernels = "dsp")]
@@ -63,11 +68,11 @@ impl KernelSet for Dsp {
 }
 
 /// The loops in Rust, for lanes that the others cannot step over.
-fn accumulate_any(sums: &mut [i32], block: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
+fn accumulate_any(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
     match blocks.px {
-        4 => accumulate_pairs::<4>(sums, block, weights, blocks, taps),
-        7 => accumulate_pairs::<7>(sums, block, weights, blocks, taps),
-        _ => accumulate_pairs::<8>(sums, block, weights, blocks, taps),
+        4 => accumulate_pairs::<4>(sums, plane, weights, blocks, taps),
+        7 => accumulate_pairs::<7>(sums, plane, weights, blocks, taps),
+        _ => accumulate_pairs::<8>(sums, plane, weights, blocks, taps),
     }
 }
 
@@ -273,6 +278,27 @@ mod arm {
         "pop {{r3}}",
         "stm r3!, {{r4-r7}}",
         "pop {{r4-r11, pc}}",
+        // (sums r0, their end r1), a multiple of eight
+        ".section .text.gan_dsp_clear, \"ax\", %progbits",
+        ".p2align 2",
+        ".global gan_dsp_clear",
+        ".type gan_dsp_clear, %function",
+        ".thumb_func",
+        "gan_dsp_clear:",
+        "push {{r4-r7, lr}}",
+        "movs r2, #0",
+        "movs r3, #0",
+        "movs r4, #0",
+        "movs r5, #0",
+        "movs r6, #0",
+        "movs r7, #0",
+        "mov r12, r2",
+        "mov lr, r2",
+        "2:",
+        "stm r0!, {{r2-r7, r12, lr}}",
+        "cmp r0, r1",
+        "bne 2b",
+        "pop {{r4-r7, pc}}",
         ".text",
     );
 
@@ -292,6 +318,7 @@ mod arm {
         fn gan_dsp_8_2_40(s: *mut i32, x: *const u32, w: *const u8, we: *const u8, xe: *const u32);
         fn gan_dsp_8_2_48(s: *mut i32, x: *const u32, w: *const u8, we: *const u8, xe: *const u32);
         fn gan_dsp_widen(plane: *mut u32, values: *const i8, px: usize, quads: usize, lane: usize);
+        fn gan_dsp_clear(sums: *mut i32, end: *mut i32);
         fn gan_dsp_dense(words: *const u32, w: *const u8, end: *const u32, sums: *mut i32);
     }
 
@@ -316,39 +343,46 @@ mod arm {
     /// Nothing where no loop fits.
     pub fn accumulate(
         sums: &mut [i32],
-        block: &[u32],
+        plane: &[u32],
         weights: &[u8],
         blocks: &Blocks,
         taps: Taps,
     ) -> Option<()> {
+        let run = loop_for(blocks.px, taps.count, blocks.words)?;
         let channel_bytes = 2 * blocks.lanes * taps.count;
+        let c_out = weights.len() / channel_bytes.max(1);
         let in_lane = taps.offset + taps.count + blocks.px <= blocks.words + 1;
-        let fits = block.len() == blocks.block_words()
-            && in_lane
-            && !weights.is_empty()
-            && channel_bytes > 0
-            && weights.len() * blocks.px == sums.len() * channel_bytes
-            && weights.as_ptr().cast::<u32>().is_aligned();
-        let run = loop_for(blocks.px, taps.count, blocks.words).filter(|_| fits)?;
-        // SAFETY: a loop over lanes of `words` words reads `px + taps - 1` words of each from
-        // `offset` on, and stops where the next quad would begin; it reads all weights and
-        // writes `px` sums for every `channel_bytes` of them.
-        unsafe {
-            let plane = block.as_ptr().wrapping_add(taps.offset);
-            let (start, end) = (weights.as_ptr(), weights.as_ptr_range().end);
-            run(
-                sums.as_mut_ptr(),
-                plane,
-                start,
-                end,
-                plane.wrapping_add(block.len()),
-            );
+        let whole = c_out > 0 && weights.len() == c_out * channel_bytes;
+        if !in_lane || !whole || !weights.as_ptr().cast::<u32>().is_aligned() {
+            return None;
+        }
+        let weights = weights.as_ptr_range();
+        for (sums, block) in blocks.zip(sums, plane, taps.block_sums) {
+            let sums = sums.get_mut(..c_out * blocks.px)?;
+            // SAFETY: a loop over lanes of `words` words reads `px + taps - 1` words of each
+            // from `offset` on, and stops where the next quad would begin; it reads all
+            // weights and writes `px` sums for every `channel_bytes` of them.
+            unsafe {
+                let plane = block.as_ptr().wrapping_add(taps.offset);
+                let end = plane.wrapping_add(block.len());
+                run(sums.as_mut_ptr(), plane, weights.start, weights.end, end);
+            }
         }
         Some(())
     }
 
+    pub fn clear(sums: &mut [i32]) {
+        let (whole, rest) = sums.as_chunks_mut::<8>();
+        rest.fill(0);
+        if !whole.is_empty() {
+            let range = whole.as_mut_ptr_range();
+            // SAFETY: steps of eight words over the whole range.
+            unsafe { gan_dsp_clear(range.start.cast(), range.end.cast()) };
+        }
+    }
+
     /// `c_in` is a multiple of 4.
-    pub fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32]) {
+    pub fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
         let margin = i16::from(row.zero_point);
         let (quads, columns) = (row.c_in / 4, values.len() / row.c_in.max(1));
         for (at, block) in plane
@@ -361,7 +395,7 @@ mod arm {
             let px = columns
                 .saturating_sub(first)
                 .min(blocks.words.saturating_sub(skip));
-            if px < blocks.words {
+            if margins && px < blocks.words {
                 block.fill(pair(margin, margin));
             }
             let pixels = values.get(first * row.c_in..(first + px) * row.c_in);

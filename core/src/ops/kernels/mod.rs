@@ -43,6 +43,17 @@ pub struct Blocks {
 }
 
 impl Blocks {
+    /// Each block of a plane with its sums.
+    pub(crate) fn zip<'s, 'p>(
+        &self,
+        sums: &'s mut [i32],
+        plane: &'p [u32],
+        block_sums: usize,
+    ) -> impl Iterator<Item = (&'s mut [i32], &'p [u32])> {
+        let blocks = plane.chunks_exact(self.block_words().max(1));
+        sums.chunks_mut(block_sums.max(1)).zip(blocks)
+    }
+
     /// Words of a plane.
     pub const fn plane_words(&self) -> usize {
         self.count * self.block_words()
@@ -70,13 +81,15 @@ pub struct Row {
     pub zero_point: i8,
 }
 
-/// The taps of one pass over a block.
+/// The taps of one pass over a plane.
 #[derive(Clone, Copy, Debug)]
 pub struct Taps {
     /// Words between a block's start and the first tap of its first pixel.
     pub offset: usize,
     /// 1 or 2 neighbouring columns.
     pub count: usize,
+    /// Sums between one block's and the next one's.
+    pub block_sums: usize,
 }
 
 /// A set of inner loops.
@@ -89,12 +102,17 @@ pub trait KernelSet {
     fn blocks(outputs: usize, reach: usize, quads: usize) -> Blocks;
 
     /// Lays out one input row `[w, c_in]`; channels are filled up to a multiple of four
-    /// with zeros.
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32]);
+    /// with zeros. `margins`: whether the plane's margins must be written too.
+    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool);
 
-    /// Adds the products of one block to `sums` `[c_out][px]`; `block` is the plane's
-    /// block, `weights` are `[c_out][c_in / 4][taps][4]`.
-    fn accumulate(sums: &mut [i32], block: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps);
+    /// Adds the products of every block to its `sums` `[c_out][px]`; weights are
+    /// `[c_out][c_in / 4][taps][4]`.
+    fn accumulate(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps);
+
+    /// Sets sums to zero.
+    fn clear(sums: &mut [i32]) {
+        sums.fill(0);
+    }
 
     /// Lays out a dense layer's input, less its zero point, for [`dense`](Self::dense):
     /// two words for each four values.

@@ -30,7 +30,7 @@ impl KernelSet for Packed {
         }
     }
 
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32]) {
+    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], _: bool) {
         plane.fill(packed(row.zero_point, row.zero_point));
         // Channels beyond `c_in` have zero weights; what their lanes hold does not matter.
         let half = blocks.px / 2;
@@ -46,13 +46,13 @@ impl KernelSet for Packed {
         }
     }
 
-    fn accumulate(sums: &mut [i32], block: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
+    fn accumulate(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
         let channels = weights.chunks_exact((blocks.lanes * taps.count).max(1));
         let half = blocks.px / 2;
         for (sums, weights) in sums.chunks_exact_mut(blocks.px.max(1)).zip(channels) {
             let (low, high) = sums.split_at_mut(half);
             for (i, (low, high)) in low.iter_mut().zip(high).enumerate() {
-                let (l, h) = column(block, weights, blocks, taps, i);
+                let (l, h) = column(plane, weights, blocks, taps, i);
                 *low = low.wrapping_add(l);
                 *high = high.wrapping_add(h);
             }

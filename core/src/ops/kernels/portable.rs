@@ -10,9 +10,11 @@ const PX: usize = 8;
 pub struct Portable;
 
 /// Lays out pairs of channels, for this set and every other that reads such words.
-pub(crate) fn widen_pairs(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32]) {
+pub(crate) fn widen_pairs(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
     let margin = i16::from(row.zero_point);
-    plane.fill(pair(margin, margin));
+    if margins {
+        plane.fill(pair(margin, margin));
+    }
     let pixels = values.chunks_exact(row.c_in.max(1));
     for (at, block) in plane
         .chunks_exact_mut(blocks.block_words().max(1))
@@ -59,20 +61,22 @@ fn add_products<const PX: usize>(sums: &mut [i32; PX], x: &[u32], w0: u8, w1: u8
 /// [`KernelSet::accumulate`] over pairs of channels.
 pub(crate) fn accumulate_pairs<const PX: usize>(
     sums: &mut [i32],
-    block: &[u32],
+    plane: &[u32],
     weights: &[u8],
     blocks: &Blocks,
     taps: Taps,
 ) {
-    let channels = weights.chunks_exact((blocks.lanes * 2 * taps.count).max(1));
-    for (sums, weights) in sums.as_chunks_mut::<PX>().0.iter_mut().zip(channels) {
-        let lanes = block.chunks_exact((2 * blocks.words).max(1));
-        for (lanes, weights) in lanes.zip(weights.chunks_exact((4 * taps.count).max(1))) {
-            let (even, odd) = lanes.split_at(blocks.words);
-            let columns = taps.offset..taps.offset + taps.count;
-            for (column, w) in columns.zip(weights.as_chunks::<4>().0) {
-                add_products(sums, even.get(column..).unwrap_or(&[]), w[0], w[2]);
-                add_products(sums, odd.get(column..).unwrap_or(&[]), w[1], w[3]);
+    for (sums, block) in blocks.zip(sums, plane, taps.block_sums) {
+        let channels = weights.chunks_exact((blocks.lanes * 2 * taps.count).max(1));
+        for (sums, weights) in sums.as_chunks_mut::<PX>().0.iter_mut().zip(channels) {
+            let lanes = block.chunks_exact((2 * blocks.words).max(1));
+            for (lanes, weights) in lanes.zip(weights.chunks_exact((4 * taps.count).max(1))) {
+                let (even, odd) = lanes.split_at(blocks.words);
+                let columns = taps.offset..taps.offset + taps.count;
+                for (column, w) in columns.zip(weights.as_chunks::<4>().0) {
+                    add_products(sums, even.get(column..).unwrap_or(&[]), w[0], w[2]);
+                    add_products(sums, odd.get(column..).unwrap_or(&[]), w[1], w[3]);
+                }
             }
         }
     }
@@ -90,12 +94,12 @@ impl KernelSet for Portable {
         }
     }
 
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32]) {
-        widen_pairs(values, row, blocks, plane);
+    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
+        widen_pairs(values, row, blocks, plane, margins);
     }
 
-    fn accumulate(sums: &mut [i32], block: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
-        accumulate_pairs::<PX>(sums, block, weights, blocks, taps);
+    fn accumulate(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
+        accumulate_pairs::<PX>(sums, plane, weights, blocks, taps);
     }
 
     fn widen_dense(values: &[i8], zero_point: i8, words: &mut [u32]) {
