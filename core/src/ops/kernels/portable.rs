@@ -117,16 +117,13 @@ impl KernelSet for Portable {
 
     fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
         let mut sums = [0i32; 4];
-        for (words, weights) in words
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .zip(weights.as_chunks::<16>().0)
-        {
+        let weights: &[i8] = bytemuck::must_cast_slice(weights);
+        for (words, weights) in words.as_chunks::<2>().0.iter().zip(weights.as_chunks::<16>().0) {
             let ((x0, x2), (x1, x3)) = (halves(words[0]), halves(words[1]));
-            for (sum, w) in sums.iter_mut().zip(weights.as_chunks::<4>().0) {
-                let w = w.map(|w| i32::from(w as i8));
-                *sum = sum.wrapping_add(x0 * w[0] + x1 * w[1] + x2 * w[2] + x3 * w[3]);
+            for (i, x) in [x0, x1, x2, x3].into_iter().enumerate() {
+                for (o, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.wrapping_add(x * i32::from(weights[4 * o + i]));
+                }
             }
         }
         sums
