@@ -87,12 +87,13 @@ impl Rescale {
 
     /// The product of `sum + twice_start / 2`: twice the sum times a Q31 mantissa, high
     /// half, ties up; then `(high - (high < 0) + half) >> right` is the division with ties
-    /// away from zero.
+    /// away from zero. The sum's sign stands for the product's: where they differ the
+    /// product is 0, which either sign rounds to 0.
     #[inline]
     pub const fn apply(&self, sum: i32, twice_start: i32) -> i32 {
         let twice = twice_start.wrapping_add(sum << 1);
         let high = rounding_high_mul(twice, self.mantissa);
-        (high + (high >> 31) + self.nudge) >> self.right
+        (high + ((twice >> 31) + self.nudge)) >> self.right
     }
 }
 

@@ -128,9 +128,11 @@ fn word(bytes: &[u8]) -> i32 {
 impl<'a> Layer<'a> {
     /// Bias and multiplier of each output channel (dense: value) from `first` on.
     pub fn channels(&self, first: usize) -> impl Iterator<Item = (i32, Multiplier)> + use<'a> {
-        let words = |bytes: &'a [u8]| bytes.get(4 * first..).unwrap_or(&[]).chunks_exact(4);
-        let biases = words(self.bias).map(word);
-        let mantissas = words(self.mantissas).map(word);
+        let words = |bytes: &'a [u8]| {
+            let words = bytes.get(4 * first..).unwrap_or(&[]).as_chunks::<4>().0;
+            words.iter().map(|&word| i32::from_le_bytes(word))
+        };
+        let (biases, mantissas) = (words(self.bias), words(self.mantissas));
         let multipliers = mantissas.zip(self.shifts.get(first..).unwrap_or(&[]));
         biases.zip(multipliers).map(|(bias, (mantissa, &shift))| {
             let shift = shift as i8;

@@ -1,10 +1,18 @@
 //! The packed loops in plain Rust, one word at a time: for tests on the host.
 
-use super::{HALF, Taps};
+use super::{HALF, Taps, packed};
 use crate::ops::kernels::Blocks;
 
 /// Words at once.
 pub const MAX_WORDS: usize = 3;
+
+/// Writes one word of every lane, `stride` words apart.
+pub fn write_both(low: &[i8], high: &[i8], plane: &mut [u32], stride: usize) {
+    let lanes = plane.iter_mut().step_by(stride.max(1));
+    for (word, (&low, &high)) in lanes.zip(low.iter().zip(high)) {
+        *word = packed(low, high);
+    }
+}
 
 /// Adds the products of words `first..first + words` of every lane to all channels' sums.
 pub fn add_words(

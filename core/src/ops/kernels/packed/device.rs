@@ -60,6 +60,30 @@ loops!(
     7 gan_packed_7_1 gan_packed_7_2
 );
 
+#[expect(unsafe_code, reason = "written in assembly")]
+unsafe extern "C" {
+    fn gan_packed_write(
+        low: *const i8,
+        high: *const i8,
+        to: *mut u32,
+        lane_bytes: usize,
+        lanes: usize,
+    );
+}
+
+/// Writes one word of every lane, `stride` words apart.
+#[expect(unsafe_code, reason = "written in assembly")]
+pub fn write_both(low: &[i8], high: &[i8], plane: &mut [u32], stride: usize) {
+    let lanes = low.len().min(high.len());
+    if lanes > 0 && (lanes - 1) * stride < plane.len() {
+        // SAFETY: `lanes` values are read of each; the last word written is the one checked.
+        unsafe {
+            let to = plane.as_mut_ptr();
+            gan_packed_write(low.as_ptr(), high.as_ptr(), to, 4 * stride, lanes);
+        }
+    }
+}
+
 /// Adds the products of words `first..first + words` of every lane to all channels' sums.
 #[expect(unsafe_code, reason = "written in assembly")]
 pub fn add_words(

@@ -29,11 +29,11 @@ mod thumb2;
 #[cfg(all(gan_kernels = "packed", target_os = "none"))]
 mod device;
 #[cfg(all(gan_kernels = "packed", target_os = "none"))]
-use device::{MAX_WORDS, add_words};
+use device::{MAX_WORDS, add_words, write_both};
 #[cfg(not(all(gan_kernels = "packed", target_os = "none")))]
 mod anywhere;
 #[cfg(not(all(gan_kernels = "packed", target_os = "none")))]
-use anywhere::{MAX_WORDS, add_words};
+use anywhere::{MAX_WORDS, add_words, write_both};
 
 impl KernelSet for Packed {
     const WEIGHT_ALIGN: usize = 1;
@@ -54,7 +54,7 @@ impl KernelSet for Packed {
             plane.fill(packed(row.zero_point, row.zero_point));
         }
         let pixel = |x: usize| {
-            let at = x.checked_sub(row.margin)?.checked_mul(row.c_in)?;
+            let at = x.checked_sub(row.margin)?.wrapping_mul(row.c_in);
             values.get(at..)?.get(..row.c_in)
         };
         for x in 0..blocks.words {
@@ -87,6 +87,11 @@ impl KernelSet for Packed {
             first += words;
         }
     }
+
+    #[cfg(all(gan_kernels = "packed", target_arch = "arm", thumb1))]
+    fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
+        thumb1::dense(words, weights)
+    }
 }
 
 const fn packed(low: i8, high: i8) -> u32 {
@@ -115,31 +120,5 @@ fn write_lanes(
             }
         }
         (None, None) => {}
-    }
-}
-
-/// Four lanes a step: a check for every word would double the work.
-#[expect(unsafe_code, reason = "checked once for all words")]
-fn write_both(low: &[i8], high: &[i8], plane: &mut [u32], stride: usize) {
-    let lanes = low.len().min(high.len());
-    if lanes == 0 || (lanes - 1) * stride >= plane.len() {
-        return;
-    }
-    let mut to = plane.as_mut_ptr();
-    let mut put = |low: i8, high: i8| {
-        // SAFETY: called `lanes` times; the last word written is the one checked above.
-        unsafe { *to = packed(low, high) };
-        to = to.wrapping_add(stride);
-    };
-    let (low, low_rest) = low.as_chunks::<4>();
-    let (high, high_rest) = high.as_chunks::<4>();
-    for (low, high) in low.iter().zip(high) {
-        put(low[0], high[0]);
-        put(low[1], high[1]);
-        put(low[2], high[2]);
-        put(low[3], high[3]);
-    }
-    for (&low, &high) in low_rest.iter().zip(high_rest) {
-        put(low, high);
     }
 }

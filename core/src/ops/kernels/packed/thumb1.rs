@@ -167,5 +167,114 @@ global_asm!(
     "gan_packed 1, 2",
     "gan_packed 2, 2",
     "gan_packed 3, 2",
+    // One input, four outputs: r2 the input, r5 to r7 the distances 4, 8 and 12.
+    ".macro gan_dense_input",
+    "ldrb r3, [r1]",
+    "sxtb r3, r3",
+    "muls r3, r2, r3",
+    "add r8, r3",
+    "ldrsb r3, [r1, r5]",
+    "muls r3, r2, r3",
+    "add r9, r3",
+    "ldrsb r3, [r1, r6]",
+    "muls r3, r2, r3",
+    "add r10, r3",
+    "ldrsb r3, [r1, r7]",
+    "muls r3, r2, r3",
+    "add r11, r3",
+    ".endm",
+    // (words r0, weights r1, end of the words r2, sums r3)
+    ".section .text.gan_packed_dense, \"ax\", %progbits",
+    ".p2align 2",
+    ".global gan_packed_dense",
+    ".type gan_packed_dense, %function",
+    ".thumb_func",
+    "gan_packed_dense:",
+    "push {{r4-r7, lr}}",
+    "mov r4, r8",
+    "mov r5, r9",
+    "mov r6, r10",
+    "mov r7, r11",
+    "push {{r3-r7}}",
+    "mov r12, r2",
+    "movs r2, #0",
+    "mov r8, r2",
+    "mov r9, r2",
+    "mov r10, r2",
+    "mov r11, r2",
+    "movs r5, #4",
+    "movs r6, #8",
+    "movs r7, #12",
+    "2:",
+    // Words are pairs of the inputs 0 and 2, 1 and 3 of a quad.
+    "ldr r4, [r0]",
+    "sxth r2, r4",
+    "gan_dense_input",
+    "adds r1, #2",
+    "asrs r2, r4, #16",
+    "gan_dense_input",
+    "subs r1, #1",
+    "ldr r4, [r0, #4]",
+    "sxth r2, r4",
+    "gan_dense_input",
+    "adds r1, #2",
+    "asrs r2, r4, #16",
+    "gan_dense_input",
+    "adds r1, #13",
+    "adds r0, #8",
+    "cmp r0, r12",
+    "bne 2b",
+    "pop {{r3-r7}}",
+    "mov r0, r8",
+    "mov r1, r9",
+    "mov r2, r10",
+    "str r0, [r3]",
+    "str r1, [r3, #4]",
+    "str r2, [r3, #8]",
+    "mov r0, r11",
+    "str r0, [r3, #12]",
+    "mov r8, r4",
+    "mov r9, r5",
+    "mov r10, r6",
+    "mov r11, r7",
+    "pop {{r4-r7, pc}}",
+    // (low r0, high r1, to r2, bytes of a lane r3, lanes [sp])
+    ".section .text.gan_packed_write, \"ax\", %progbits",
+    ".p2align 2",
+    ".global gan_packed_write",
+    ".type gan_packed_write, %function",
+    ".thumb_func",
+    "gan_packed_write:",
+    "push {{r4-r7, lr}}",
+    "ldr r7, [sp, #20]",
+    "movs r4, #0",
+    "2:",
+    "ldrsb r5, [r0, r4]",
+    "ldrsb r6, [r1, r4]",
+    "lsls r6, r6, #16",
+    "adds r5, r5, r6",
+    "str r5, [r2]",
+    "adds r2, r2, r3",
+    "adds r4, #1",
+    "cmp r4, r7",
+    "bne 2b",
+    "pop {{r4-r7, pc}}",
     ".text",
 );
+
+unsafe extern "C" {
+    fn gan_packed_dense(words: *const u32, weights: *const u8, end: *const u32, sums: *mut i32);
+}
+
+/// [`KernelSet::dense`](super::KernelSet::dense).
+pub fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
+    let mut sums = [0; 4];
+    if !words.is_empty() && words.len() % 2 == 0 && weights.len() == 8 * words.len() {
+        // SAFETY: two words and sixteen weights a step; four sums are written.
+        unsafe {
+            let end = words.as_ptr_range().end;
+            gan_packed_dense(words.as_ptr(), weights.as_ptr(), end, sums.as_mut_ptr());
+        }
+    }
+    sums
+}
