@@ -202,7 +202,9 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header<'_>, ModelError> {
     let text = text.and_then(|text| core::str::from_utf8(text).ok());
     let text = text.ok_or(ModelError::BadText)?;
     let class_count = usize::from(u16_at(18)?);
-    if len_at(36)? != text_at || text.split('\n').count() != 2 + class_count {
+    if len_at(36)? != text_at
+        || text.bytes().filter(|&byte| byte == b'\n').count() != 1 + class_count
+    {
         return Err(ModelError::BadText);
     }
     Ok(Header {

@@ -8,6 +8,7 @@
 //! Input channels and dense outputs are filled up to multiples of four with zeros. The
 //! corrections of a transposed convolution are `[ky][phase][c_out]`.
 
+use crate::geometry::divide;
 use crate::model::{Op, Shape, Window};
 
 /// Groups of four.
@@ -74,9 +75,9 @@ pub(crate) const fn conv_index(
     (c_in, c_out): (usize, usize),
     (o, ky, kx, c): (usize, usize, usize, usize),
 ) -> usize {
-    let (r, stride) = (kx % window.stride, window.stride);
+    let (n, r) = divide(kx, window.stride);
     let (taps, before) = phase_taps(window, r);
-    let position = taps - 1 - kx / stride;
+    let position = taps - 1 - n;
     let group = position - position % 2;
     let group_taps = if group + 1 < taps { 2 } else { 1 };
     let quads = quads(c_in);
@@ -90,10 +91,10 @@ const fn phase_taps(window: Window, r: usize) -> (usize, usize) {
     let (kernel, stride) = (window.kernel, window.stride);
     let (mut before, mut i) = (0, 0);
     while i < r {
-        before += (kernel + stride - 1 - i) / stride;
+        before += divide(kernel + stride - 1 - i, stride).0;
         i += 1;
     }
-    ((kernel + stride - 1 - r) / stride, before)
+    (divide(kernel + stride - 1 - r, stride).0, before)
 }
 
 /// Sum of the weights of kernel row `ky` and phase `r` to channel `o`, laid out.

@@ -3,9 +3,7 @@
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    println!(
-        "firmware: no board is supported yet; see a model with `cargo run -p host -- sample`"
-    );
+    println!("firmware: no board is supported yet; see a model with `cargo run -p host -- sample`");
 }
 
 #[cfg(target_os = "none")]

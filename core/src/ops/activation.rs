@@ -46,20 +46,31 @@ impl Requantizer<'_> {
     /// first on, as far as there are any.
     pub(crate) fn apply_row(&self, start: i32, sums: &[i32], y: &mut [i8], step: usize) {
         let Some(rescale) = Rescale::new(self.multiplier, self.zero_point) else {
-            return each(sums, y, step, |sum| self.activate(self.slow(start.wrapping_add(sum))));
+            return each(sums, y, step, |sum| {
+                self.activate(self.slow(start.wrapping_add(sum)))
+            });
         };
         let start = start.wrapping_mul(2);
         // One loop an activation: the choice is made once a row.
         match self.activation {
-            Activation::Clamp { min: -128, max: 127 } => {
-                each(sums, y, step, |sum| clamp(rescale.apply(sum, start), -128, 127));
+            Activation::Clamp {
+                min: -128,
+                max: 127,
+            } => {
+                each(sums, y, step, |sum| {
+                    clamp(rescale.apply(sum, start), -128, 127)
+                });
             }
             Activation::Clamp { min, max } => {
                 let (min, max) = (i32::from(min), i32::from(max));
-                each(sums, y, step, |sum| clamp(rescale.apply(sum, start), min, max));
+                each(sums, y, step, |sum| {
+                    clamp(rescale.apply(sum, start), min, max)
+                });
             }
             Activation::Table(table) => {
-                each(sums, y, step, |sum| look_up(table, rescale.apply(sum, start)));
+                each(sums, y, step, |sum| {
+                    look_up(table, rescale.apply(sum, start))
+                });
             }
         }
     }

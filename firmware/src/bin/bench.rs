@@ -65,6 +65,10 @@ mod device {
         let input = input.get_mut(..model.input_len())?;
         let class = (model.class_count() > 0).then_some(0);
         model.fill_input(SEED, class, input).ok()?;
+        if let Ok(mut out) = semihosting::io::stdout() {
+            let _ = out.write(model.name().as_bytes());
+            let _ = out.write(b"\n");
+        }
         counter::start();
 
         let mut crc = !0u32;

@@ -141,12 +141,11 @@ struct LayerCounts {
 impl Bench {
     pub fn run(self) -> anyhow::Result<()> {
         let mut all = Vec::new();
-        let wanted = |asked: &Option<String>, name: &str| {
-            asked.as_deref().is_none_or(|asked| asked == name)
-        };
+        let wanted =
+            |asked: &Option<String>, name: &str| asked.as_deref().is_none_or(|asked| asked == name);
         for machine in MACHINES.iter().filter(|m| wanted(&self.core, m.core)) {
             let elf = machine.build()?;
-            if let Err(e) = ensure_bare(&elf) { eprintln!("{e}") }
+            ensure_bare(&elf)?;
             for preset in PRESETS.iter().filter(|p| wanted(&self.model, p.name)) {
                 let counts = machine.count(&elf, preset.name, &preset.encode()?)?;
                 if !self.json {
@@ -180,12 +179,28 @@ fn root() -> &'static Path {
 impl Machine {
     fn build(&self) -> anyhow::Result<PathBuf> {
         let args = [
-            "build", "--quiet", "--package", "firmware", "--bin", "bench", "--profile",
-            "firmware", "--target", self.target, "--features", self.feature,
+            "build",
+            "--quiet",
+            "--package",
+            "firmware",
+            "--bin",
+            "bench",
+            "--profile",
+            "firmware",
+            "--target",
+            self.target,
+            "--features",
+            self.feature,
         ];
         eprintln!("cargo {}", args.join(" "));
-        let status = Command::new("cargo").args(args).current_dir(root()).status();
-        ensure!(status.context("cannot start cargo")?.success(), "the build failed");
+        let status = Command::new("cargo")
+            .args(args)
+            .current_dir(root())
+            .status();
+        ensure!(
+            status.context("cannot start cargo")?.success(),
+            "the build failed"
+        );
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| root().join("target"), PathBuf::from);
         Ok(target.join(self.target).join("firmware/bench"))
@@ -225,7 +240,11 @@ impl Machine {
             let (found, value) = line.trim().split_once(' ')?;
             (found == name).then(|| u32::from_str_radix(value, 16).ok())?
         };
-        let all = |name: &str| text.lines().filter_map(|l| value(l, name)).collect::<Vec<_>>();
+        let all = |name: &str| {
+            text.lines()
+                .filter_map(|l| value(l, name))
+                .collect::<Vec<_>>()
+        };
         let instructions = |ticks: u32| u64::from(ticks) * self.per_tick.0 / self.per_tick.1;
         let (crcs, images) = (all("crc"), all("image"));
         let (&[crc], &[image]) = (&crcs[..], &images[..]) else {
@@ -292,7 +311,11 @@ fn describe(i: usize, layer: &Layer<'_>) -> String {
 fn tool(name: &str, args: &[&str], elf: &Path) -> anyhow::Result<String> {
     let output = Command::new(name).args(args).arg(elf).output();
     let output = output.with_context(|| format!("cannot start {name} (binutils)"))?;
-    ensure!(output.status.success(), "{name} failed on {}", elf.display());
+    ensure!(
+        output.status.success(),
+        "{name} failed on {}",
+        elf.display()
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -308,7 +331,15 @@ fn code_bytes(elf: &Path) -> anyhow::Result<u64> {
 /// No panic, no allocation and no floating point may be linked.
 fn ensure_bare(elf: &Path) -> anyhow::Result<()> {
     let symbols = tool("nm", &[], elf)?;
-    let known = ["panic", "__aeabi_f", "__aeabi_d", "__adds", "__muls", "__rust_alloc", "fmt"];
+    let known = [
+        "panic",
+        "__aeabi_f",
+        "__aeabi_d",
+        "__adds",
+        "__muls",
+        "__rust_alloc",
+        "fmt",
+    ];
     // What the standard's rounding divisions of integers are called.
     let bad = symbols.lines().filter(|line| {
         let name = line.rsplit(' ').next().unwrap_or_default();
@@ -323,12 +354,7 @@ impl Counts {
     fn print(&self, machine: &Machine) {
         println!(
             "\n{} on {} ({}, {}): {} bytes of code, picture {}",
-            self.model,
-            self.core,
-            machine.machine,
-            machine.target,
-            self.code_bytes,
-            self.crc32
+            self.model, self.core, machine.machine, machine.target, self.code_bytes, self.crc32
         );
         println!("layer                            instructions        MACs  a MAC  flash bytes");
         let row = |name: &str, instructions: u64, macs: u64, bytes: usize| {
@@ -336,9 +362,19 @@ impl Counts {
             println!("{name:32} {instructions:12} {macs:11}  {ratio:5.2}  {bytes:11}");
         };
         for layer in &self.layers {
-            row(&layer.name, layer.instructions, layer.macs, layer.weight_bytes);
+            row(
+                &layer.name,
+                layer.instructions,
+                layer.macs,
+                layer.weight_bytes,
+            );
         }
-        row("picture, streamed", self.instructions, self.macs, self.model_bytes);
+        row(
+            "picture, streamed",
+            self.instructions,
+            self.macs,
+            self.model_bytes,
+        );
         let (board, mhz) = machine.board;
         let ms = self.instructions as f64 / f64::from(mhz) / 1e3;
         println!(
@@ -353,18 +389,37 @@ impl Counts {
 fn compare(committed: &[Counts], found: &[Counts]) -> anyhow::Result<()> {
     let mut worse = Vec::new();
     for now in found {
-        let before = committed.iter().find(|c| (&c.core, &c.model) == (&now.core, &now.model));
+        let before = committed
+            .iter()
+            .find(|c| (&c.core, &c.model) == (&now.core, &now.model));
         let Some(before) = before else {
-            bail!("{} on {} is not committed: cargo tools bench --write", now.model, now.core);
+            bail!(
+                "{} on {} is not committed: cargo tools bench --write",
+                now.model,
+                now.core
+            );
         };
         let mut limit = |what: &str, before: u64, now_is: u64, percent: u64| {
             if now_is * 100 > before * (100 + percent) {
-                worse.push(format!("{} {} {what}: {before} -> {now_is}", now.core, now.model));
+                worse.push(format!(
+                    "{} {} {what}: {before} -> {now_is}",
+                    now.core, now.model
+                ));
             }
         };
         limit("instructions", before.instructions, now.instructions, 2);
-        limit("arena bytes", before.arena_bytes as u64, now.arena_bytes as u64, 0);
-        limit("model bytes", before.model_bytes as u64, now.model_bytes as u64, 2);
+        limit(
+            "arena bytes",
+            before.arena_bytes as u64,
+            now.arena_bytes as u64,
+            0,
+        );
+        limit(
+            "model bytes",
+            before.model_bytes as u64,
+            now.model_bytes as u64,
+            2,
+        );
         limit("code bytes", before.code_bytes, now.code_bytes, 5);
         for (before, now) in before.layers.iter().zip(&now.layers) {
             limit(&now.name, before.instructions, now.instructions, 2);
@@ -373,7 +428,11 @@ fn compare(committed: &[Counts], found: &[Counts]) -> anyhow::Result<()> {
             worse.push(format!("{} {} draws another picture", now.core, now.model));
         }
     }
-    ensure!(worse.is_empty(), "worse than committed:\n{}", worse.join("\n"));
-    println!("\nnothing is worse than tests/golden/instructions.json");
+    ensure!(
+        worse.is_empty(),
+        "worse than committed:\n{}",
+        worse.join("\n")
+    );
+    eprintln!("nothing is worse than tests/golden/instructions.json");
     Ok(())
 }

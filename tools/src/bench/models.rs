@@ -69,13 +69,21 @@ impl Preset {
     pub fn encode(&self) -> anyhow::Result<Vec<u8>> {
         let mut rng = Pcg32::new(7);
         let input_len = usize::from(self.latent_len) + self.class_count;
-        let mut shape = Shape { h: 1, w: 1, c: input_len };
+        let mut shape = Shape {
+            h: 1,
+            w: 1,
+            c: input_len,
+        };
         let [h, w, c] = self.dense;
         let mut layers = vec![self.layer(&mut rng, Op::Dense, [shape, Shape { h, w, c }], false)];
         for (i, &[kernel, stride, before, after, c]) in self.convs.iter().enumerate() {
             shape = layers[i].shapes[1];
             let side = |len: usize| (len - 1) * stride + kernel - before - after;
-            let output = Shape { h: side(shape.h), w: side(shape.w), c };
+            let output = Shape {
+                h: side(shape.h),
+                w: side(shape.w),
+                c,
+            };
             let op = Op::ConvTranspose(Window {
                 kernel,
                 stride,
@@ -113,8 +121,12 @@ impl Preset {
             }
         };
         let mut below = |n: u32| (rng.next_u32() >> 8) % n;
-        let weights = (0..channels * taps).map(|_| (below(255) as i32 - 127) as i8).collect();
-        let bias = (0..channels).map(|_| below(20_001) as i32 - 10_000).collect();
+        let weights = (0..channels * taps)
+            .map(|_| (below(255) as i32 - 127) as i8)
+            .collect();
+        let bias = (0..channels)
+            .map(|_| below(20_001) as i32 - 10_000)
+            .collect();
         // Brings sums of this many products of spread 60 and 73 to a spread of about 50.
         let real = 50.0 / (60.0 * 73.0 * (terms as f64).sqrt());
         let exponent = real.log2().floor() as i32 + 1;
@@ -155,7 +167,10 @@ impl Numbers {
             activation: if self.last {
                 Activation::Table(table)
             } else {
-                Activation::Clamp { min: -128, max: 127 }
+                Activation::Clamp {
+                    min: -128,
+                    max: 127,
+                }
             },
         }
     }

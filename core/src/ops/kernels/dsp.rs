@@ -7,8 +7,8 @@
 use super::portable::{accumulate_pairs, widen_pairs};
 use super::{Blocks, KernelSet, Row, Taps};
 
-/// For ARMv7E-M, and ARMv8-M main with the DSP extension; elsewhere its blocks with the
-/// portable loops.
+/// For ARMv7E-M, and ARMv8-M main with the DSP extension; elsewhere, and for a file that does
+/// not lie at a multiple of four bytes, its blocks with the portable loops.
 #[derive(Clone, Copy, Debug)]
 pub struct Dsp;
 
@@ -16,8 +16,6 @@ pub struct Dsp;
 const REACHES: [usize; 2] = [2, 4];
 
 impl KernelSet for Dsp {
-    const WEIGHT_ALIGN: usize = if cfg!(gan_kernels = "dsp") { 4 } else { 1 };
-
     fn blocks(outputs: usize, reach: usize, quads: usize) -> Blocks {
         let rounded = |px: &usize| outputs.next_multiple_of(*px);
         let px = [8, 7, 4].into_iter().min_by_key(rounded).unwrap_or(8);
@@ -63,7 +61,7 @@ impl KernelSet for Dsp {
 
     #[cfg(gan_kernels = "dsp")]
     fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
-        arm::dense(words, weights)
+        arm::dense(words, weights).unwrap_or_else(|| super::Portable::dense(words, weights))
     }
 }
 
@@ -410,16 +408,17 @@ mod arm {
         }
     }
 
-    pub fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
+    pub fn dense(words: &[u32], weights: &[u8]) -> Option<[i32; 4]> {
         let mut sums = [0; 4];
         let fits = !words.is_empty() && words.len() % 2 == 0 && weights.len() == 8 * words.len();
-        if fits && weights.as_ptr().cast::<u32>().is_aligned() {
+        let run = fits && weights.as_ptr().cast::<u32>().is_aligned();
+        if run {
             // SAFETY: two words and sixteen weights a step; four sums are written.
             unsafe {
                 let end = words.as_ptr_range().end;
                 gan_dsp_dense(words.as_ptr(), weights.as_ptr(), end, sums.as_mut_ptr());
             }
         }
-        sums
+        run.then_some(sums)
     }
 }

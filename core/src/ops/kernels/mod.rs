@@ -94,9 +94,6 @@ pub struct Taps {
 
 /// A set of inner loops.
 pub trait KernelSet {
-    /// Multiple that weights have to lie at in memory.
-    const WEIGHT_ALIGN: usize;
-
     /// Cuts rows with `outputs` pixels in the largest phase, whose taps reach `reach`
     /// columns further than the outputs, over `quads` groups of four input channels.
     fn blocks(outputs: usize, reach: usize, quads: usize) -> Blocks;

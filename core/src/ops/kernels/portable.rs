@@ -10,7 +10,13 @@ const PX: usize = 8;
 pub struct Portable;
 
 /// Lays out pairs of channels, for this set and every other that reads such words.
-pub(crate) fn widen_pairs(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
+pub(crate) fn widen_pairs(
+    values: &[i8],
+    row: &Row,
+    blocks: &Blocks,
+    plane: &mut [u32],
+    margins: bool,
+) {
     let margin = i16::from(row.zero_point);
     if margins {
         plane.fill(pair(margin, margin));
@@ -24,12 +30,14 @@ pub(crate) fn widen_pairs(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut
         let first = (at * blocks.px).saturating_sub(row.margin);
         let skip = (row.margin + first).saturating_sub(at * blocks.px);
         for (x, pixel) in (skip..blocks.words).zip(pixels.clone().skip(first)) {
-            let lanes = block.chunks_exact_mut(2 * blocks.words.max(1));
+            let lanes = block.chunks_exact_mut((2 * blocks.words).max(1));
             for (lanes, quad) in lanes.zip(pixel.chunks(4)) {
                 let value = |i: usize| quad.get(i).map_or(0, |&v| i16::from(v));
-                let (even, odd) = lanes.split_at_mut(blocks.words);
-                if let (Some(even), Some(odd)) = (even.get_mut(x), odd.get_mut(x)) {
-                    (*even, *odd) = (pair(value(0), value(2)), pair(value(1), value(3)));
+                if let Some(even) = lanes.get_mut(x) {
+                    *even = pair(value(0), value(2));
+                }
+                if let Some(odd) = lanes.get_mut(x + blocks.words) {
+                    *odd = pair(value(1), value(3));
                 }
             }
         }
@@ -71,7 +79,9 @@ pub(crate) fn accumulate_pairs<const PX: usize>(
         for (sums, weights) in sums.as_chunks_mut::<PX>().0.iter_mut().zip(channels) {
             let lanes = block.chunks_exact((2 * blocks.words).max(1));
             for (lanes, weights) in lanes.zip(weights.chunks_exact((4 * taps.count).max(1))) {
-                let (even, odd) = lanes.split_at(blocks.words);
+                let Some((even, odd)) = lanes.split_at_checked(blocks.words) else {
+                    return;
+                };
                 let columns = taps.offset..taps.offset + taps.count;
                 for (column, w) in columns.zip(weights.as_chunks::<4>().0) {
                     add_products(sums, even.get(column..).unwrap_or(&[]), w[0], w[2]);
@@ -83,8 +93,6 @@ pub(crate) fn accumulate_pairs<const PX: usize>(
 }
 
 impl KernelSet for Portable {
-    const WEIGHT_ALIGN: usize = 1;
-
     fn blocks(outputs: usize, reach: usize, quads: usize) -> Blocks {
         Blocks {
             px: PX,
@@ -118,7 +126,12 @@ impl KernelSet for Portable {
     fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
         let mut sums = [0i32; 4];
         let weights: &[i8] = bytemuck::must_cast_slice(weights);
-        for (words, weights) in words.as_chunks::<2>().0.iter().zip(weights.as_chunks::<16>().0) {
+        for (words, weights) in words
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .zip(weights.as_chunks::<16>().0)
+        {
             let ((x0, x2), (x1, x3)) = (halves(words[0]), halves(words[1]));
             for (i, x) in [x0, x1, x2, x3].into_iter().enumerate() {
                 for (o, sum) in sums.iter_mut().enumerate() {

@@ -36,8 +36,6 @@ mod anywhere;
 use anywhere::{MAX_WORDS, add_words, write_both};
 
 impl KernelSet for Packed {
-    const WEIGHT_ALIGN: usize = 1;
-
     /// One block, of two halves: word `i` holds columns `i` and `i + px / 2`.
     fn blocks(outputs: usize, reach: usize, quads: usize) -> Blocks {
         let half = outputs.div_ceil(2);
@@ -82,7 +80,11 @@ impl KernelSet for Packed {
         while first < half {
             let words = (half - first).min(MAX_WORDS);
             // Two and two words share more than three and one.
-            let words = if half - first == words + 1 && words > 2 { words - 1 } else { words };
+            let words = if half - first == words + 1 && words > 2 {
+                words - 1
+            } else {
+                words
+            };
             add_words(sums, plane, weights, blocks, taps, first, words);
             first += words;
         }
