@@ -179,6 +179,21 @@ fn a_lie_with_a_right_checksum_does_not_panic() {
     }
 }
 
+#[test]
+fn weights_that_do_not_fit_their_corrections_are_refused() {
+    // The transposed convolution's record is the second; its weights' offset is at 36.
+    let record = 48 + 64;
+    let at = u32::from_le_bytes(file()[record + 36..record + 40].try_into().unwrap()) as usize;
+    // 9 taps of 2 channels, each filled up to 4.
+    for i in 0..9 * 4 {
+        let mut lie = file().to_vec();
+        lie[at + i] ^= 1;
+        fix_crc(&mut lie);
+        let error = Model::parse(&lie).err();
+        assert_eq!(error, Some(ModelError::BadValue { layer: 1 }), "byte {i}");
+    }
+}
+
 proptest! {
     #[test]
     fn random_bytes_do_not_panic(bytes: Vec<u8>, magic: bool) {

@@ -365,6 +365,12 @@ impl<'a> Model<'a> {
         4 * self.required_words(mode)
     }
 
+    /// What of [`required_bytes`](Self::required_bytes) is rows between layers: streamed,
+    /// the least that can be held without computing a row twice. The rest is scratch.
+    pub fn row_bytes(&self, mode: Mode) -> usize {
+        Plan::new(self.layers(), mode).row_bytes
+    }
+
     /// [`required_bytes`](Self::required_bytes) as the words that
     /// [`run`](Self::run) takes.
     pub fn required_words(&self, mode: Mode) -> usize {

@@ -53,7 +53,8 @@ pub(crate) struct Plan {
     pub scratch_words: usize,
     /// `rings[i]` takes the output of layer `i`.
     pub rings: Vec<Ring, MAX_LAYERS>,
-    bytes: usize,
+    /// Of all rings.
+    pub row_bytes: usize,
 }
 
 impl Plan {
@@ -82,20 +83,20 @@ impl Plan {
             // A model has no more layers than the plan has room for.
             let _ = rings.push(ring);
         }
-        let bytes = match mode {
+        let row_bytes = match mode {
             Mode::Streamed => at_bytes,
             Mode::WholeLayers => ends,
         };
         Self {
             scratch_words,
             rings,
-            bytes,
+            row_bytes,
         }
     }
 
     /// Words of the arena.
     pub const fn words(&self) -> usize {
-        self.scratch_words + self.bytes.div_ceil(4)
+        self.scratch_words + self.row_bytes.div_ceil(4)
     }
 }
 

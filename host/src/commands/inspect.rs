@@ -25,6 +25,8 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             "image": [shape.h, shape.w, shape.c],
             "flash_bytes": model.file_bytes(),
             "arena_bytes": model.required_bytes(Mode::Streamed),
+            "arena_row_bytes": model.row_bytes(Mode::Streamed),
+            "arena_whole_layers_bytes": model.required_bytes(Mode::WholeLayers),
             "parameters": parameters,
             "macs": macs,
             "crc32": format!("{:08x}", model.crc32()),
@@ -51,7 +53,12 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
         shape.h, shape.w, shape.c
     );
     println!("flash       {} bytes", model.file_bytes());
-    println!("arena       {} bytes", model.required_bytes(Mode::Streamed));
+    println!(
+        "arena       {} bytes, {} of them rows ({} bytes with whole layers)",
+        model.required_bytes(Mode::Streamed),
+        model.row_bytes(Mode::Streamed),
+        model.required_bytes(Mode::WholeLayers)
+    );
     println!("parameters  {parameters}");
     println!("MACs        {macs} a picture\n");
     println!("layer            input         output        kernel  parameters  bytes        MACs");

@@ -21,8 +21,8 @@ pub struct Bench {
     /// Print JSON instead of tables.
     #[arg(long)]
     json: bool,
-    /// Fail if a layer takes more than 2 % more instructions than the committed ones, or
-    /// anything else has changed for the worse.
+    /// Fail if a layer takes more than 2 % more instructions than the committed ones, a
+    /// picture misses its goal or a model its budget, or a picture is another.
     #[arg(long, conflicts_with = "write")]
     check: bool,
     /// Write the counts to tests/golden/instructions.json.
@@ -114,6 +114,24 @@ const MACHINES: [Machine; 6] = [
     },
 ];
 
+/// What a picture may take at most, in instructions a multiplication.
+const GOALS: [(&str, &str, f64); 11] = [
+    ("m0plus", "fashion", 4.5),
+    ("m3", "fashion", 2.5),
+    ("m4", "fashion", 1.25),
+    ("m4", "avatar", 1.25),
+    ("m4", "seed", 1.15),
+    ("m7", "fashion", 1.25),
+    ("m7", "avatar", 1.25),
+    ("m33", "fashion", 1.25),
+    ("m33", "avatar", 1.25),
+    ("m33", "seed", 1.15),
+    ("riscv", "fashion", 3.2),
+];
+
+/// Arena bytes that a model may take at most.
+const BUDGETS: [(&str, usize); 3] = [("fashion", 8_000), ("avatar", 8_000), ("seed", 60_000)];
+
 /// What was counted of one model on one core.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Counts {
@@ -123,6 +141,8 @@ struct Counts {
     instructions: u64,
     macs: u64,
     arena_bytes: usize,
+    /// Of the arena: rows between layers, the least that streaming takes.
+    row_bytes: usize,
     model_bytes: usize,
     code_bytes: u64,
     crc32: String,
@@ -166,6 +186,7 @@ impl Bench {
         if self.check {
             let text = std::fs::read_to_string(&committed);
             let text = text.context("cannot read tests/golden/instructions.json")?;
+            all.iter().try_for_each(Counts::ensure_goals)?;
             compare(&serde_json::from_str::<Vec<Counts>>(&text)?, &all)?;
         }
         Ok(())
@@ -275,6 +296,7 @@ impl Machine {
             instructions: instructions(image),
             macs: model.layers().iter().map(|l| l.mac_count() as u64).sum(),
             arena_bytes: model.required_bytes(Mode::Streamed),
+            row_bytes: model.row_bytes(Mode::Streamed),
             model_bytes: model.file_bytes(),
             code_bytes: code_bytes(elf)?,
             crc32: format!("{crc:08x}"),
@@ -340,7 +362,6 @@ fn ensure_bare(elf: &Path) -> anyhow::Result<()> {
         "__rust_alloc",
         "fmt",
     ];
-    // What the standard's rounding divisions of integers are called.
     let bad = symbols.lines().filter(|line| {
         let name = line.rsplit(' ').next().unwrap_or_default();
         known.iter().any(|known| name.contains(known))
@@ -351,6 +372,25 @@ fn ensure_bare(elf: &Path) -> anyhow::Result<()> {
 }
 
 impl Counts {
+    fn ensure_goals(&self) -> anyhow::Result<()> {
+        let ratio = self.instructions as f64 / self.macs as f64;
+        for (core, model, goal) in GOALS {
+            let met = (core, model) != (&self.core, &self.model) || ratio <= goal;
+            ensure!(
+                met,
+                "{model} on {core}: {ratio:.3} instructions a MAC, not {goal}"
+            );
+        }
+        for (model, budget) in BUDGETS {
+            let (met, have) = (
+                model != self.model || self.arena_bytes <= budget,
+                self.arena_bytes,
+            );
+            ensure!(met, "{model}: an arena of {have} bytes, not {budget}");
+        }
+        Ok(())
+    }
+
     fn print(&self, machine: &Machine) {
         println!(
             "\n{} on {} ({}, {}): {} bytes of code, picture {}",
@@ -378,9 +418,9 @@ impl Counts {
         let (board, mhz) = machine.board;
         let ms = self.instructions as f64 / f64::from(mhz) / 1e3;
         println!(
-            "arena {} bytes; {ms:.1} ms at {mhz} MHz ({board}) if every instruction took one \
+            "arena {} bytes, {} of them rows; {ms:.1} ms at {mhz} MHz ({board}) if every instruction took one \
              cycle: more in truth",
-            self.arena_bytes
+            self.arena_bytes, self.row_bytes
         );
     }
 }

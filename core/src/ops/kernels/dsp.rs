@@ -4,7 +4,7 @@
 //! output channel run by, and two neighbouring taps share the words they load. For two taps
 //! and eight pixels 24 instructions do 32 multiplications.
 
-use super::portable::{accumulate_pairs, widen_pairs};
+use super::portable::{accumulate_pairs, add_any, widen_pairs};
 use super::{Blocks, KernelSet, Row, Taps};
 
 /// For ARMv7E-M, and ARMv8-M main with the DSP extension; elsewhere, and for a file that does
@@ -40,7 +40,7 @@ impl KernelSet for Dsp {
 
     #[cfg(gan_kernels = "dsp")]
     fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
-        if row.c_in % 4 == 0 {
+        if row.c_in.is_multiple_of(4) {
             arm::widen(values, row, blocks, plane, margins);
         } else {
             widen_pairs(values, row, blocks, plane, margins);
@@ -61,17 +61,30 @@ impl KernelSet for Dsp {
 
     #[cfg(gan_kernels = "dsp")]
     fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
-        arm::dense(words, weights).unwrap_or_else(|| super::Portable::dense(words, weights))
+        let mut sums = [0; 4];
+        if arm::dense(words, weights, &mut sums) {
+            sums
+        } else {
+            dense_anywhere(words, weights)
+        }
     }
 }
 
 /// The loops in Rust, for lanes that the others cannot step over.
 fn accumulate_any(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
     match blocks.px {
-        4 => accumulate_pairs::<4>(sums, plane, weights, blocks, taps),
-        7 => accumulate_pairs::<7>(sums, plane, weights, blocks, taps),
-        _ => accumulate_pairs::<8>(sums, plane, weights, blocks, taps),
+        4 => accumulate_pairs(sums, plane, weights, blocks, taps, add_any::<4>),
+        7 => accumulate_pairs(sums, plane, weights, blocks, taps, add_any::<7>),
+        _ => accumulate_pairs(sums, plane, weights, blocks, taps, add_any::<8>),
     }
+}
+
+/// Apart, so that it costs the usual case no registers.
+#[cfg(gan_kernels = "dsp")]
+#[cold]
+#[inline(never)]
+fn dense_anywhere(words: &[u32], weights: &[u8]) -> [i32; 4] {
+    super::Portable::dense(words, weights)
 }
 
 #[cfg(gan_kernels = "dsp")]
@@ -408,17 +421,19 @@ mod arm {
         }
     }
 
-    pub fn dense(words: &[u32], weights: &[u8]) -> Option<[i32; 4]> {
-        let mut sums = [0; 4];
-        let fits = !words.is_empty() && words.len() % 2 == 0 && weights.len() == 8 * words.len();
-        let run = fits && weights.as_ptr().cast::<u32>().is_aligned();
-        if run {
+    /// Whether it could: not from weights that lie at an odd place.
+    pub fn dense(words: &[u32], weights: &[u8], sums: &mut [i32; 4]) -> bool {
+        let fits = !words.is_empty()
+            && words.len().is_multiple_of(2)
+            && weights.len() == 8 * words.len()
+            && weights.as_ptr().cast::<u32>().is_aligned();
+        if fits {
             // SAFETY: two words and sixteen weights a step; four sums are written.
             unsafe {
                 let end = words.as_ptr_range().end;
                 gan_dsp_dense(words.as_ptr(), weights.as_ptr(), end, sums.as_mut_ptr());
             }
         }
-        run.then_some(sums)
+        fits
     }
 }

@@ -44,50 +44,67 @@ pub(crate) fn widen_pairs(
     }
 }
 
+/// [`add_any`] for eight pixels, by two `pmaddwd` that LLVM finds in no spelling of it.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[expect(unsafe_code, reason = "an intrinsic")]
+fn add_eight(sums: &mut [i32; PX], x: &[u32; PX], w0: i16, w1: i16) {
+    use core::arch::x86_64::{__m128i, _mm_add_epi32, _mm_madd_epi16, _mm_set1_epi32};
+
+    let x: [__m128i; 2] = bytemuck::must_cast(*x);
+    let total: [__m128i; 2] = bytemuck::must_cast(*sums);
+    // SAFETY: SSE2 is a part of this architecture.
+    let total = unsafe {
+        let w = _mm_set1_epi32(pair(w0, w1) as i32);
+        [0, 1].map(|i| _mm_add_epi32(total[i], _mm_madd_epi16(x[i], w)))
+    };
+    *sums = bytemuck::must_cast(total);
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use add_any as add_eight;
+
 /// `sums[p] += x[p] . (w0, w1)`.
 #[inline]
-fn add_products<const PX: usize>(sums: &mut [i32; PX], x: &[u32], w0: u8, w1: u8) {
-    let Some(x) = x.first_chunk::<PX>() else {
-        return;
-    };
-    let (w0, w1) = (i16::from(w0 as i8), i16::from(w1 as i8));
-    let weights = if cfg!(target_endian = "little") {
-        [w0, w1]
-    } else {
-        [w1, w0]
-    };
-    // Spelled with products apart, this becomes one `pmaddwd` for four pixels.
-    let products: [[i32; 2]; PX] = core::array::from_fn(|p| {
-        let x: [i16; 2] = bytemuck::must_cast(x[p]);
-        [0, 1].map(|i| i32::from(x[i]) * i32::from(weights[i]))
-    });
-    for (sum, pair) in sums.iter_mut().zip(products) {
-        *sum = sum.wrapping_add(pair[0] + pair[1]);
+pub(crate) fn add_any<const N: usize>(sums: &mut [i32; N], x: &[u32; N], w0: i16, w1: i16) {
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        let (low, high) = halves(x);
+        *sum = sum.wrapping_add(low * i32::from(w0) + high * i32::from(w1));
     }
 }
 
-/// [`KernelSet::accumulate`] over pairs of channels.
-pub(crate) fn accumulate_pairs<const PX: usize>(
+/// [`KernelSet::accumulate`] over pairs of channels, by a function for one word of each
+/// pixel.
+#[inline]
+pub(crate) fn accumulate_pairs<const N: usize>(
     sums: &mut [i32],
     plane: &[u32],
     weights: &[u8],
     blocks: &Blocks,
     taps: Taps,
+    add: impl Fn(&mut [i32; N], &[u32; N], i16, i16),
 ) {
     for (sums, block) in blocks.zip(sums, plane, taps.block_sums) {
         let channels = weights.chunks_exact((blocks.lanes * 2 * taps.count).max(1));
-        for (sums, weights) in sums.as_chunks_mut::<PX>().0.iter_mut().zip(channels) {
+        for (sums, weights) in sums.as_chunks_mut::<N>().0.iter_mut().zip(channels) {
+            // A copy, which stays in registers.
+            let mut total = *sums;
             let lanes = block.chunks_exact((2 * blocks.words).max(1));
             for (lanes, weights) in lanes.zip(weights.chunks_exact((4 * taps.count).max(1))) {
-                let Some((even, odd)) = lanes.split_at_checked(blocks.words) else {
-                    return;
-                };
-                let columns = taps.offset..taps.offset + taps.count;
-                for (column, w) in columns.zip(weights.as_chunks::<4>().0) {
-                    add_products(sums, even.get(column..).unwrap_or(&[]), w[0], w[2]);
-                    add_products(sums, odd.get(column..).unwrap_or(&[]), w[1], w[3]);
+                for (tap, w) in weights.as_chunks::<4>().0.iter().enumerate() {
+                    let at = taps.offset + tap;
+                    let even = lanes.get(at..).and_then(<[u32]>::first_chunk);
+                    let odd = lanes
+                        .get(blocks.words + at..)
+                        .and_then(<[u32]>::first_chunk);
+                    let w = w.map(|w| i16::from(w as i8));
+                    if let (Some(even), Some(odd)) = (even, odd) {
+                        add(&mut total, even, w[0], w[2]);
+                        add(&mut total, odd, w[1], w[3]);
+                    }
                 }
             }
+            *sums = total;
         }
     }
 }
@@ -107,7 +124,7 @@ impl KernelSet for Portable {
     }
 
     fn accumulate(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
-        accumulate_pairs::<PX>(sums, plane, weights, blocks, taps);
+        accumulate_pairs::<PX>(sums, plane, weights, blocks, taps, add_eight);
     }
 
     fn widen_dense(values: &[i8], zero_point: i8, words: &mut [u32]) {

@@ -269,7 +269,7 @@ unsafe extern "C" {
 /// [`KernelSet::dense`](super::KernelSet::dense).
 pub fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
     let mut sums = [0; 4];
-    if !words.is_empty() && words.len() % 2 == 0 && weights.len() == 8 * words.len() {
+    if !words.is_empty() && words.len().is_multiple_of(2) && weights.len() == 8 * words.len() {
         // SAFETY: two words and sixteen weights a step; four sums are written.
         unsafe {
             let end = words.as_ptr_range().end;
