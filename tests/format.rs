@@ -152,6 +152,43 @@ fn fix_crc(bytes: &mut [u8]) {
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
 }
 
+#[test]
+fn a_map_beyond_the_limit_is_refused() {
+    let quant = Quant {
+        scale: 1.0,
+        zero_point: 0,
+    };
+    let layer = LayerSpec {
+        op: Op::Dense,
+        input_shape: Shape { h: 1, w: 1, c: 1 },
+        output_shape: Shape {
+            h: 4096,
+            w: 4096,
+            c: 2,
+        },
+        weights: &[],
+        bias: &[],
+        multipliers: &[],
+        sum: quant,
+        output: quant,
+        activation: Activation::Clamp {
+            min: -128,
+            max: 127,
+        },
+    };
+    let spec = ModelSpec {
+        name: "huge",
+        dataset: "none",
+        labels: &[],
+        latent_len: 1,
+        steps: 0,
+        seed: 0,
+        layers: &[layer],
+    };
+    let error = encode(&spec, &mut vec![0; encoded_bytes(&spec)]);
+    assert_eq!(error, Err(ModelError::BadShape { layer: 0 }));
+}
+
 /// A file that passes may draw anything, but must not panic.
 fn parse_and_run(bytes: &[u8]) {
     if let Ok(model) = Model::parse(bytes) {

@@ -35,7 +35,7 @@
 //! | 11 | `i8` | zero point of the requantized sum |
 //! | 12 | `i8` | zero point of the output; the sum's unless there is a table |
 //! | 13 | `[u8; 3]` | zero |
-//! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c` |
+//! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c`; at most [`MAX_MAP_LEN`] values each |
 //! | 28 | `f32` | scale of the requantized sum |
 //! | 32 | `f32` | scale of the output; the sum's unless there is a table |
 //! | 36 | `u32` | offset of the weights, `i8` |
@@ -60,6 +60,9 @@ use crate::model::{Activation, Layer, Op, Quant, Shape, Window};
 
 /// Layers that a file may have.
 pub const MAX_LAYERS: usize = 16;
+
+/// Values that a layer may read or write: sizes of what it works in stay far below 32 bits.
+pub const MAX_MAP_LEN: usize = 1 << 24;
 
 const MAGIC: [u8; 4] = *b"GAN8";
 const VERSION: u16 = 2;

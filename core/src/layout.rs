@@ -8,6 +8,7 @@
 //! Input channels and dense outputs are filled up to multiples of four with zeros. The
 //! corrections of a transposed convolution are `[ky][phase][c_out]`.
 
+use crate::format::MAX_MAP_LEN;
 use crate::geometry::divide;
 use crate::model::{Op, Shape, Window};
 
@@ -29,9 +30,8 @@ pub(crate) struct Lens {
 /// Lengths of the sections, or `None` where the shapes do not fit the operator.
 pub(crate) fn lens(op: Op, input: Shape, output: Shape) -> Option<Lens> {
     let len = |s: Shape| {
-        s.h.checked_mul(s.w)?
-            .checked_mul(s.c)
-            .filter(|&len| len > 0)
+        let len = s.h.checked_mul(s.w)?.checked_mul(s.c)?;
+        (len > 0 && len <= MAX_MAP_LEN).then_some(len)
     };
     let (input_len, output_len) = (len(input)?, len(output)?);
     match op {
