@@ -32,8 +32,9 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
+    /// Rings begin at multiples of 4: some loops read words.
     const fn bytes(&self) -> usize {
-        self.rows * self.row_bytes
+        (self.rows * self.row_bytes).next_multiple_of(4)
     }
 
     /// Where row `i` begins.
@@ -43,7 +44,7 @@ impl Ring {
 
     /// Where the ring lies.
     pub const fn range(&self) -> core::ops::Range<usize> {
-        self.at_bytes..self.at_bytes + self.bytes()
+        self.at_bytes..self.at_bytes + self.rows * self.row_bytes
     }
 }
 
@@ -61,7 +62,10 @@ impl Plan {
     pub fn new(layers: &[Layer<'_>], mode: Mode) -> Self {
         let scratch_words = layers.iter().map(scratch_words).max().unwrap_or(0);
         let mut rings: Vec<Ring, MAX_LAYERS> = Vec::new();
-        let whole = |i: usize| layers.get(i).map_or(0, |layer| layer.output_shape.len());
+        let whole = |i: usize| {
+            let layer = layers.get(i);
+            layer.map_or(0, |layer| layer.output_shape.len().next_multiple_of(4))
+        };
         // Whole layers take turns at the two ends of what the largest two neighbours need.
         let pairs = (0..layers.len()).map(|i| whole(i) + whole(i + 1));
         let (mut at_bytes, ends) = (0, pairs.max().unwrap_or(0));

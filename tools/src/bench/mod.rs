@@ -3,13 +3,14 @@
 mod models;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use gan_core::{Layer, Mode, Model, Op};
 use serde::{Deserialize, Serialize};
 
-use models::PRESETS;
+use models::{cases, presets};
 
 /// Counts the instructions of the runtime in QEMU and compares them with
 /// tests/golden/instructions.json.
@@ -22,7 +23,8 @@ pub struct Bench {
     #[arg(long)]
     json: bool,
     /// Fail if a layer takes more than 2 % more instructions than the committed ones, a
-    /// picture misses its goal or a model its budget, or a picture is another.
+    /// picture misses its goal or a model its budget, or if a picture of these or of 40
+    /// small models of every geometry is not the host's, bit for bit.
     #[arg(long, conflicts_with = "write")]
     check: bool,
     /// Write the counts to tests/golden/instructions.json.
@@ -166,12 +168,17 @@ impl Bench {
         for machine in MACHINES.iter().filter(|m| wanted(&self.core, m.core)) {
             let elf = machine.build()?;
             ensure_bare(&elf)?;
-            for preset in PRESETS.iter().filter(|p| wanted(&self.model, p.name)) {
-                let counts = machine.count(&elf, preset.name, &preset.encode()?)?;
+            for preset in presets().iter().filter(|p| wanted(&self.model, &p.name)) {
+                let counts = machine.count(&elf, &preset.name, &preset.encode()?)?;
                 if !self.json {
                     counts.print(machine);
                 }
                 all.push(counts);
+            }
+            if self.check {
+                for case in cases() {
+                    machine.count(&elf, &case.name, &case.encode()?)?;
+                }
             }
         }
         ensure!(!all.is_empty(), "no such core or model: see --help");
@@ -253,9 +260,9 @@ impl Machine {
         if self.machine == "virt" {
             command.args(["-bios", "none"]);
         }
-        let output = command.output();
+        let output = output_in_time(&mut command);
         std::fs::remove_file(&file)?;
-        let output = output.with_context(|| format!("cannot start {}", self.qemu))?;
+        let output = output.with_context(|| format!("{name} on {}", self.core))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let value = |line: &str, name: &str| {
             let (found, value) = line.trim().split_once(' ')?;
@@ -278,10 +285,11 @@ impl Machine {
         };
         let model = Model::parse(bytes)?;
         let expected = host_crc(&model)?;
+        let (core, whole) = (self.core, all("crc_whole"));
         ensure!(
-            crc == expected,
-            "{name} on {}: picture {crc:08x}, the host's is {expected:08x}",
-            self.core
+            crc == expected && whole == [expected],
+            "{name} on {core}: picture {crc:08x}, by whole layers {whole:08x?}, the host's is \
+             {expected:08x}"
         );
         let layers = model.layers().iter().zip(all("layer")).enumerate();
         let layers = layers.map(|(i, (layer, ticks))| LayerCounts {
@@ -303,6 +311,23 @@ impl Machine {
             layers: layers.collect(),
         })
     }
+}
+
+/// What a program printed, if it ends within five minutes: a count takes seconds.
+fn output_in_time(command: &mut Command) -> anyhow::Result<Output> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn();
+    let mut child = child.with_context(|| format!("cannot start {program}"))?;
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+            bail!("{program} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(child.wait_with_output()?)
 }
 
 /// The picture's checksum by the portable loops on this machine.

@@ -1,5 +1,6 @@
-//! The models that are counted: the presets' shapes with reproducible noise for weights,
-//! because instructions do not depend on values.
+//! The models that are counted, the presets' shapes with reproducible noise for weights,
+//! because instructions do not depend on values; and small ones of every geometry, for
+//! their bits.
 
 use anyhow::Context;
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
@@ -10,48 +11,73 @@ use gan_core::{Activation, Multiplier, Op, Quant, Shape};
 /// A transposed convolution: `[kernel, stride, crop before, crop after, channels]`.
 type Conv = [usize; 5];
 
-/// A preset's shapes.
+/// A generator's shapes.
 pub struct Preset {
-    pub name: &'static str,
+    pub name: String,
     latent_len: u16,
     class_count: usize,
     dense: [usize; 3],
-    convs: &'static [Conv],
+    convs: Vec<Conv>,
     relu: bool,
 }
 
 /// `host/presets`, and the 64x64 colour generator with SAME padding.
-pub const PRESETS: [Preset; 3] = [
-    Preset {
-        name: "fashion",
-        latent_len: 32,
-        class_count: 10,
-        dense: [7, 7, 48],
-        convs: &[[4, 2, 1, 1, 32], [4, 2, 1, 1, 16], [3, 1, 1, 1, 1]],
-        relu: true,
-    },
-    Preset {
-        name: "avatar",
-        latent_len: 32,
-        class_count: 0,
-        dense: [4, 4, 64],
-        convs: &[[4, 2, 1, 1, 48], [4, 2, 1, 1, 32], [3, 1, 1, 1, 3]],
-        relu: true,
-    },
-    Preset {
-        name: "seed",
-        latent_len: 100,
-        class_count: 0,
-        dense: [8, 8, 256],
-        convs: &[
-            [5, 1, 2, 2, 128],
-            [5, 2, 1, 2, 128],
-            [5, 2, 1, 2, 64],
-            [5, 2, 1, 2, 3],
-        ],
-        relu: false,
-    },
-];
+pub fn presets() -> [Preset; 3] {
+    let preset = |name: &str, latent_len, class_count, dense, convs: &[Conv], relu| Preset {
+        name: name.into(),
+        latent_len,
+        class_count,
+        dense,
+        convs: convs.to_vec(),
+        relu,
+    };
+    let fashion = [[4, 2, 1, 1, 32], [4, 2, 1, 1, 16], [3, 1, 1, 1, 1]];
+    let avatar = [[4, 2, 1, 1, 48], [4, 2, 1, 1, 32], [3, 1, 1, 1, 3]];
+    let seed = [
+        [5, 1, 2, 2, 128],
+        [5, 2, 1, 2, 128],
+        [5, 2, 1, 2, 64],
+        [5, 2, 1, 2, 3],
+    ];
+    [
+        preset("fashion", 32, 10, [7, 7, 48], &fashion, true),
+        preset("avatar", 32, 0, [4, 4, 64], &avatar, true),
+        preset("seed", 100, 0, [8, 8, 256], &seed, false),
+    ]
+}
+
+/// Small generators of one or two transposed convolutions: kernels from 1 to 7, strides
+/// from 1 to 3, any crops, widths and channel counts from 1 on.
+pub fn cases() -> Vec<Preset> {
+    let mut rng = Pcg32::new(11);
+    let mut below = |n: usize| (rng.next_u32() >> 8) as usize % n;
+    let mut cases = Vec::new();
+    while cases.len() < 40 {
+        let dense = [1 + below(4), 1 + below(16), 1 + below(17)];
+        let mut conv = || {
+            let (kernel, stride) = (1 + below(7), 1 + below(3));
+            [kernel, stride, below(kernel), below(kernel), 1 + below(9)]
+        };
+        let convs = vec![conv(), conv()];
+        let fits = |side: usize| {
+            let out = |side: usize, c: &Conv| ((side - 1) * c[1] + c[0]).checked_sub(c[2] + c[3]);
+            let first = out(side, &convs[0]).filter(|&side| side > 0);
+            let last = first.and_then(|side| out(side, &convs[1]));
+            last.is_some_and(|side| side > 0)
+        };
+        if fits(dense[0]) && fits(dense[1]) {
+            cases.push(Preset {
+                name: format!("case{}", cases.len()),
+                latent_len: 1 + below(30) as u16,
+                class_count: 0,
+                dense,
+                convs,
+                relu: below(2) == 0,
+            });
+        }
+    }
+    cases
+}
 
 /// A layer's owned numbers.
 struct Numbers {
@@ -99,7 +125,7 @@ impl Preset {
         let specs: Vec<LayerSpec> = layers.iter().map(|layer| layer.spec(&table)).collect();
         let labels = vec!["class"; self.class_count];
         let spec = ModelSpec {
-            name: self.name,
+            name: &self.name,
             dataset: "noise",
             labels: &labels,
             latent_len: self.latent_len,
@@ -117,7 +143,7 @@ impl Preset {
             Op::Dense => (shapes[1].len(), shapes[0].len(), shapes[0].len()),
             Op::ConvTranspose(v) => {
                 let taps = v.kernel * v.kernel * shapes[0].c;
-                (shapes[1].c, taps / v.stride / v.stride, taps)
+                (shapes[1].c, (taps / v.stride / v.stride).max(1), taps)
             }
         };
         let mut below = |n: u32| (rng.next_u32() >> 8) % n;

@@ -40,7 +40,7 @@ impl KernelSet for Dsp {
 
     #[cfg(gan_kernels = "dsp")]
     fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
-        if row.c_in.is_multiple_of(4) {
+        if row.c_in.is_multiple_of(4) && values.as_ptr().cast::<u32>().is_aligned() {
             arm::widen(values, row, blocks, plane, margins);
         } else {
             widen_pairs(values, row, blocks, plane, margins);
@@ -392,7 +392,7 @@ mod arm {
         }
     }
 
-    /// `c_in` is a multiple of 4.
+    /// `c_in` is a multiple of 4, and so is the values' address.
     pub fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
         let margin = i16::from(row.zero_point);
         let (quads, columns) = (row.c_in / 4, values.len() / row.c_in.max(1));
