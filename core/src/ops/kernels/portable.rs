@@ -44,7 +44,7 @@ pub(crate) fn widen_pairs(
     }
 }
 
-/// [`add_any`] for eight pixels, by two `pmaddwd` that LLVM finds in no spelling of it.
+/// [`add_any`] for eight pixels, by two `pmaddwd`, which LLVM does not find in it here.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[expect(unsafe_code, reason = "an intrinsic")]
