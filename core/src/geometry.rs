@@ -14,6 +14,11 @@ pub(crate) const fn divide(a: usize, b: usize) -> (usize, usize) {
     }
 }
 
+/// Taps of phase `r` of a kernel: every `stride`-th from `r` on.
+pub(crate) const fn phase_taps(kernel: usize, stride: usize, r: usize) -> usize {
+    divide(kernel + stride - 1 - r, stride).0
+}
+
 /// Rows or columns of a transposed convolution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Axis {
@@ -42,7 +47,7 @@ pub(crate) struct Phase {
 impl Axis {
     /// Taps of phase `r`.
     pub const fn taps(&self, r: usize) -> usize {
-        divide(self.kernel + self.stride - 1 - r, self.stride).0
+        phase_taps(self.kernel, self.stride, r)
     }
 
     /// Phase `r`, below the stride.

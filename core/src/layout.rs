@@ -9,7 +9,7 @@
 //! corrections of a transposed convolution are `[ky][phase][c_out]`.
 
 use crate::format::MAX_MAP_LEN;
-use crate::geometry::divide;
+use crate::geometry::{divide, phase_taps};
 use crate::model::{Op, Shape, Window};
 
 /// Groups of four.
@@ -76,7 +76,7 @@ pub(crate) const fn conv_index(
     (o, ky, kx, c): (usize, usize, usize, usize),
 ) -> usize {
     let (n, r) = divide(kx, window.stride);
-    let (taps, before) = phase_taps(window, r);
+    let (taps, before) = taps_and_before(window, r);
     let position = taps - 1 - n;
     let group = position - position % 2;
     let group_taps = if group + 1 < taps { 2 } else { 1 };
@@ -87,14 +87,13 @@ pub(crate) const fn conv_index(
 }
 
 /// Taps of a phase, and of all phases before it.
-const fn phase_taps(window: Window, r: usize) -> (usize, usize) {
-    let (kernel, stride) = (window.kernel, window.stride);
+const fn taps_and_before(window: Window, r: usize) -> (usize, usize) {
     let (mut before, mut i) = (0, 0);
     while i < r {
-        before += divide(kernel + stride - 1 - i, stride).0;
+        before += phase_taps(window.kernel, window.stride, i);
         i += 1;
     }
-    (divide(kernel + stride - 1 - r, stride).0, before)
+    (phase_taps(window.kernel, window.stride, r), before)
 }
 
 /// Sum of the weights of kernel row `ky` and phase `r` to channel `o`, laid out.
@@ -104,7 +103,7 @@ pub(crate) fn tap_sum(
     (ky, r, o): (usize, usize, usize),
     weights: &[u8],
 ) -> i32 {
-    let (taps, before) = phase_taps(window, r);
+    let (taps, before) = taps_and_before(window, r);
     let tap_bytes = c_out * quads(c_in) * 4;
     let mut sum = 0;
     for group in (0..taps).step_by(2) {

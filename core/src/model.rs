@@ -121,10 +121,6 @@ pub struct Layer<'a> {
     pub(crate) corrections: &'a [u8],
 }
 
-fn word(bytes: &[u8]) -> i32 {
-    bytes.first_chunk().copied().map_or(0, i32::from_le_bytes)
-}
-
 impl<'a> Layer<'a> {
     /// Bias and multiplier of each output channel (dense: value) from `first` on.
     pub fn channels(&self, first: usize) -> impl Iterator<Item = (i32, Multiplier)> + use<'a> {
@@ -138,11 +134,6 @@ impl<'a> Layer<'a> {
             let shift = shift as i8;
             (bias, Multiplier { mantissa, shift })
         })
-    }
-
-    /// Correction number `i` of `[ky][phase][c_out]`.
-    pub(crate) fn correction(&self, i: usize) -> i32 {
-        self.corrections.get(4 * i..).map_or(0, word)
     }
 
     /// Weights and biases, without what fills them up to multiples of four.
@@ -201,16 +192,15 @@ impl<'a> Layer<'a> {
             })
         };
         let zero_point = i32::from(self.input.zero_point);
-        let mut at = (0..window.kernel).flat_map(|ky| {
+        let at = (0..window.kernel).flat_map(|ky| {
             let phases = (0..window.stride).map(move |r| (ky, r));
             phases.flat_map(|(ky, r)| (0..channels.1).map(move |o| (ky, r, o)))
         });
-        let sum = |at| layout::tap_sum(window, channels, at, self.weights);
-        let right = zero_point == 0
-            || at.all(|(ky, r, o)| {
-                let found = self.correction((ky * window.stride + r) * channels.1 + o);
-                found == sum((ky, r, o)).wrapping_mul(-zero_point)
-            });
+        let stored = self.corrections.as_chunks::<4>().0.iter();
+        let right = stored.zip(at).all(|(&stored, at)| {
+            let sum = layout::tap_sum(window, channels, at, self.weights);
+            i32::from_le_bytes(stored) == sum.wrapping_mul(-zero_point)
+        });
         zeros && right
     }
 

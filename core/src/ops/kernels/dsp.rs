@@ -400,9 +400,7 @@ mod arm {
             .chunks_exact_mut(blocks.block_words().max(1))
             .enumerate()
         {
-            // Pixels `first..` of the row lie at word `skip..` of each lane.
-            let first = (at * blocks.px).saturating_sub(row.margin);
-            let skip = (row.margin + first).saturating_sub(at * blocks.px);
+            let (first, skip) = blocks.first_pixel(at, row.margin);
             let px = columns
                 .saturating_sub(first)
                 .min(blocks.words.saturating_sub(skip));

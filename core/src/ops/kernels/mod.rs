@@ -54,6 +54,13 @@ impl Blocks {
         sums.chunks_mut(block_sums.max(1)).zip(blocks)
     }
 
+    /// First pixel of a row in block `at`, and the word of each lane where it lies: block
+    /// `at` begins with column `at * px - margin`.
+    pub(crate) const fn first_pixel(&self, at: usize, margin: usize) -> (usize, usize) {
+        let column = at * self.px;
+        (column.saturating_sub(margin), margin.saturating_sub(column))
+    }
+
     /// Words of a plane.
     pub const fn plane_words(&self) -> usize {
         self.count * self.block_words()

@@ -26,9 +26,7 @@ pub(crate) fn widen_pairs(
         .chunks_exact_mut(blocks.block_words().max(1))
         .enumerate()
     {
-        // The block's first word is column `at * px - margin`.
-        let first = (at * blocks.px).saturating_sub(row.margin);
-        let skip = (row.margin + first).saturating_sub(at * blocks.px);
+        let (first, skip) = blocks.first_pixel(at, row.margin);
         for (x, pixel) in (skip..blocks.words).zip(pixels.clone().skip(first)) {
             let lanes = block.chunks_exact_mut((2 * blocks.words).max(1));
             for (lanes, quad) in lanes.zip(pixel.chunks(4)) {
