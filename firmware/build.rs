@@ -1,39 +1,177 @@
-//! Memory map and link arguments of the machine that a feature names.
+//! Memory map, link arguments and model of the board that a feature names.
+
 use std::env::var;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use boards::{BOARDS, Board};
+use gan_core::{Mode, Model};
+
+#[path = "boards.rs"]
+#[allow(dead_code, reason = "the rest is for `cargo tools`")]
+mod boards;
+
+/// Flash that the program takes beside the model, at least.
+const PROGRAM_BYTES: usize = 32 << 10;
+
+/// RAM that the program takes beside arena, inputs and stack, at least.
+const STATIC_BYTES: usize = 2 << 10;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+    println!("cargo:rerun-if-changed=boards.rs");
+    let is_bare = var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none");
+    let board = BOARDS.iter().find(|board| is_bare && has(board.name));
+    model(board);
+    if let Some(board) = board {
+        program(board);
+    } else if is_bare {
+        bench();
+    }
+}
+
+/// Whether a feature `board-NAME` or of another full name is on.
+fn has(name: &str) -> bool {
+    let name = name.to_uppercase().replace('-', "_");
+    var(format!("CARGO_FEATURE_BOARD_{name}")).is_ok() || var(format!("CARGO_FEATURE_{name}")).is_ok()
+}
+
+fn out(name: &str) -> PathBuf {
+    Path::new(&var("OUT_DIR").expect("cargo sets it")).join(name)
+}
+
+/// Ends the build with what has to be done about it.
+fn fail(message: &str) -> ! {
+    println!("cargo::error={message}");
+    std::process::exit(1);
+}
+
+/// Copies the model and writes what the program has to know of it as constants.
+fn model(board: Option<&Board>) {
+    println!("cargo:rerun-if-env-changed=GAN_MODEL");
+    let default = Path::new(&var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("model/default.gan");
+    let asked = var("GAN_MODEL").ok().filter(|path| !path.is_empty());
+    let path = asked.map_or(default, |path| Path::new(&path).to_path_buf());
+    println!("cargo:rerun-if-changed={}", path.display());
+    let shown = path.display();
+    let bytes = fs::read(&path).unwrap_or_else(|error| {
+        fail(&format!("GAN_MODEL: cannot read {shown}: {error} (give the full path)"))
+    });
+    let model = Model::parse(&bytes).unwrap_or_else(|error| fail(&format!("GAN_MODEL: {shown}: {error}")));
+    let (arena_words, input_len) = (model.required_words(Mode::Streamed), model.input_len());
+    if let Some(board) = board {
+        ensure_fits(board, bytes.len(), 4 * arena_words + 2 * input_len);
+    }
+    fs::write(out("model.gan"), &bytes).expect("a writable OUT_DIR");
+    let constants = format!(
+        "/// Words of the arena.\npub const ARENA_WORDS: usize = {arena_words};\n\
+         /// Values of the input.\npub const INPUT_LEN: usize = {input_len};\n\
+         /// Bytes of the file.\npub const MODEL_BYTES: usize = {};\n",
+        bytes.len()
+    );
+    fs::write(out("model.rs"), constants).expect("a writable OUT_DIR");
+}
+
+/// A clear word before the linker has its own.
+fn ensure_fits(board: &Board, model_bytes: usize, arena_bytes: usize) {
+    let (name, flash, ram) = (board.name, board.flash.1 as usize, board.ram.1 as usize);
+    if model_bytes + PROGRAM_BYTES > flash {
+        fail(&format!(
+            "{name}: the model's {model_bytes} bytes and {PROGRAM_BYTES} or more of program do not fit \
+             into {flash} bytes of flash: train with fewer channels"
+        ));
+    }
+    let stack_bytes = board.stack_bytes as usize;
+    if arena_bytes + stack_bytes + STATIC_BYTES > ram {
+        fail(&format!(
+            "{name}: {arena_bytes} bytes for arena and input, {stack_bytes} of stack and {STATIC_BYTES} \
+             or more beside do not fit into {ram} bytes of RAM: train with fewer channels"
+        ));
+    }
+}
+
+/// The application on a board.
+fn program(board: &Board) {
+    if board.name == "esp32c3" {
+        // The HAL's own layout.
+        arguments(&["-Tlinkall.x", "-Tdefmt.x"]);
         return;
     }
-    let has = |feature: &str| var(format!("CARGO_FEATURE_{feature}")).is_ok();
-    let (flash, ram) = if has("BENCH_MPS2") {
+    let (flash, ram, stack) = (board.flash, board.ram, board.stack_bytes);
+    let boot2 = 0x100;
+    let (boot, flash) = match board.name {
+        // The second stage of the boot ROM's loader comes first.
+        "pico" => (
+            format!("BOOT2 : ORIGIN = {:#x}, LENGTH = {boot2:#x}\n", flash.0),
+            (flash.0 + boot2, flash.1 - boot2),
+        ),
+        _ => (String::new(), flash),
+    };
+    // The stack lies below everything else: an overflow leaves the memory and faults,
+    // where above it would run into the arena.
+    let memory = format!(
+        "MEMORY {{\n{boot}FLASH : ORIGIN = {:#x}, LENGTH = {:#x}\n\
+         STACK : ORIGIN = {:#x}, LENGTH = {stack:#x}\nRAM : ORIGIN = {:#x}, LENGTH = {:#x}\n}}\n\
+         _stack_end = ORIGIN(STACK);\n_stack_start = ORIGIN(STACK) + LENGTH(STACK);\n{}",
+        flash.0,
+        flash.1,
+        ram.0,
+        ram.0 + stack,
+        ram.1 - stack,
+        if board.name == "pico2" { PICO2_SECTIONS } else { "" }
+    );
+    map(&memory);
+    arguments(&["-Tlink.x", "-Tdefmt.x", "--nmagic"]);
+    if board.name == "pico" {
+        arguments(&["-Tlink-rp.x"]);
+    }
+}
+
+/// The block at the start of flash by which the RP2350's boot ROM knows a program.
+const PICO2_SECTIONS: &str = "SECTIONS {
+    .start_block : ALIGN(4) { __start_block_addr = .; KEEP(*(.start_block)); KEEP(*(.boot_info)); } > FLASH
+} INSERT AFTER .vector_table;
+_stext = ADDR(.start_block) + SIZEOF(.start_block);
+";
+
+/// The program of `cargo tools bench`, whose model the emulator loads.
+fn bench() {
+    let (flash, ram) = if has("bench-mps2") {
         (("0x00000000", "512K"), ("0x20000000", "1M"))
-    } else if has("BENCH_AN505") {
+    } else if has("bench-an505") {
         (("0x10000000", "512K"), ("0x38000000", "1M"))
-    } else if has("BENCH_VIRT") {
+    } else if has("bench-virt") {
         (("0x80000000", "1M"), ("0x80100000", "1M"))
     } else {
-        panic!("choose a machine: --features bench-mps2, bench-an505 or bench-virt");
+        // The program itself says what to choose.
+        return;
     };
     let riscv = "REGION_ALIAS(\"REGION_TEXT\", FLASH); REGION_ALIAS(\"REGION_RODATA\", FLASH);
         REGION_ALIAS(\"REGION_DATA\", RAM); REGION_ALIAS(\"REGION_BSS\", RAM);
         REGION_ALIAS(\"REGION_HEAP\", RAM); REGION_ALIAS(\"REGION_STACK\", RAM);";
-    let map = format!(
+    map(&format!(
         "MEMORY {{ FLASH : ORIGIN = {}, LENGTH = {} RAM : ORIGIN = {}, LENGTH = {} }} {}",
         flash.0,
         flash.1,
         ram.0,
         ram.1,
-        if has("BENCH_VIRT") { riscv } else { "" }
-    );
-    let out = var("OUT_DIR").expect("cargo sets it");
-    std::fs::write(Path::new(&out).join("memory.x"), map).expect("a writable OUT_DIR");
-    println!("cargo:rustc-link-search={out}");
-    if has("BENCH_VIRT") {
-        println!("cargo:rustc-link-arg-bins=-Tmemory.x");
+        if has("bench-virt") { riscv } else { "" }
+    ));
+    if has("bench-virt") {
+        arguments(&["-Tmemory.x"]);
     }
-    println!("cargo:rustc-link-arg-bins=-Tlink.x");
-    println!("cargo:rustc-link-arg-bins=--nmagic");
+    arguments(&["-Tlink.x", "--nmagic"]);
+}
+
+fn map(text: &str) {
+    let file = out("memory.x");
+    fs::write(&file, text).expect("a writable OUT_DIR");
+    let folder = file.parent().map(Path::display);
+    println!("cargo:rustc-link-search={}", folder.expect("OUT_DIR is a folder"));
+}
+
+fn arguments(arguments: &[&str]) {
+    for argument in arguments {
+        println!("cargo:rustc-link-arg-bins={argument}");
+    }
 }

@@ -5,6 +5,7 @@ use core::fmt;
 /// Why bytes are not a model, or a description cannot become one.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ModelError {
     /// The file does not begin with the magic number.
     BadMagic,
@@ -107,6 +108,7 @@ impl core::error::Error for ModelError {}
 /// Why a picture could not be drawn.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum InferError {
     /// The arena is smaller than [`Model::required_bytes`](crate::Model::required_bytes).
     ArenaTooSmall {

@@ -1,6 +1,7 @@
 //! Latents: the same seed gives the same picture on every machine.
 //!
-//! Integers only: a PCG32 generator and a table of normal quantiles.
+//! Integers only: a PCG32 generator and a table of normal quantiles. A walk between two
+//! latents takes its two weights from `libm`, whose floats are the same everywhere.
 
 /// One step of a quantized latent: its values are `q / 32`, its zero point is 0.
 pub const LATENT_SCALE: f32 = 1.0 / 32.0;
@@ -67,4 +68,48 @@ pub fn fill_latent(seed: u64, out: &mut [i8]) {
             *value = NORMAL_QUANTILES[usize::from(byte)];
         }
     }
+}
+
+/// The weights in [`slerp`] are in units of 2^-14.
+const WEIGHT_BITS: u32 = 14;
+
+/// Below this sine the two latents lie on one line, and the arc is taken for straight.
+const LEAST_SINE: f32 = 1e-2;
+
+/// Moves the latent `from` a share `t` (0 to 1) of the way to `to`, on the arc between
+/// them: spherical interpolation (Shoemake 1985) keeps the length that the generator was
+/// trained on, where a straight line would pass near zero.
+///
+/// *Arithmetic*: the weights are `f32`, rounded to 2^-14; the sums are integers, rounded
+/// half up, saturating. At 0 and 1 the result is `from` and `to`. Values beyond the
+/// shorter of the two slices stay.
+#[expect(clippy::cast_possible_truncation, reason = "clamped")]
+pub fn slerp(from: &mut [i8], to: &[i8], t: f32) {
+    let (a, b) = arc_weights(from, to, t.clamp(0.0, 1.0));
+    for (from, &to) in from.iter_mut().zip(to) {
+        let sum = a * i32::from(*from) + b * i32::from(to);
+        let rounded = (sum + (1 << (WEIGHT_BITS - 1))) >> WEIGHT_BITS;
+        *from = rounded.clamp(-128, 127) as i8;
+    }
+}
+
+/// Weights of `from` and `to` in units of 2^-14.
+#[expect(clippy::cast_possible_truncation, reason = "at most 100 x 2^14")]
+#[expect(clippy::cast_precision_loss, reason = "a float is as good")]
+fn arc_weights(from: &[i8], to: &[i8], t: f32) -> (i32, i32) {
+    let dot = |a: &[i8], b: &[i8]| {
+        let products = a.iter().zip(b).map(|(&a, &b)| i64::from(a) * i64::from(b));
+        products.sum::<i64>() as f32
+    };
+    let lengths = libm::sqrtf(dot(from, from) * dot(to, to)).max(1.0);
+    let angle = libm::acosf((dot(from, to) / lengths).clamp(-1.0, 1.0));
+    let sine = libm::sinf(angle);
+    let (a, b) = if sine > LEAST_SINE {
+        let weight = |share: f32| libm::sinf(share * angle) / sine;
+        (weight(1.0 - t), weight(t))
+    } else {
+        (1.0 - t, t)
+    };
+    let steps = |weight: f32| libm::roundf(weight * (1 << WEIGHT_BITS) as f32) as i32;
+    (steps(a), steps(b))
 }

@@ -1,10 +1,27 @@
-//! The firmware's host build: there is no board support yet, so it says what to run instead.
+//! The generator on the display of the board that a feature names; without one, on the
+//! host, the simulator.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-#[cfg(not(target_os = "none"))]
-fn main() {
-    println!("firmware: no board is supported yet; see a model with `cargo run -p host -- sample`");
+mod board;
+
+/// The model that is built in: `GAN_MODEL`, or the default.
+mod model {
+    include!(concat!(env!("OUT_DIR"), "/model.rs"));
+
+    /// The kernels read whole words where the file is aligned.
+    #[repr(C, align(16))]
+    struct Aligned<T: ?Sized>(T);
+
+    static FILE: &Aligned<[u8; MODEL_BYTES]> =
+        &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/model.gan")));
+
+    /// The file.
+    pub fn bytes() -> &'static [u8] {
+        &FILE.0
+    }
 }
 
-#[cfg(target_os = "none")]
-compile_error!("there is no board support yet: build `--bin bench` by `cargo tools bench`");
+#[cfg(not(target_os = "none"))]
+fn main() -> std::process::ExitCode {
+    board::simulator::main()
+}

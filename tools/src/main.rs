@@ -1,8 +1,12 @@
 //! Developer commands: `cargo tools COMMAND`.
 
 mod bench;
+mod boards;
 mod data;
 mod golden;
+mod qemu;
+
+use std::path::Path;
 
 use clap::{Parser, Subcommand};
 
@@ -21,6 +25,12 @@ enum Command {
     Data(data::Data),
     /// Regenerates the golden vectors of the integer kernels.
     Golden(golden::Golden),
+    Qemu(qemu::Qemu),
+}
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn main() -> anyhow::Result<()> {
@@ -28,5 +38,6 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(bench) => bench.run(),
         Command::Data(data) => data.run(),
         Command::Golden(golden) => golden.run(),
+        Command::Qemu(qemu) => qemu.run(),
     }
 }

@@ -2,7 +2,7 @@
 
 mod models;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use anyhow::{Context, bail, ensure};
 use gan_core::{Layer, Mode, Model, Op};
 use serde::{Deserialize, Serialize};
 
+use crate::boards::build;
+use crate::root;
 use models::{cases, presets};
 
 /// Counts the instructions of the runtime in QEMU and compares them with
@@ -164,7 +166,7 @@ impl Bench {
         let wanted =
             |asked: &Option<String>, name: &str| asked.as_deref().is_none_or(|asked| asked == name);
         for machine in MACHINES.iter().filter(|m| wanted(&self.core, m.core)) {
-            let elf = machine.build()?;
+            let elf = build("bench", machine.target, machine.feature)?;
             ensure_bare(&elf)?;
             for preset in presets().iter().filter(|p| wanted(&self.model, &p.name)) {
                 let counts = machine.count(&elf, &preset.name, &preset.encode()?)?;
@@ -198,40 +200,7 @@ impl Bench {
     }
 }
 
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
 impl Machine {
-    fn build(&self) -> anyhow::Result<PathBuf> {
-        let args = [
-            "build",
-            "--quiet",
-            "--package",
-            "firmware",
-            "--bin",
-            "bench",
-            "--profile",
-            "firmware",
-            "--target",
-            self.target,
-            "--features",
-            self.feature,
-        ];
-        eprintln!("cargo {}", args.join(" "));
-        let status = Command::new("cargo")
-            .args(args)
-            .current_dir(root())
-            .status();
-        ensure!(
-            status.context("cannot start cargo")?.success(),
-            "the build failed"
-        );
-        let target = std::env::var_os("CARGO_TARGET_DIR");
-        let target = target.map_or_else(|| root().join("target"), PathBuf::from);
-        Ok(target.join(self.target).join("firmware/bench"))
-    }
-
     /// Runs the program beside a model.
     fn count(&self, elf: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<Counts> {
         let file = std::env::temp_dir().join(format!("{name}-{}.gan", std::process::id()));

@@ -1,0 +1,327 @@
+//! Pictures and text on a display of any size and colour.
+
+use core::fmt::Write;
+use core::iter::repeat_n;
+
+use embedded_graphics::mono_font::iso_8859_1::{FONT_6X10, FONT_10X20};
+use embedded_graphics::mono_font::{MonoFont, MonoTextStyleBuilder};
+use embedded_graphics::pixelcolor::{Gray8, Rgb888};
+use embedded_graphics::prelude::*;
+use embedded_graphics::primitives::Rectangle;
+use embedded_graphics::text::{Baseline, Text};
+use gan_core::image::grey_level;
+use gan_core::{Mode, Model, Shape};
+use heapless::{String, Vec};
+
+use crate::app::{Fault, WALK_STEPS};
+
+/// Widest picture that any display here shows.
+const MAX_WIDTH_PX: usize = 320;
+
+/// Characters of the longest text.
+const MAX_TEXT: usize = 160;
+
+/// Columns of text that are left for the head-up display beside a picture, at least.
+const MIN_COLUMNS: u32 = 10;
+
+/// Pixels between lines of text.
+const LINE_GAP_PX: u32 = 2;
+
+/// How a picture's values become colours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Palette {
+    /// As they are.
+    Plain,
+    /// Light for dark.
+    Inverted,
+    /// Grey as black, red, yellow, white.
+    Warm,
+}
+
+impl Palette {
+    /// The next one that makes a difference.
+    #[must_use]
+    pub const fn next(self, is_grey: bool) -> Self {
+        match self {
+            Self::Plain => Self::Inverted,
+            Self::Inverted if is_grey => Self::Warm,
+            _ => Self::Plain,
+        }
+    }
+
+    /// The colour of one pixel's values.
+    fn color<C: From<Gray8> + From<Rgb888>>(self, pixel: &[i8]) -> C {
+        let level = |q: i8| match self {
+            Self::Inverted => 255 - grey_level(q),
+            _ => grey_level(q),
+        };
+        match (self, pixel) {
+            (_, &[r, g, b]) => Rgb888::new(level(r), level(g), level(b)).into(),
+            (Self::Warm, &[q, ..]) => {
+                let third = |from: u16| (3 * u16::from(level(q))).saturating_sub(from).min(255) as u8;
+                Rgb888::new(third(0), third(255), third(510)).into()
+            }
+            (_, &[q, ..]) => Gray8::new(level(q)).into(),
+            (_, []) => Gray8::BLACK.into(),
+        }
+    }
+}
+
+/// What is said of a picture.
+pub struct Hud<'a> {
+    /// Of its class.
+    pub label: &'a str,
+    /// Of its latent.
+    pub seed: u64,
+    /// On the way to the next seed.
+    pub step: u8,
+    /// It took.
+    pub ms: u32,
+}
+
+/// Where the picture and the text are.
+pub struct Screen {
+    size: Size,
+    /// Display pixels a picture pixel.
+    scale: u32,
+    shape: Shape,
+    corner: Point,
+    text: Rectangle,
+    font: &'static MonoFont<'static>,
+    /// Whether two texts share a line.
+    is_paired: bool,
+}
+
+impl Screen {
+    /// Makes the picture as large as the display allows, the text beside or below it.
+    ///
+    /// *Errors*: a picture that leaves no room for text.
+    pub fn new<D: DrawTarget>(display: &D, shape: Shape) -> Result<Self, Fault> {
+        let size = display.bounding_box().size;
+        let too_large = Fault::TooLarge {
+            width_px: shape.w,
+            height_px: shape.h,
+        };
+        let picture = Size::new(shape.w as u32, shape.h as u32);
+        if picture.width == 0 || picture.height == 0 || shape.w > MAX_WIDTH_PX {
+            return Err(too_large);
+        }
+        let font = font(size);
+        let line = line_px(font);
+        let fits = |room: Size| (room.width / picture.width).min(room.height / picture.height);
+        let narrower = size.width.saturating_sub(MIN_COLUMNS * font.character_size.width);
+        let beside = fits(Size::new(narrower, size.height));
+        let below = fits(Size::new(size.width, size.height.saturating_sub(2 * line)));
+        let scale = beside.max(below);
+        if scale == 0 {
+            return Err(too_large);
+        }
+        let scaled = picture * scale;
+        let is_paired = below >= beside;
+        let margin = |room: u32, used: u32| ((room - used) / 2) as i32;
+        let (corner, text) = if is_paired {
+            let left = margin(size.width, scaled.width);
+            let top = margin(size.height - 2 * line, scaled.height);
+            let text = Point::new(0, (size.height - 2 * line) as i32);
+            (Point::new(left, top), Rectangle::new(text, Size::new(size.width, 2 * line)))
+        } else {
+            let top = margin(size.height, scaled.height);
+            let left = top.min(margin(narrower, scaled.width));
+            let edge = left + scaled.width as i32 + 1;
+            let text = Size::new(size.width - edge as u32, size.height);
+            (Point::new(left, top), Rectangle::new(Point::new(edge, top), text))
+        };
+        Ok(Self {
+            size,
+            scale,
+            shape,
+            corner,
+            text,
+            font,
+            is_paired,
+        })
+    }
+
+    /// Makes the display black.
+    pub fn clear<D: DrawTarget>(&self, display: &mut D) -> Result<(), Fault>
+    where
+        D::Color: From<Gray8>,
+    {
+        clear(display, self.size)
+    }
+
+    /// Shows one row of the picture, magnified. *Shape*: `values` `[w, c]`.
+    pub fn show_row<D: DrawTarget>(
+        &self,
+        display: &mut D,
+        palette: Palette,
+        row: usize,
+        values: &[i8],
+    ) -> Result<(), Fault>
+    where
+        D::Color: From<Gray8> + From<Rgb888>,
+    {
+        let pixels = values.chunks(self.shape.c.max(1));
+        let colors: Vec<D::Color, MAX_WIDTH_PX> =
+            pixels.map(|pixel| palette.color(pixel)).take(MAX_WIDTH_PX).collect();
+        let scale = self.scale;
+        let top = self.corner + Point::new(0, (row as u32 * scale) as i32);
+        let area = Rectangle::new(top, Size::new(self.shape.w as u32 * scale, scale));
+        let line = || colors.iter().flat_map(|&color| repeat_n(color, scale as usize));
+        let lines = (0..scale).flat_map(|_| line());
+        display.fill_contiguous(&area, lines).map_err(|_| Fault::Display)
+    }
+
+    /// Shows label, seed, time and walk.
+    pub fn show_hud<D: DrawTarget>(&self, display: &mut D, hud: &Hud<'_>) -> Result<(), Fault>
+    where
+        D::Color: From<Gray8>,
+    {
+        let columns = self.columns();
+        let mut time = String::<MAX_TEXT>::new();
+        let _ = write!(time, "{} ms", hud.ms);
+        let mut seed = String::<MAX_TEXT>::new();
+        let _ = write!(seed, "seed {}", hud.seed);
+        if seed.len() > columns {
+            // No word: the number matters.
+            seed.clear();
+            let _ = write!(seed, "{}", hud.seed);
+        }
+        let mut walk = String::<MAX_TEXT>::new();
+        if hud.step > 0 {
+            let percent = u32::from(hud.step) * 100 / u32::from(WALK_STEPS);
+            let _ = write!(walk, "to next {percent}%");
+        }
+        let label = self.clipped(hud.label);
+        if self.is_paired {
+            self.show_line(display, 0, label, &time)?;
+            self.show_line(display, 1, &seed, &walk)
+        } else {
+            self.show_line(display, 0, label, "")?;
+            self.show_line(display, 1, &seed, "")?;
+            self.show_line(display, 2, &time, "")?;
+            self.show_line(display, 3, &walk, "")
+        }
+    }
+
+    fn columns(&self) -> usize {
+        (self.text.size.width / self.font.character_size.width) as usize
+    }
+
+    /// As much of a text as fits on a line, with the time on its right where it has to be.
+    fn clipped<'t>(&self, text: &'t str) -> &'t str {
+        let reserved = if self.is_paired { "12345 ms ".len() } else { 0 };
+        let room = self.columns().saturating_sub(reserved);
+        let end = text.char_indices().nth(room).map_or(text.len(), |(at, _)| at);
+        text.get(..end).unwrap_or(text)
+    }
+
+    /// One line of the head-up display, over what was there before.
+    fn show_line<D: DrawTarget>(
+        &self,
+        display: &mut D,
+        line: u32,
+        left: &str,
+        right: &str,
+    ) -> Result<(), Fault>
+    where
+        D::Color: From<Gray8>,
+    {
+        let gap = self.columns().saturating_sub(left.chars().count() + right.chars().count());
+        let mut text = String::<MAX_TEXT>::new();
+        let _ = write!(text, "{left}{:gap$}{right}", "");
+        let at = self.text.top_left + Point::new(0, (line * line_px(self.font)) as i32);
+        show_text(display, self.font, at, &text)
+    }
+
+    /// Shows whose pictures will follow.
+    pub fn show_boot<D: DrawTarget>(
+        &self,
+        display: &mut D,
+        model: &Model<'_>,
+    ) -> Result<(), Fault>
+    where
+        D::Color: From<Gray8>,
+    {
+        self.clear(display)?;
+        let mut text = String::<MAX_TEXT>::new();
+        let _ = write!(text, "{}, trained on {}, {} steps. ", model.name(), model.dataset(), model.steps());
+        let _ = write!(text, "CRC-32 {:08x} ", model.crc32());
+        let (flash, arena) = (model.file_bytes(), model.required_bytes(Mode::Streamed));
+        let _ = write!(text, "{flash} + {arena} bytes");
+        show_words(display, self.size, &text)
+    }
+}
+
+/// Shows what ended the application, whatever was on the display.
+pub fn show_fault<D: DrawTarget>(display: &mut D, fault: &Fault) -> Result<(), Fault>
+where
+    D::Color: From<Gray8>,
+{
+    let size = display.bounding_box().size;
+    clear(display, size)?;
+    let mut text = String::<MAX_TEXT>::new();
+    let _ = write!(text, "ERROR {fault}");
+    show_words(display, size, &text)
+}
+
+/// The text's font on a display of this size.
+fn font(size: Size) -> &'static MonoFont<'static> {
+    if size.width >= 200 { &FONT_10X20 } else { &FONT_6X10 }
+}
+
+fn line_px(font: &MonoFont<'_>) -> u32 {
+    font.character_size.height + LINE_GAP_PX
+}
+
+fn clear<D: DrawTarget>(display: &mut D, size: Size) -> Result<(), Fault>
+where
+    D::Color: From<Gray8>,
+{
+    let area = Rectangle::new(Point::zero(), size);
+    let black = Gray8::BLACK.into();
+    display.fill_solid(&area, black).map_err(|_| Fault::Display)
+}
+
+/// Text over the whole display, broken between words.
+fn show_words<D: DrawTarget>(display: &mut D, size: Size, text: &str) -> Result<(), Fault>
+where
+    D::Color: From<Gray8>,
+{
+    let font = font(size);
+    let columns = (size.width / font.character_size.width) as usize;
+    let mut line = String::<MAX_TEXT>::new();
+    let mut at = Point::zero();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > columns {
+            show_text(display, font, at, &line)?;
+            at.y += line_px(font) as i32;
+            line.clear();
+        }
+        if !line.is_empty() {
+            let _ = line.push(' ');
+        }
+        let _ = line.push_str(word);
+    }
+    show_text(display, font, at, &line)
+}
+
+/// One line of white text on black.
+fn show_text<D: DrawTarget>(
+    display: &mut D,
+    font: &'static MonoFont<'static>,
+    at: Point,
+    text: &str,
+) -> Result<(), Fault>
+where
+    D::Color: From<Gray8>,
+{
+    let style = MonoTextStyleBuilder::new()
+        .font(font)
+        .text_color(Gray8::WHITE.into())
+        .background_color(Gray8::BLACK.into())
+        .build();
+    let text = Text::with_baseline(text, at, style, Baseline::Top);
+    text.draw(display).map_err(|_| Fault::Display)?;
+    Ok(())
+}
