@@ -21,19 +21,28 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=boards.rs");
     let is_bare = var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none");
-    let board = BOARDS.iter().find(|board| is_bare && has(board.name));
-    model(board);
-    if let Some(board) = board {
-        program(board);
-    } else if is_bare {
-        bench();
+    let chosen = BOARDS.iter().filter(|board| has(board.name));
+    let chosen = chosen.collect::<Vec<_>>();
+    let names = BOARDS.map(|board| format!("board-{} for {}", board.name, board.target));
+    let names = names.join(", ");
+    match *chosen {
+        [] if !is_bare => model(None),
+        [] if has("bench") => bench(),
+        [board] if var("TARGET").as_deref() == Ok(board.target) => {
+            model(Some(board));
+            program(board);
+        }
+        [board] => fail(&format!("board-{} needs --target {}", board.name, board.target)),
+        [] => fail(&format!("choose a board: --features {names}")),
+        _ => fail(&format!("choose one board, not {}: {names}", chosen.len())),
     }
 }
 
-/// Whether a feature `board-NAME` or of another full name is on.
+/// Whether a feature is on: `board-NAME`, or one of the full name.
 fn has(name: &str) -> bool {
     let name = name.to_uppercase().replace('-', "_");
-    var(format!("CARGO_FEATURE_BOARD_{name}")).is_ok() || var(format!("CARGO_FEATURE_{name}")).is_ok()
+    let is_on = |name: String| var(format!("CARGO_FEATURE_{name}")).is_ok();
+    is_on(format!("BOARD_{name}")) || is_on(name)
 }
 
 fn out(name: &str) -> PathBuf {
@@ -43,7 +52,7 @@ fn out(name: &str) -> PathBuf {
 /// Ends the build with what has to be done about it.
 fn fail(message: &str) -> ! {
     println!("cargo::error={message}");
-    std::process::exit(1);
+    std::process::exit(0);
 }
 
 /// Copies the model and writes what the program has to know of it as constants.
@@ -140,11 +149,8 @@ fn bench() {
         (("0x00000000", "512K"), ("0x20000000", "1M"))
     } else if has("bench-an505") {
         (("0x10000000", "512K"), ("0x38000000", "1M"))
-    } else if has("bench-virt") {
-        (("0x80000000", "1M"), ("0x80100000", "1M"))
     } else {
-        // The program itself says what to choose.
-        return;
+        (("0x80000000", "1M"), ("0x80100000", "1M"))
     };
     let riscv = "REGION_ALIAS(\"REGION_TEXT\", FLASH); REGION_ALIAS(\"REGION_RODATA\", FLASH);
         REGION_ALIAS(\"REGION_DATA\", RAM); REGION_ALIAS(\"REGION_BSS\", RAM);

@@ -159,7 +159,7 @@ enum Scene {
 
 /// The application's state.
 pub struct App<'a> {
-    model: Model<'a>,
+    model: &'a Model<'a>,
     memory: Memory<'a>,
     screen: Screen,
     scene: Scene,
@@ -175,19 +175,17 @@ pub struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    /// Checks the model and shows the boot screen. The first picture will be of `class`
-    /// and `seed`.
+    /// Shows the boot screen. The first picture will be of `class` and `seed`.
     ///
-    /// *Errors*: a damaged model, a picture larger than the display, a display that fails.
-    /// Memory of the wrong size is found by the first [`step`](Self::step).
+    /// *Errors*: a picture larger than the display, a display that fails. A class that does
+    /// not exist or memory of the wrong size is found by the first picture.
     pub fn boot<B: Board>(
         board: &mut B,
-        model: &'a [u8],
+        model: &'a Model<'a>,
         memory: Memory<'a>,
         class: usize,
         seed: u64,
     ) -> Result<Self, Fault> {
-        let model = Model::parse(model)?;
         let screen = Screen::new(board.display(), model.output_shape())?;
         board.log(Event::Boot {
             model: model.name(),
@@ -195,7 +193,7 @@ impl<'a> App<'a> {
             flash_bytes: model.file_bytes(),
             arena_bytes: model.required_bytes(Mode::Streamed),
         });
-        screen.show_boot(board.display(), &model)?;
+        screen.show_boot(board.display(), model)?;
         Ok(Self {
             model,
             memory,

@@ -2,173 +2,166 @@
 //!
 //! `cargo tools bench` builds it, puts a model into the machine's memory behind the
 //! program, and reads what it prints through semihosting: `name value` lines, hexadecimal.
-#![cfg_attr(target_os = "none", no_std, no_main)]
+#![no_std]
+#![no_main]
 
-#[cfg(not(target_os = "none"))]
-fn main() {
-    println!("bench: runs on an emulated microcontroller, by `cargo tools bench`");
+use core::panic::PanicInfo;
+
+use gan_core::Model;
+use semihosting::{io::Write, process};
+
+/// Where the emulator puts the model.
+const MODEL_AT: usize = if cfg!(feature = "bench-an505") {
+    0x1008_0000
+} else if cfg!(feature = "bench-virt") {
+    0x8040_0000
+} else {
+    0x0008_0000
+};
+
+/// Room for the largest model's whole layers.
+const ARENA_WORDS: usize = 48 * 1024;
+
+/// Seed of the picture that is drawn.
+const SEED: u64 = 1;
+
+#[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+#[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
+fn main() -> ! {
+    let done = model().and_then(measure);
+    if done.is_none() {
+        line("failed", 1);
+    }
+    process::exit(i32::from(done.is_none()));
 }
 
-#[cfg(target_os = "none")]
-mod device {
-    use core::panic::PanicInfo;
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    line("panicked", 1);
+    process::exit(1);
+}
 
-    use gan_core::Model;
-    use semihosting::{io::Write, process};
+/// A fault ends the run instead of hanging it.
+#[cfg(target_arch = "arm")]
+#[allow(
+    unsafe_code,
+    reason = "the handler's signature; its attribute copies this one"
+)]
+#[cortex_m_rt::exception]
+unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
+    line("faulted", 1);
+    process::exit(1);
+}
 
-    /// Where the emulator puts the model.
-    const MODEL_AT: usize = if cfg!(feature = "bench-an505") {
-        0x1008_0000
-    } else if cfg!(feature = "bench-virt") {
-        0x8040_0000
-    } else {
-        0x0008_0000
+#[expect(unsafe_code, reason = "memory that no linker knows")]
+fn model() -> Option<Model<'static>> {
+    let at = MODEL_AT as *const u8;
+    // SAFETY: the emulator has put a model there, whose length is its third word; nothing
+    // else uses the memory, and nothing writes to it.
+    let bytes = unsafe {
+        let len = at.add(8).cast::<u32>().read();
+        core::slice::from_raw_parts(at, usize::try_from(len).ok()?)
     };
+    Model::parse(bytes).ok()
+}
 
-    /// Room for the largest model's whole layers.
-    const ARENA_WORDS: usize = 48 * 1024;
-
-    /// Seed of the picture that is drawn.
-    const SEED: u64 = 1;
-
-    #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
-    #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
-    fn main() -> ! {
-        let done = model().and_then(measure);
-        if done.is_none() {
-            line("failed", 1);
-        }
-        process::exit(i32::from(done.is_none()));
+fn measure(model: Model<'static>) -> Option<()> {
+    let mut arena = [0u32; ARENA_WORDS];
+    let mut input = [0i8; 256];
+    let input = input.get_mut(..model.input_len())?;
+    let class = (model.class_count() > 0).then_some(0);
+    model.fill_input(SEED, class, input).ok()?;
+    if let Ok(mut out) = semihosting::io::stdout() {
+        let _ = out.write(model.name().as_bytes());
+        let _ = out.write(b"\n");
     }
+    counter::start();
 
-    #[panic_handler]
-    fn panic(_: &PanicInfo<'_>) -> ! {
-        line("panicked", 1);
-        process::exit(1);
-    }
+    let mut crc = !0u32;
+    let run = model.run(input, &mut arena, |_, row| crc = crc32(crc, row));
+    run.ok()?;
+    line("crc", !crc);
+    // The checksum is not the runtime's: the same again with a sink that does nothing.
+    let mut before = counter::ticks();
+    model.run(input, &mut arena, |_, _| ()).ok()?;
+    line("image", counter::ticks().wrapping_sub(before));
 
-    /// A fault ends the run instead of hanging it.
-    #[cfg(target_arch = "arm")]
-    #[allow(
-        unsafe_code,
-        reason = "the handler's signature; its attribute copies this one"
-    )]
-    #[cortex_m_rt::exception]
-    unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
-        line("faulted", 1);
-        process::exit(1);
-    }
-
-    #[expect(unsafe_code, reason = "memory that no linker knows")]
-    fn model() -> Option<Model<'static>> {
-        let at = MODEL_AT as *const u8;
-        // SAFETY: the emulator has put a model there, whose length is its third word; nothing
-        // else uses the memory, and nothing writes to it.
-        let bytes = unsafe {
-            let len = at.add(8).cast::<u32>().read();
-            core::slice::from_raw_parts(at, usize::try_from(len).ok()?)
-        };
-        Model::parse(bytes).ok()
-    }
-
-    fn measure(model: Model<'static>) -> Option<()> {
-        let mut arena = [0u32; ARENA_WORDS];
-        let mut input = [0i8; 256];
-        let input = input.get_mut(..model.input_len())?;
-        let class = (model.class_count() > 0).then_some(0);
-        model.fill_input(SEED, class, input).ok()?;
-        if let Ok(mut out) = semihosting::io::stdout() {
-            let _ = out.write(model.name().as_bytes());
-            let _ = out.write(b"\n");
-        }
-        counter::start();
-
-        let mut crc = !0u32;
-        let run = model.run(input, &mut arena, |_, row| crc = crc32(crc, row));
-        run.ok()?;
-        line("crc", !crc);
-        // The checksum is not the runtime's: the same again with a sink that does nothing.
-        let mut before = counter::ticks();
-        model.run(input, &mut arena, |_, _| ()).ok()?;
-        line("image", counter::ticks().wrapping_sub(before));
-
+    before = counter::ticks();
+    let layers = model.run_observed(input, &mut arena, |_, values| {
+        line("layer", counter::ticks().wrapping_sub(before));
+        crc = crc32(!0, values);
         before = counter::ticks();
-        let layers = model.run_observed(input, &mut arena, |_, values| {
-            line("layer", counter::ticks().wrapping_sub(before));
-            crc = crc32(!0, values);
-            before = counter::ticks();
-        });
-        line("crc_whole", !crc);
-        layers.ok()
-    }
+    });
+    line("crc_whole", !crc);
+    layers.ok()
+}
 
-    /// CRC-32 (IEEE 802.3), continued.
-    fn crc32(mut crc: u32, values: &[i8]) -> u32 {
-        for &value in values {
-            crc ^= u32::from(value as u8);
-            for _ in 0..8 {
-                crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
-            }
-        }
-        crc
-    }
-
-    /// Prints without `core::fmt`, which would bring panics of its own.
-    fn line(name: &str, value: u32) {
-        let digit = |i: u32| b"0123456789abcdef"[(value >> (28 - 4 * i) & 15) as usize];
-        let digits: [u8; 8] = core::array::from_fn(|i| digit(i as u32));
-        if let Ok(mut out) = semihosting::io::stdout() {
-            for part in [name.as_bytes(), b" ", &digits, b"\n"] {
-                let _ = out.write(part);
-            }
+/// CRC-32 (IEEE 802.3), continued.
+fn crc32(mut crc: u32, values: &[i8]) -> u32 {
+    for &value in values {
+        crc ^= u32::from(value as u8);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
         }
     }
+    crc
+}
 
-    /// Virtual time, which the emulator derives from executed instructions: CMSDK's timer
-    /// on the Arm boards.
-    #[cfg(target_arch = "arm")]
-    mod counter {
-        const CONTROL: *mut u32 = base(0);
-        const VALUE: *mut u32 = base(4);
-        const RELOAD: *mut u32 = base(8);
-
-        const fn base(offset: usize) -> *mut u32 {
-            let timer0 = if cfg!(feature = "bench-an505") {
-                0x5000_0000
-            } else {
-                0x4000_0000
-            };
-            (timer0 + offset) as *mut u32
+/// Prints without `core::fmt`, which would bring panics of its own.
+fn line(name: &str, value: u32) {
+    let digit = |i: u32| b"0123456789abcdef"[(value >> (28 - 4 * i) & 15) as usize];
+    let digits: [u8; 8] = core::array::from_fn(|i| digit(i as u32));
+    if let Ok(mut out) = semihosting::io::stdout() {
+        for part in [name.as_bytes(), b" ", &digits, b"\n"] {
+            let _ = out.write(part);
         }
+    }
+}
 
-        #[expect(unsafe_code, reason = "registers")]
-        pub fn start() {
-            // SAFETY: registers of a timer that nothing else uses.
-            unsafe {
-                RELOAD.write_volatile(u32::MAX);
-                VALUE.write_volatile(u32::MAX);
-                CONTROL.write_volatile(1);
-            }
-        }
+/// Virtual time, which the emulator derives from executed instructions: CMSDK's timer
+/// on the Arm boards.
+#[cfg(target_arch = "arm")]
+mod counter {
+    const CONTROL: *mut u32 = base(0);
+    const VALUE: *mut u32 = base(4);
+    const RELOAD: *mut u32 = base(8);
 
-        #[expect(unsafe_code, reason = "a register")]
-        pub fn ticks() -> u32 {
-            // SAFETY: as above; it counts down.
-            u32::MAX - unsafe { VALUE.read_volatile() }
+    const fn base(offset: usize) -> *mut u32 {
+        let timer0 = if cfg!(feature = "bench-an505") {
+            0x5000_0000
+        } else {
+            0x4000_0000
+        };
+        (timer0 + offset) as *mut u32
+    }
+
+    #[expect(unsafe_code, reason = "registers")]
+    pub fn start() {
+        // SAFETY: registers of a timer that nothing else uses.
+        unsafe {
+            RELOAD.write_volatile(u32::MAX);
+            VALUE.write_volatile(u32::MAX);
+            CONTROL.write_volatile(1);
         }
     }
 
-    /// Executed instructions.
-    #[cfg(target_arch = "riscv32")]
-    mod counter {
-        pub fn start() {}
+    #[expect(unsafe_code, reason = "a register")]
+    pub fn ticks() -> u32 {
+        // SAFETY: as above; it counts down.
+        u32::MAX - unsafe { VALUE.read_volatile() }
+    }
+}
 
-        #[expect(unsafe_code, reason = "a register")]
-        pub fn ticks() -> u32 {
-            let count;
-            // SAFETY: reading the counter changes nothing.
-            unsafe { core::arch::asm!("csrr {}, minstret", out(reg) count, options(nomem)) };
-            count
-        }
+/// Executed instructions.
+#[cfg(target_arch = "riscv32")]
+mod counter {
+    pub fn start() {}
+
+    #[expect(unsafe_code, reason = "a register")]
+    pub fn ticks() -> u32 {
+        let count;
+        // SAFETY: reading the counter changes nothing.
+        unsafe { core::arch::asm!("csrr {}, minstret", out(reg) count, options(nomem)) };
+        count
     }
 }

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use firmware::app::{App, Board, Event, Fault, Memory};
 use firmware::screen::show_fault;
+use gan_core::Model;
 use static_cell::ConstStaticCell;
 
 use crate::model::{self, ARENA_WORDS, INPUT_LEN};
@@ -35,7 +36,8 @@ fn draw<B: Board>(board: &mut B, idle: &impl Fn()) -> Result<Infallible, Fault> 
         input: INPUT.take(),
         target: TARGET.take(),
     };
-    let mut app = App::boot(board, model::bytes(), memory, FIRST.0, FIRST.1)?;
+    let model = Model::parse(model::bytes())?;
+    let mut app = App::boot(board, &model, memory, FIRST.0, FIRST.1)?;
     loop {
         app.step(board)?;
         idle();
@@ -56,21 +58,46 @@ pub fn log(event: Event<'_>) {
     }
 }
 
-/// How much of the stack was ever used, and how much there is: the start-up code paints
-/// it, and what is no longer painted has been used.
-#[cfg(target_arch = "arm")]
+/// What unused stack is painted with: by the start-up code on Arm.
+const PAINT: u32 = 0xCCCC_CCCC;
+
+/// The lowest words of the stack are the HAL's guard on the ESP32-C3.
+const GUARD_WORDS: usize = if cfg!(target_arch = "riscv32") { 16 } else { 0 };
+
+#[expect(unsafe_code, reason = "symbols of the linker")]
+mod linker {
+    unsafe extern "C" {
+        pub static mut _stack_end: u32;
+        pub static _stack_start: u32;
+    }
+}
+
+/// How much of the stack was ever used, and how much there is: what is no longer painted
+/// has been used.
 #[expect(unsafe_code, reason = "memory that the linker names")]
 fn stack_bytes() -> (usize, usize) {
-    const PAINT: u32 = 0xCCCC_CCCC;
-    unsafe extern "C" {
-        static _stack_end: u32;
-        static _stack_start: u32;
-    }
-    let (end, start) = (&raw const _stack_end, &raw const _stack_start);
+    let start = &raw const linker::_stack_start;
+    let end = (&raw const linker::_stack_end).wrapping_add(GUARD_WORDS);
     let mut lowest = end;
     // SAFETY: whole words between the two ends of the stack, read only.
     while lowest < start && unsafe { lowest.read_volatile() } == PAINT {
         lowest = lowest.wrapping_add(1);
     }
     (start as usize - lowest as usize, start as usize - end as usize)
+}
+
+/// Paints the stack below the caller, where no start-up code does.
+#[cfg(target_arch = "riscv32")]
+#[expect(unsafe_code, reason = "memory that the linker names")]
+pub fn paint_stack() {
+    /// What this function itself may use.
+    const OWN_BYTES: usize = 512;
+    let here = 0u32;
+    let top = (&raw const here as usize) - OWN_BYTES;
+    let mut word = (&raw mut linker::_stack_end).wrapping_add(GUARD_WORDS);
+    while (word as usize) < top {
+        // SAFETY: whole words of the stack, well below all that is in use.
+        unsafe { word.write_volatile(PAINT) };
+        word = word.wrapping_add(1);
+    }
 }

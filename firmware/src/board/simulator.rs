@@ -163,7 +163,7 @@ fn run<C: Color>(cli: &Cli, bytes: &[u8], simulator: &mut Simulator<C>) -> Resul
         input: &mut vec![0; model.input_len()],
         target: &mut vec![0; model.input_len()],
     };
-    let mut app = App::boot(simulator, bytes, memory, class, cli.seed)?;
+    let mut app = App::boot(simulator, &model, memory, class, cli.seed)?;
     #[cfg(feature = "sdl")]
     if cli.window {
         return window::run(&mut app, simulator).map_err(Failure::Fault);

@@ -1,0 +1,58 @@
+//! Espressif's ESP32-C3-DevKitM-1: one RISC-V core.
+
+use core::panic::PanicInfo;
+
+use defmt_rtt as _;
+use embedded_hal_bus::spi::ExclusiveDevice;
+use esp_hal::clock::CpuClock;
+use esp_hal::delay::Delay;
+use esp_hal::gpio::{Input, InputConfig, Level, Output, OutputConfig, Pull};
+use esp_hal::main;
+use esp_hal::spi::Mode;
+use esp_hal::spi::master::{Config, Spi};
+use esp_hal::time::{Instant, Rate};
+use firmware::app::{Event, Fault};
+
+use super::device;
+use super::st7789::{self, Parts, SPI_HZ};
+
+esp_bootloader_esp_idf::esp_app_desc!();
+
+defmt::timestamp!("{=u32:ms}", now_ms());
+
+#[main]
+fn main() -> ! {
+    device::paint_stack();
+    let pins = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
+    let config = Config::default().with_frequency(Rate::from_hz(SPI_HZ)).with_mode(Mode::_3);
+    let Ok(bus) = Spi::new(pins.SPI2, config) else {
+        device::log(Event::Failed(Fault::Display));
+        loop {}
+    };
+    let bus = bus.with_sck(pins.GPIO6).with_mosi(pins.GPIO7);
+    let output = OutputConfig::default();
+    let Ok(spi) = ExclusiveDevice::new_no_delay(bus, Output::new(pins.GPIO10, Level::High, output));
+    let pull_up = InputConfig::default().with_pull(Pull::Up);
+    let parts = Parts {
+        spi,
+        dc: Output::new(pins.GPIO4, Level::Low, output),
+        reset: Output::new(pins.GPIO5, Level::High, output),
+        light: Output::new(pins.GPIO3, Level::Low, output),
+        // The board's own button.
+        a: Input::new(pins.GPIO9, pull_up),
+        b: Input::new(pins.GPIO1, pull_up),
+        now_ms,
+    };
+    st7789::run(parts, Delay::new(), || Delay::new().delay_millis(1))
+}
+
+/// Milliseconds since boot; wraps.
+fn now_ms() -> u32 {
+    Instant::now().duration_since_epoch().as_millis() as u32
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    defmt::error!("{}", defmt::Display2Format(info));
+    loop {}
+}

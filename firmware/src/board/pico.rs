@@ -1,0 +1,34 @@
+//! Raspberry Pi Pico and Pico 2, whose pins are the same.
+
+use cortex_m_rt::entry;
+use embassy_rp::gpio::{Input, Level, Output, Pull};
+use embassy_rp::spi::{Config, Phase, Polarity, Spi};
+use embedded_hal_bus::spi::ExclusiveDevice;
+use {defmt_rtt as _, panic_probe as _};
+
+use super::clock::{self, Delay};
+use super::st7789::{self, Parts, SPI_HZ};
+
+#[entry]
+fn main() -> ! {
+    let pins = embassy_rp::init(embassy_rp::config::Config::default());
+    if let Some(core) = cortex_m::Peripherals::take() {
+        clock::start(core.SYST, embassy_rp::clocks::clk_sys_freq());
+    }
+    let mut config = Config::default();
+    config.frequency = SPI_HZ;
+    config.polarity = Polarity::IdleHigh;
+    config.phase = Phase::CaptureOnSecondTransition;
+    let bus = Spi::new_blocking_txonly(pins.SPI0, pins.PIN_18, pins.PIN_19, config);
+    let Ok(spi) = ExclusiveDevice::new_no_delay(bus, Output::new(pins.PIN_17, Level::High));
+    let parts = Parts {
+        spi,
+        dc: Output::new(pins.PIN_16, Level::Low),
+        reset: Output::new(pins.PIN_20, Level::High),
+        light: Output::new(pins.PIN_21, Level::Low),
+        a: Input::new(pins.PIN_14, Pull::Up),
+        b: Input::new(pins.PIN_15, Pull::Up),
+        now_ms: clock::now_ms,
+    };
+    st7789::run(parts, Delay, cortex_m::asm::wfi)
+}

@@ -1,0 +1,69 @@
+//! ST's Nucleo-H743ZI: STM32H743, Cortex-M7, with a display on its Arduino pins.
+
+use cortex_m_rt::entry;
+use embassy_stm32::Config;
+use embassy_stm32::gpio::{Input, Level, Output, Pull, Speed};
+use embassy_stm32::rcc::{
+    AHBPrescaler, APBPrescaler, HSIPrescaler, Pll, PllDiv, PllMul, PllPreDiv, PllSource, Sysclk,
+    VoltageScale,
+};
+use embassy_stm32::spi::{self, Spi};
+use embassy_stm32::time::Hertz;
+use embedded_hal_bus::spi::ExclusiveDevice;
+use {defmt_rtt as _, panic_probe as _};
+
+use super::clock::{self, Delay};
+use super::st7789::{self, Parts, SPI_HZ};
+
+/// What every revision of the STM32H743 runs at.
+const CORE_HZ: u32 = 400_000_000;
+
+#[entry]
+fn main() -> ! {
+    let pins = embassy_stm32::init(clocks());
+    if let Some(mut core) = cortex_m::Peripherals::take() {
+        // The model is read from flash, which is slower than the core.
+        core.SCB.enable_icache();
+        core.SCB.enable_dcache(&mut core.CPUID);
+        clock::start(core.SYST, CORE_HZ);
+    }
+    let mut config = spi::Config::default();
+    config.frequency = Hertz(SPI_HZ);
+    config.mode = spi::MODE_3;
+    let bus = Spi::new_blocking_txonly(pins.SPI1, pins.PA5, pins.PB5, config);
+    let select = Output::new(pins.PD14, Level::High, Speed::VeryHigh);
+    let Ok(spi) = ExclusiveDevice::new_no_delay(bus, select);
+    let parts = Parts {
+        spi,
+        dc: Output::new(pins.PD15, Level::Low, Speed::VeryHigh),
+        reset: Output::new(pins.PF12, Level::High, Speed::Low),
+        light: Output::new(pins.PF13, Level::Low, Speed::Low),
+        a: Input::new(pins.PE9, Pull::Up),
+        b: Input::new(pins.PE11, Pull::Up),
+        now_ms: clock::now_ms,
+    };
+    st7789::run(parts, Delay, cortex_m::asm::wfi)
+}
+
+/// 400 MHz from the internal 64 MHz oscillator, buses at 200 and 100 MHz.
+fn clocks() -> Config {
+    let mut config = Config::default();
+    config.rcc.voltage_scale = VoltageScale::Scale1;
+    config.rcc.hsi = Some(HSIPrescaler::DIV1);
+    config.rcc.pll1 = Some(Pll {
+        source: PllSource::HSI,
+        prediv: PllPreDiv::DIV4,
+        mul: PllMul::MUL50,
+        fracn: None,
+        divp: Some(PllDiv::DIV2),
+        divq: Some(PllDiv::DIV8),
+        divr: None,
+    });
+    config.rcc.sys = Sysclk::PLL1_P;
+    config.rcc.ahb_pre = AHBPrescaler::DIV2;
+    config.rcc.apb1_pre = APBPrescaler::DIV2;
+    config.rcc.apb2_pre = APBPrescaler::DIV2;
+    config.rcc.apb3_pre = APBPrescaler::DIV2;
+    config.rcc.apb4_pre = APBPrescaler::DIV2;
+    config
+}
