@@ -213,8 +213,7 @@ impl<'a> App<'a> {
     ///
     /// *Errors*: wrong memory, a display that fails.
     pub fn step<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
-        let now_ms = board.now_ms();
-        let elapsed_ms = now_ms.wrapping_sub(self.since_ms);
+        let elapsed_ms = board.now_ms().wrapping_sub(self.since_ms);
         queue(&mut self.pending, board.action());
         let action = self.pending.pop_front();
         if self.scene == Scene::Boot && (elapsed_ms >= BOOT_MS || action.is_some()) {
@@ -228,7 +227,6 @@ impl<'a> App<'a> {
             self.advance();
         }
         if self.is_stale && self.scene != Scene::Boot {
-            self.since_ms = now_ms;
             self.draw(board)?;
             self.is_stale = false;
         }
@@ -281,6 +279,7 @@ impl<'a> App<'a> {
     }
 
     fn draw<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
+        self.since_ms = board.now_ms();
         self.fill_input()?;
         let Memory { input, arena, .. } = &mut self.memory;
         let mut drawn = Ok(());

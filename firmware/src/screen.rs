@@ -15,7 +15,7 @@ use heapless::{String, Vec};
 
 use crate::app::{Fault, WALK_STEPS};
 
-/// Widest picture that any display here shows.
+/// Of the widest display that is drawn on.
 const MAX_WIDTH_PX: usize = 320;
 
 /// Characters of the longest text.
@@ -103,7 +103,7 @@ impl Screen {
             height_px: shape.h,
         };
         let picture = Size::new(shape.w as u32, shape.h as u32);
-        if picture.width == 0 || picture.height == 0 || shape.w > MAX_WIDTH_PX {
+        if picture.width == 0 || picture.height == 0 || size.width as usize > MAX_WIDTH_PX {
             return Err(too_large);
         }
         let font = font(size);
@@ -161,14 +161,13 @@ impl Screen {
     where
         D::Color: From<Gray8> + From<Rgb888>,
     {
+        let scale = self.scale as usize;
         let pixels = values.chunks(self.shape.c.max(1));
-        let colors: Vec<D::Color, MAX_WIDTH_PX> =
-            pixels.map(|pixel| palette.color(pixel)).take(MAX_WIDTH_PX).collect();
-        let scale = self.scale;
-        let top = self.corner + Point::new(0, (row as u32 * scale) as i32);
-        let area = Rectangle::new(top, Size::new(self.shape.w as u32 * scale, scale));
-        let line = || colors.iter().flat_map(|&color| repeat_n(color, scale as usize));
-        let lines = (0..scale).flat_map(|_| line());
+        let colors = pixels.flat_map(|pixel| repeat_n(palette.color(pixel), scale));
+        let line: Vec<D::Color, MAX_WIDTH_PX> = colors.take(MAX_WIDTH_PX).collect();
+        let top = self.corner + Point::new(0, (row * scale) as i32);
+        let area = Rectangle::new(top, Size::new(line.len() as u32, self.scale));
+        let lines = line.iter().copied().cycle().take(line.len() * scale);
         display.fill_contiguous(&area, lines).map_err(|_| Fault::Display)
     }
 

@@ -1,0 +1,149 @@
+//! The application on an emulated board.
+
+mod lm3s6965evb;
+mod log;
+mod pico;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::boards::{self, Board};
+use lm3s6965evb::Lm3s6965Evb;
+use log::Log;
+use pico::Pico;
+
+/// Runs the application in an emulator, presses keys and saves what its display shows:
+/// lm3s6965evb in QEMU, pico in rp2040js (Node.js).
+///
+/// The log goes to standard output. The boards' clocks run by executed instructions, so
+/// that times are the same on every run; they are an emulator's, not a board's.
+#[derive(clap::Args)]
+pub struct Qemu {
+    /// lm3s6965evb or pico.
+    #[arg(long, value_parser = boards::parse, default_value = "lm3s6965evb")]
+    board: Board,
+    /// Keys to press, one after the other's picture: up (next class), down (previous
+    /// class), left (palette), right (new seed), select (walk).
+    #[arg(long, value_enum, value_delimiter = ',')]
+    keys: Vec<Key>,
+    /// Where the display goes at the end, a PNG; the lm3s6965evb's has four pixels a
+    /// display pixel.
+    #[arg(long, default_value = "screen.png")]
+    screenshot: PathBuf,
+    /// Run this program, do not build.
+    #[arg(long)]
+    elf: Option<PathBuf>,
+}
+
+/// What a user can ask for; how it is pressed is the board's affair.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Key {
+    Up,
+    Down,
+    Left,
+    Right,
+    Select,
+}
+
+/// What the application is given to answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A board that runs.
+trait Emulator {
+    /// Its process and log.
+    fn running(&mut self) -> &mut Running;
+    /// Where the emulator complains.
+    fn complaints(&mut self) -> &mut dyn Read;
+    /// Presses and lets go; the application has taken note.
+    fn tap(&mut self, key: Key) -> anyhow::Result<()>;
+    /// Writes what the display shows to a full path.
+    fn screenshot(&mut self, path: &Path) -> anyhow::Result<()>;
+}
+
+/// An emulator's process, whose standard output is the log; dropping it ends it.
+struct Running {
+    process: Child,
+    log: Log,
+}
+
+impl Running {
+    fn start(command: &mut Command, elf: &Path) -> anyhow::Result<Self> {
+        let program = std::fs::read(elf);
+        let program = program.with_context(|| format!("cannot read {}", elf.display()))?;
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let process = command.spawn();
+        let mut process =
+            process.with_context(|| format!("cannot start {name}: see `cargo tools setup`"))?;
+        let output = process.stdout.take().context("no pipe from the emulator")?;
+        let log = Log::new(&program, output)?;
+        Ok(Self { process, log })
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Prints the log until an event of this name; one that ends the application is an error.
+fn wait_for(emulator: &mut dyn Emulator, event: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Asked for first: what was written before the end is still in the log.
+        let has_ended = emulator.running().has_ended();
+        while let Some(line) = emulator.running().log.next_line()? {
+            println!("{line}");
+            ensure!(!line.starts_with("ERROR"), "the application ended: {line}");
+            if line.contains(event) {
+                return Ok(());
+            }
+        }
+        if has_ended {
+            let mut complaints = String::new();
+            emulator.complaints().read_to_string(&mut complaints)?;
+            bail!("the emulator ended: {}", complaints.trim());
+        }
+        let seconds = PATIENCE.as_secs();
+        ensure!(Instant::now() < deadline, "no {event} in {seconds} s");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn play(emulator: &mut dyn Emulator, keys: &[Key]) -> anyhow::Result<()> {
+    wait_for(emulator, "Frame")?;
+    for &key in keys {
+        emulator.tap(key)?;
+        wait_for(emulator, "Frame")?;
+    }
+    Ok(())
+}
+
+impl Qemu {
+    pub fn run(self) -> anyhow::Result<()> {
+        let name = self.board.name;
+        let elf = self.elf.as_ref().map_or_else(|| self.board.build(), |elf| Ok(elf.clone()))?;
+        let mut emulator: Box<dyn Emulator> = match name {
+            "lm3s6965evb" => Box::new(Lm3s6965Evb::start(&elf)?),
+            "pico" => Box::new(Pico::start(&elf)?),
+            _ => bail!("there is no emulator of a {name}: take lm3s6965evb or pico"),
+        };
+        let outcome = play(&mut *emulator, &self.keys);
+        if !emulator.running().has_ended() {
+            // An error is on the display, too.
+            emulator.screenshot(&std::path::absolute(&self.screenshot)?)?;
+            eprintln!("{}", self.screenshot.display());
+        }
+        outcome
+    }
+}
