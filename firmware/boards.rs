@@ -13,10 +13,32 @@ pub struct Board {
     pub ram: (u32, u32),
     /// Of `ram`, at its low end: an overflow leaves the memory and faults.
     pub stack_bytes: u32,
-    /// What probe-rs calls it, if there is one to flash.
-    pub chip: Option<&'static str>,
-    /// The family's number in a UF2 file, where the boot loader takes one.
-    pub uf2_family: Option<u32>,
+    /// What program and model may take of flash, and data and stack of RAM, with the default
+    /// model: `cargo tools size` holds them to it.
+    pub budget: (u32, u32),
+    /// How a program gets onto it.
+    pub loader: Loader,
+}
+
+/// How a program gets onto a board.
+#[derive(Clone, Copy, Debug)]
+pub enum Loader {
+    /// Not at all: it is only emulated.
+    None,
+    /// By a debug probe.
+    Probe {
+        /// What probe-rs calls the chip.
+        chip: &'static str,
+    },
+    /// By a debug probe, or by a file that is copied onto a drive.
+    ProbeOrUf2 {
+        /// What probe-rs calls the chip.
+        chip: &'static str,
+        /// The chip's number in a UF2 file.
+        family: u32,
+    },
+    /// By its boot loader, with espflash.
+    EspFlash,
 }
 
 /// All but the simulator, which is what a host build is.
@@ -27,8 +49,8 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x0000_0000, 256 << 10),
         ram: (0x2000_0000, 64 << 10),
         stack_bytes: 16 << 10,
-        chip: None,
-        uf2_family: None,
+        budget: (216 << 10, 23 << 10),
+        loader: Loader::None,
     },
     Board {
         name: "pico",
@@ -36,8 +58,11 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x1000_0000, 2 << 20),
         ram: (0x2000_0000, 256 << 10),
         stack_bytes: 32 << 10,
-        chip: Some("RP2040"),
-        uf2_family: Some(0xe48b_ff56),
+        budget: (226 << 10, 41 << 10),
+        loader: Loader::ProbeOrUf2 {
+            chip: "RP2040",
+            family: 0xe48b_ff56,
+        },
     },
     Board {
         name: "pico2",
@@ -45,8 +70,11 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x1000_0000, 4 << 20),
         ram: (0x2000_0000, 512 << 10),
         stack_bytes: 32 << 10,
-        chip: Some("RP235x"),
-        uf2_family: Some(0xe48b_ff59),
+        budget: (230 << 10, 41 << 10),
+        loader: Loader::ProbeOrUf2 {
+            chip: "RP235x",
+            family: 0xe48b_ff59,
+        },
     },
     Board {
         name: "nucleo-f411",
@@ -54,8 +82,10 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x0800_0000, 512 << 10),
         ram: (0x2000_0000, 128 << 10),
         stack_bytes: 16 << 10,
-        chip: Some("STM32F411RETx"),
-        uf2_family: None,
+        budget: (231 << 10, 25 << 10),
+        loader: Loader::Probe {
+            chip: "STM32F411RETx",
+        },
     },
     Board {
         name: "stm32h743",
@@ -64,18 +94,19 @@ pub const BOARDS: [Board; 6] = [
         // The tightly coupled data memory.
         ram: (0x2000_0000, 128 << 10),
         stack_bytes: 32 << 10,
-        chip: Some("STM32H743ZITx"),
-        uf2_family: None,
+        budget: (239 << 10, 41 << 10),
+        loader: Loader::Probe {
+            chip: "STM32H743ZITx",
+        },
     },
     Board {
         name: "esp32c3",
         target: "riscv32imc-unknown-none-elf",
-        // What its boot loader maps at once, and what it leaves of the memory: its HAL
-        // brings the linker script.
-        flash: (0x4200_0020, 4 << 20),
+        // The HAL brings the linker script, and gives the stack what is left.
+        flash: (0x4200_0000, 4 << 20),
         ram: (0x3FC8_0000, 313 << 10),
         stack_bytes: 0,
-        chip: Some("esp32c3"),
-        uf2_family: None,
+        budget: (266 << 10, 14 << 10),
+        loader: Loader::EspFlash,
     },
 ];

@@ -32,7 +32,10 @@ fn main() {
             model(Some(board));
             program(board);
         }
-        [board] => fail(&format!("board-{} needs --target {}", board.name, board.target)),
+        [board] => fail(&format!(
+            "board-{} needs --target {}",
+            board.name, board.target
+        )),
         [] => fail(&format!("choose a board: --features {names}")),
         _ => fail(&format!("choose one board, not {}: {names}", chosen.len())),
     }
@@ -58,15 +61,19 @@ fn fail(message: &str) -> ! {
 /// Copies the model and writes what the program has to know of it as constants.
 fn model(board: Option<&Board>) {
     println!("cargo:rerun-if-env-changed=GAN_MODEL");
-    let default = Path::new(&var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("model/default.gan");
+    let default =
+        Path::new(&var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("model/default.gan");
     let asked = var("GAN_MODEL").ok().filter(|path| !path.is_empty());
     let path = asked.map_or(default, |path| Path::new(&path).to_path_buf());
     println!("cargo:rerun-if-changed={}", path.display());
     let shown = path.display();
     let bytes = fs::read(&path).unwrap_or_else(|error| {
-        fail(&format!("GAN_MODEL: cannot read {shown}: {error} (give the full path)"))
+        fail(&format!(
+            "GAN_MODEL: cannot read {shown}: {error} (give the full path)"
+        ))
     });
-    let model = Model::parse(&bytes).unwrap_or_else(|error| fail(&format!("GAN_MODEL: {shown}: {error}")));
+    let model =
+        Model::parse(&bytes).unwrap_or_else(|error| fail(&format!("GAN_MODEL: {shown}: {error}")));
     let (arena_words, input_len) = (model.required_words(Mode::Streamed), model.input_len());
     if let Some(board) = board {
         ensure_fits(board, bytes.len(), 4 * arena_words + 2 * input_len);
@@ -127,7 +134,11 @@ fn program(board: &Board) {
         ram.0,
         ram.0 + stack,
         ram.1 - stack,
-        if board.name == "pico2" { PICO2_SECTIONS } else { "" }
+        if board.name == "pico2" {
+            PICO2_SECTIONS
+        } else {
+            ""
+        }
     );
     map(&memory);
     arguments(&["-Tlink.x", "-Tdefmt.x", "--nmagic"]);
@@ -173,7 +184,10 @@ fn map(text: &str) {
     let file = out("memory.x");
     fs::write(&file, text).expect("a writable OUT_DIR");
     let folder = file.parent().map(Path::display);
-    println!("cargo:rustc-link-search={}", folder.expect("OUT_DIR is a folder"));
+    println!(
+        "cargo:rustc-link-search={}",
+        folder.expect("OUT_DIR is a folder")
+    );
 }
 
 fn arguments(arguments: &[&str]) {

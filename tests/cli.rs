@@ -11,36 +11,11 @@ use host::data::{DataRequest, load};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-/// The program, built as `cargo run -p host` would.
+use crate::programs::build;
+
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let build = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "host",
-                "--message-format=json",
-            ])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .expect("cargo starts");
-        assert!(
-            build.status.success(),
-            "{}",
-            String::from_utf8_lossy(&build.stderr)
-        );
-        let messages = String::from_utf8(build.stdout).unwrap();
-        let messages = messages
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap());
-        let executable = |message: Value| message["executable"].as_str().map(PathBuf::from);
-        messages
-            .filter_map(executable)
-            .next_back()
-            .expect("cargo names the program")
-    })
+    PROGRAM.get_or_init(|| build(&["--package", "host"]))
 }
 
 fn host(dir: &Path, args: &[&str]) -> Output {
@@ -49,7 +24,7 @@ fn host(dir: &Path, args: &[&str]) -> Output {
 }
 
 /// Standard output of a command that has to succeed.
-fn ok(dir: &Path, args: &[&str]) -> String {
+pub fn ok(dir: &Path, args: &[&str]) -> String {
     let output = host(dir, args);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {errors}");

@@ -2,8 +2,10 @@
 
 mod cli;
 mod data;
+mod firmware;
 mod format;
 mod golden;
 mod kernels;
 mod layers;
+mod programs;
 mod quantization;

@@ -389,7 +389,8 @@ impl<'a> Model<'a> {
             let asked = class;
             return Err(InferError::Class { asked, class_count });
         }
-        let (latent, one_hot) = input.split_at_mut(self.latent_len());
+        let parts = input.split_at_mut_checked(self.latent_len());
+        let (latent, one_hot) = parts.unwrap_or_default();
         fill_latent(seed, latent);
         for (i, value) in one_hot.iter_mut().enumerate() {
             *value = if Some(i) == class { ONE_HOT } else { 0 };

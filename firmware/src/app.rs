@@ -97,7 +97,10 @@ impl fmt::Display for Fault {
             Self::TooLarge {
                 width_px,
                 height_px,
-            } => write!(f, "a picture of {width_px}x{height_px} is too large for this display"),
+            } => write!(
+                f,
+                "a picture of {width_px}x{height_px} is too large for this display"
+            ),
             Self::Display => f.write_str("the display does not answer"),
         }
     }
@@ -249,7 +252,9 @@ impl<'a> App<'a> {
             }
             Action::Walk if self.scene == Scene::Walk => self.scene = Scene::Still,
             Action::Walk => self.scene = Scene::Walk,
-            Action::NextPalette => self.palette = self.palette.next(self.model.output_shape().c == 1),
+            Action::NextPalette => {
+                self.palette = self.palette.next(self.model.output_shape().c == 1);
+            }
         }
         self.is_stale = true;
     }

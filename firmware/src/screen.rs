@@ -58,7 +58,8 @@ impl Palette {
         match (self, pixel) {
             (_, &[r, g, b]) => Rgb888::new(level(r), level(g), level(b)).into(),
             (Self::Warm, &[q, ..]) => {
-                let third = |from: u16| (3 * u16::from(level(q))).saturating_sub(from).min(255) as u8;
+                let third =
+                    |from: u16| (3 * u16::from(level(q))).saturating_sub(from).min(255) as u8;
                 Rgb888::new(third(0), third(255), third(510)).into()
             }
             (_, &[q, ..]) => Gray8::new(level(q)).into(),
@@ -109,7 +110,9 @@ impl Screen {
         let font = font(size);
         let line = line_px(font);
         let fits = |room: Size| (room.width / picture.width).min(room.height / picture.height);
-        let narrower = size.width.saturating_sub(MIN_COLUMNS * font.character_size.width);
+        let narrower = size
+            .width
+            .saturating_sub(MIN_COLUMNS * font.character_size.width);
         let beside = fits(Size::new(narrower, size.height));
         let below = fits(Size::new(size.width, size.height.saturating_sub(2 * line)));
         let scale = beside.max(below);
@@ -123,13 +126,19 @@ impl Screen {
             let left = margin(size.width, scaled.width);
             let top = margin(size.height - 2 * line, scaled.height);
             let text = Point::new(0, (size.height - 2 * line) as i32);
-            (Point::new(left, top), Rectangle::new(text, Size::new(size.width, 2 * line)))
+            (
+                Point::new(left, top),
+                Rectangle::new(text, Size::new(size.width, 2 * line)),
+            )
         } else {
             let top = margin(size.height, scaled.height);
             let left = top.min(margin(narrower, scaled.width));
             let edge = left + scaled.width as i32 + 1;
             let text = Size::new(size.width - edge as u32, size.height);
-            (Point::new(left, top), Rectangle::new(Point::new(edge, top), text))
+            (
+                Point::new(left, top),
+                Rectangle::new(Point::new(edge, top), text),
+            )
         };
         Ok(Self {
             size,
@@ -168,7 +177,9 @@ impl Screen {
         let top = self.corner + Point::new(0, (row * scale) as i32);
         let area = Rectangle::new(top, Size::new(line.len() as u32, self.scale));
         let lines = line.iter().copied().cycle().take(line.len() * scale);
-        display.fill_contiguous(&area, lines).map_err(|_| Fault::Display)
+        display
+            .fill_contiguous(&area, lines)
+            .map_err(|_| Fault::Display)
     }
 
     /// Shows label, seed, time and walk.
@@ -204,14 +215,17 @@ impl Screen {
     }
 
     fn columns(&self) -> usize {
-        (self.text.size.width / self.font.character_size.width) as usize
+        columns(self.font, self.text.size.width)
     }
 
     /// As much of a text as fits on a line, with the time on its right where it has to be.
     fn clipped<'t>(&self, text: &'t str) -> &'t str {
         let reserved = if self.is_paired { "12345 ms ".len() } else { 0 };
         let room = self.columns().saturating_sub(reserved);
-        let end = text.char_indices().nth(room).map_or(text.len(), |(at, _)| at);
+        let end = text
+            .char_indices()
+            .nth(room)
+            .map_or(text.len(), |(at, _)| at);
         text.get(..end).unwrap_or(text)
     }
 
@@ -226,25 +240,31 @@ impl Screen {
     where
         D::Color: From<Gray8>,
     {
-        let gap = self.columns().saturating_sub(left.chars().count() + right.chars().count());
+        let used = left.chars().count() + right.chars().count();
         let mut text = String::<MAX_TEXT>::new();
-        let _ = write!(text, "{left}{:gap$}{right}", "");
+        let _ = text.push_str(left);
+        for _ in used..self.columns() {
+            let _ = text.push(' ');
+        }
+        let _ = text.push_str(right);
         let at = self.text.top_left + Point::new(0, (line * line_px(self.font)) as i32);
         show_text(display, self.font, at, &text)
     }
 
     /// Shows whose pictures will follow.
-    pub fn show_boot<D: DrawTarget>(
-        &self,
-        display: &mut D,
-        model: &Model<'_>,
-    ) -> Result<(), Fault>
+    pub fn show_boot<D: DrawTarget>(&self, display: &mut D, model: &Model<'_>) -> Result<(), Fault>
     where
         D::Color: From<Gray8>,
     {
         self.clear(display)?;
         let mut text = String::<MAX_TEXT>::new();
-        let _ = write!(text, "{}, trained on {}, {} steps. ", model.name(), model.dataset(), model.steps());
+        let _ = write!(
+            text,
+            "{}, trained on {}, {} steps. ",
+            model.name(),
+            model.dataset(),
+            model.steps()
+        );
         let _ = write!(text, "CRC-32 {:08x} ", model.crc32());
         let (flash, arena) = (model.file_bytes(), model.required_bytes(Mode::Streamed));
         let _ = write!(text, "{flash} + {arena} bytes");
@@ -266,7 +286,16 @@ where
 
 /// The text's font on a display of this size.
 fn font(size: Size) -> &'static MonoFont<'static> {
-    if size.width >= 200 { &FONT_10X20 } else { &FONT_6X10 }
+    if size.width >= 200 {
+        &FONT_10X20
+    } else {
+        &FONT_6X10
+    }
+}
+
+/// Characters that fit into a width.
+fn columns(font: &MonoFont<'_>, width_px: u32) -> usize {
+    width_px.checked_div(font.character_size.width).unwrap_or(0) as usize
 }
 
 fn line_px(font: &MonoFont<'_>) -> u32 {
@@ -288,10 +317,12 @@ where
     D::Color: From<Gray8>,
 {
     let font = font(size);
-    let columns = (size.width / font.character_size.width) as usize;
+    let columns = columns(font, size.width);
     let mut line = String::<MAX_TEXT>::new();
     let mut at = Point::zero();
-    for word in text.split(' ') {
+    // By bytes: the standard's search for a character has a panic in it.
+    let words = text.as_bytes().split(|&byte| byte == b' ');
+    for word in words.filter_map(|word| core::str::from_utf8(word).ok()) {
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > columns {
             show_text(display, font, at, &line)?;
             at.y += line_px(font) as i32;

@@ -84,7 +84,8 @@ impl<SPI: SpiDevice, DC: OutputPin> Ssd0323<SPI, DC> {
             dc,
             sent: [[0; ROW_BYTES]; HEIGHT_PX],
         };
-        INIT.iter().try_for_each(|command| display.command(command))?;
+        INIT.iter()
+            .try_for_each(|command| display.command(command))?;
         display.send(0..WIDTH_PX, 0..HEIGHT_PX)?;
         Ok(display)
     }
@@ -95,11 +96,7 @@ impl<SPI: SpiDevice, DC: OutputPin> Ssd0323<SPI, DC> {
     }
 
     /// Sends the pixels of a window, widened to whole bytes.
-    fn send(
-        &mut self,
-        x: core::ops::Range<usize>,
-        y: core::ops::Range<usize>,
-    ) -> Outcome<SPI, DC> {
+    fn send(&mut self, x: core::ops::Range<usize>, y: core::ops::Range<usize>) -> Outcome<SPI, DC> {
         if x.is_empty() || y.is_empty() {
             return Ok(());
         }

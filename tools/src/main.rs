@@ -3,8 +3,14 @@
 mod bench;
 mod boards;
 mod data;
+mod docs;
+mod elf;
+mod flash;
 mod golden;
+mod panics;
 mod qemu;
+mod setup;
+mod size;
 
 use std::path::Path;
 
@@ -19,13 +25,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Counts the runtime's instructions on emulated microcontrollers.
     Bench(bench::Bench),
-    /// Makes the embedded data set in host/data/fashion from Fashion-MNIST's own files.
     Data(data::Data),
-    /// Regenerates the golden vectors of the integer kernels.
+    Docs(docs::Docs),
+    Flash(flash::Flash),
     Golden(golden::Golden),
+    Panics(panics::Panics),
     Qemu(qemu::Qemu),
+    Setup(setup::Setup),
+    Size(size::Size),
 }
 
 /// The repository.
@@ -37,7 +45,12 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bench(bench) => bench.run(),
         Command::Data(data) => data.run(),
+        Command::Docs(docs) => docs.run(),
+        Command::Flash(flash) => flash.run(),
         Command::Golden(golden) => golden.run(),
+        Command::Panics(panics) => panics.run(),
         Command::Qemu(qemu) => qemu.run(),
+        Command::Setup(setup) => setup.run(),
+        Command::Size(size) => size.run(),
     }
 }

@@ -1,10 +1,9 @@
-//! A millisecond clock from the SysTick timer of Arm's cores.
+//! A millisecond clock from the `SysTick` timer of Arm's cores.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
-use embedded_hal::delay::DelayNs;
 
 static NOW_MS: AtomicU32 = AtomicU32::new(0);
 
@@ -28,16 +27,4 @@ fn SysTick() {
 /// Milliseconds since the start; wraps after 49 days.
 pub fn now_ms() -> u32 {
     NOW_MS.load(Ordering::Relaxed)
-}
-
-/// Waits; at least what is asked for, rounded up to the next tick but one.
-pub struct Delay;
-
-impl DelayNs for Delay {
-    fn delay_ns(&mut self, ns: u32) {
-        let begun_ms = now_ms();
-        while now_ms().wrapping_sub(begun_ms) <= ns.div_ceil(1_000_000) {
-            cortex_m::asm::wfi();
-        }
-    }
 }

@@ -21,8 +21,9 @@ const FIRST: (usize, u64) = (0, 1);
 /// Runs the application; a fault is shown, logged, and the end.
 pub fn run<B: Board>(mut board: B, idle: impl Fn()) -> ! {
     let Err(fault) = draw(&mut board, &idle);
+    let shown = show_fault(board.display(), &fault);
     board.log(Event::Failed(fault));
-    if let Err(second) = show_fault(board.display(), &fault) {
+    if let Err(second) = shown {
         board.log(Event::Failed(second));
     }
     loop {
@@ -54,7 +55,13 @@ pub fn log(event: Event<'_>) {
     let (used_bytes, of_bytes) = stack_bytes();
     if used_bytes > HIGHEST.load(Ordering::Relaxed) {
         HIGHEST.store(used_bytes, Ordering::Relaxed);
-        defmt::info!("{}", Event::Stack { used_bytes, of_bytes });
+        defmt::info!(
+            "{}",
+            Event::Stack {
+                used_bytes,
+                of_bytes
+            }
+        );
     }
 }
 
@@ -72,6 +79,12 @@ mod linker {
     }
 }
 
+/// Where the stack ends: it grows down to here.
+#[cfg(target_arch = "arm")]
+pub fn stack_end() -> usize {
+    (&raw const linker::_stack_end) as usize
+}
+
 /// How much of the stack was ever used, and how much there is: what is no longer painted
 /// has been used.
 #[expect(unsafe_code, reason = "memory that the linker names")]
@@ -83,7 +96,10 @@ fn stack_bytes() -> (usize, usize) {
     while lowest < start && unsafe { lowest.read_volatile() } == PAINT {
         lowest = lowest.wrapping_add(1);
     }
-    (start as usize - lowest as usize, start as usize - end as usize)
+    (
+        start as usize - lowest as usize,
+        start as usize - end as usize,
+    )
 }
 
 /// Paints the stack below the caller, where no start-up code does.

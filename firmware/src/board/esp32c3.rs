@@ -24,10 +24,14 @@ defmt::timestamp!("{=u32:ms}", now_ms());
 fn main() -> ! {
     device::paint_stack();
     let pins = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
-    let config = Config::default().with_frequency(Rate::from_hz(SPI_HZ)).with_mode(Mode::_3);
+    let config = Config::default()
+        .with_frequency(Rate::from_hz(SPI_HZ))
+        .with_mode(Mode::_3);
     let Ok(bus) = Spi::new(pins.SPI2, config) else {
         device::log(Event::Failed(Fault::Display));
-        loop {}
+        loop {
+            core::hint::spin_loop();
+        }
     };
     let bus = bus.with_sck(pins.GPIO6).with_mosi(pins.GPIO7);
     let output = OutputConfig::default();
@@ -43,7 +47,7 @@ fn main() -> ! {
         b: Input::new(pins.GPIO1, pull_up),
         now_ms,
     };
-    st7789::run(parts, Delay::new(), || Delay::new().delay_millis(1))
+    st7789::run(parts, || Delay::new().delay_millis(1))
 }
 
 /// Milliseconds since boot; wraps.
@@ -54,5 +58,7 @@ fn now_ms() -> u32 {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     defmt::error!("{}", defmt::Display2Format(info));
-    loop {}
+    loop {
+        core::hint::spin_loop();
+    }
 }

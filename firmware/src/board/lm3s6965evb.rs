@@ -61,7 +61,8 @@ impl Board for Lm3s6965Evb {
     /// Up, down, left, right are PE0 to PE3, select is PF1; low when pressed.
     fn action(&mut self) -> Option<Action> {
         let levels = read(PORT_E + (0b1111 << 2)) | read(PORT_F + (0b10 << 2)) << 3;
-        self.buttons.poll(!(levels as u8) & 0b1_1111, clock::now_ms())
+        self.buttons
+            .poll(!(levels as u8) & 0b1_1111, clock::now_ms())
     }
 
     fn log(&mut self, event: Event<'_>) {
@@ -221,7 +222,9 @@ impl SpiBus for Ssi0 {
     }
 
     fn transfer_in_place(&mut self, words: &mut [u8]) -> Result<(), Infallible> {
-        words.iter_mut().for_each(|word| *word = self.exchange(*word));
+        words
+            .iter_mut()
+            .for_each(|word| *word = self.exchange(*word));
         Ok(())
     }
 

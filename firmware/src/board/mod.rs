@@ -10,6 +10,8 @@ mod clock;
 mod device;
 #[cfg(feature = "board-esp32c3")]
 mod esp32c3;
+#[cfg(all(target_os = "none", target_arch = "arm"))]
+mod fault;
 #[cfg(feature = "board-lm3s6965evb")]
 mod lm3s6965evb;
 #[cfg(feature = "board-nucleo-f411")]

@@ -11,7 +11,7 @@ use embassy_stm32::time::Hertz;
 use embedded_hal_bus::spi::ExclusiveDevice;
 use {defmt_rtt as _, panic_probe as _};
 
-use super::clock::{self, Delay};
+use super::clock;
 use super::st7789::{self, Parts, SPI_HZ};
 
 /// The most that the STM32F411 runs at.
@@ -38,7 +38,7 @@ fn main() -> ! {
         b: Input::new(pins.PB10, Pull::Up),
         now_ms: clock::now_ms,
     };
-    st7789::run(parts, Delay, cortex_m::asm::wfi)
+    st7789::run(parts, cortex_m::asm::wfi)
 }
 
 /// 100 MHz from the internal 16 MHz oscillator.

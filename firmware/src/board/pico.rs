@@ -6,7 +6,7 @@ use embassy_rp::spi::{Config, Phase, Polarity, Spi};
 use embedded_hal_bus::spi::ExclusiveDevice;
 use {defmt_rtt as _, panic_probe as _};
 
-use super::clock::{self, Delay};
+use super::clock;
 use super::st7789::{self, Parts, SPI_HZ};
 
 #[entry]
@@ -30,5 +30,5 @@ fn main() -> ! {
         b: Input::new(pins.PIN_15, Pull::Up),
         now_ms: clock::now_ms,
     };
-    st7789::run(parts, Delay, cortex_m::asm::wfi)
+    st7789::run(parts, cortex_m::asm::wfi)
 }

@@ -42,10 +42,10 @@ struct Cli {
     /// Stop after this many pictures: a walk does not end by itself.
     #[arg(long)]
     frames: Option<usize>,
-    /// Where the display goes at the end, a PNG.
-    #[arg(long, default_value = "screen.png")]
-    out: PathBuf,
-    /// Where every picture goes, an animated GIF.
+    /// Where the display goes at the end, a PNG; screen.png, unless there is a --record.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Where the pictures after the last key go, an animated GIF.
     #[arg(long)]
     record: Option<PathBuf>,
     /// PNG and GIF pixels a display pixel; by default 4 for oled, 1 for tft.
@@ -118,15 +118,19 @@ fn simulate<C: Color>(cli: &Cli, size: Size, scale: u32) -> anyhow::Result<()> {
     let fault = match run(cli, bytes, &mut simulator) {
         Ok(()) => None,
         Err(Failure::Fault(fault)) => {
-            simulator.log(Event::Failed(fault));
             let _ = show_fault(&mut simulator.display, &fault);
+            simulator.log(Event::Failed(fault));
             Some(fault)
         }
         Err(Failure::Other(error)) => return Err(error),
     };
-    let picture = simulator.picture();
-    let name = cli.out.display();
-    picture.save(&cli.out).with_context(|| format!("cannot write {name}"))?;
+    let default = cli.record.is_none().then(|| PathBuf::from("screen.png"));
+    if let Some(path) = cli.out.clone().or(default) {
+        let (name, picture) = (path.display(), simulator.picture());
+        let saved = picture.save(&path);
+        saved.with_context(|| format!("cannot write {name}"))?;
+        eprintln!("{name}: {}x{}", picture.width(), picture.height());
+    }
     if let Some(path) = &cli.record {
         record(path, &simulator.recorded)?;
         eprintln!("{}: {} pictures", path.display(), simulator.recorded.len());
@@ -134,7 +138,6 @@ fn simulate<C: Color>(cli: &Cli, size: Size, scale: u32) -> anyhow::Result<()> {
     if cli.terminal {
         print!("{}", to_terminal(&simulator.unscaled()));
     }
-    eprintln!("{name}: {}x{}", picture.width(), picture.height());
     fault.map_or(Ok(()), |fault| bail!("{fault}"))
 }
 
@@ -184,11 +187,18 @@ fn class(cli: &Cli, model: &Model<'_>) -> anyhow::Result<usize> {
     let Some(asked) = &cli.class else {
         return Ok(0);
     };
-    let labels: Vec<&str> = (0..model.class_count()).filter_map(|i| model.label(i)).collect();
-    let by_name = labels.iter().position(|label| label.eq_ignore_ascii_case(asked));
+    let labels: Vec<&str> = (0..model.class_count())
+        .filter_map(|i| model.label(i))
+        .collect();
+    let by_name = labels
+        .iter()
+        .position(|label| label.eq_ignore_ascii_case(asked));
     let by_number = asked.parse().ok().filter(|&class| class < labels.len());
     by_name.or(by_number).with_context(|| {
-        format!("there is no class `{asked}`; there are {}", labels.join(", "))
+        format!(
+            "there is no class `{asked}`; there are {}",
+            labels.join(", ")
+        )
     })
 }
 
@@ -267,7 +277,7 @@ impl<C: Color> Board for Simulator<C> {
         if matches!(event, Event::Frame { .. }) {
             self.frames += 1;
             self.is_ready = true;
-            if self.is_recording {
+            if self.is_recording && self.keys.is_empty() {
                 self.recorded.push(self.picture());
             }
         }

@@ -39,11 +39,7 @@ pub struct Parts<SPI, DC, RST, LIGHT, A, B> {
 }
 
 /// Turns the display on and runs the application.
-pub fn run<SPI, DC, RST, LIGHT, A, B>(
-    parts: Parts<SPI, DC, RST, LIGHT, A, B>,
-    mut delay: impl DelayNs,
-    idle: impl Fn(),
-) -> !
+pub fn run<SPI, DC, RST, LIGHT, A, B>(parts: Parts<SPI, DC, RST, LIGHT, A, B>, idle: impl Fn()) -> !
 where
     SPI: SpiDevice + 'static,
     DC: OutputPin + 'static,
@@ -57,7 +53,7 @@ where
         .display_size(240, 240)
         .invert_colors(ColorInversion::Inverted)
         .reset_pin(parts.reset)
-        .init(&mut delay);
+        .init(&mut Delay(parts.now_ms));
     let mut light = parts.light;
     let (Ok(display), Ok(())) = (display, light.set_high()) else {
         // Nothing to show it on.
@@ -74,6 +70,16 @@ where
         buttons: TwoButtons::default(),
     };
     device::run(board, idle)
+}
+
+/// Waits; at least what is asked for, rounded up to the next millisecond but one.
+struct Delay(fn() -> u32);
+
+impl DelayNs for Delay {
+    fn delay_ns(&mut self, ns: u32) {
+        let begun_ms = (self.0)();
+        while (self.0)().wrapping_sub(begun_ms) <= ns.div_ceil(1_000_000) {}
+    }
 }
 
 struct St7789Board<SPI, DC, RST, A, B>

@@ -12,7 +12,7 @@ use embassy_stm32::time::Hertz;
 use embedded_hal_bus::spi::ExclusiveDevice;
 use {defmt_rtt as _, panic_probe as _};
 
-use super::clock::{self, Delay};
+use super::clock;
 use super::st7789::{self, Parts, SPI_HZ};
 
 /// What every revision of the STM32H743 runs at.
@@ -42,7 +42,7 @@ fn main() -> ! {
         b: Input::new(pins.PE11, Pull::Up),
         now_ms: clock::now_ms,
     };
-    st7789::run(parts, Delay, cortex_m::asm::wfi)
+    st7789::run(parts, cortex_m::asm::wfi)
 }
 
 /// 400 MHz from the internal 64 MHz oscillator, buses at 200 and 100 MHz.

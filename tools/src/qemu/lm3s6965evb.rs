@@ -22,7 +22,14 @@ impl Lm3s6965Evb {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let protocol = format!("tcp:{}", listener.local_addr()?);
         let mut command = Command::new("qemu-system-arm");
-        command.args(["-machine", "lm3s6965evb", "-display", "none", "-serial", "none"]);
+        command.args([
+            "-machine",
+            "lm3s6965evb",
+            "-display",
+            "none",
+            "-serial",
+            "none",
+        ]);
         // An instruction takes 32 ns, 1.6 cycles at 50 MHz.
         command.args(["-icount", "shift=5", "-qmp", &protocol]);
         command.args(["-semihosting-config", "enable=on,target=native"]);

@@ -34,8 +34,11 @@ pub struct Qemu {
     /// display pixel.
     #[arg(long, default_value = "screen.png")]
     screenshot: PathBuf,
-    /// Run this program, do not build.
+    /// A .gan file in place of the default model.
     #[arg(long)]
+    model: Option<PathBuf>,
+    /// Run this program, do not build.
+    #[arg(long, conflicts_with = "model")]
     elf: Option<PathBuf>,
 }
 
@@ -132,7 +135,10 @@ fn play(emulator: &mut dyn Emulator, keys: &[Key]) -> anyhow::Result<()> {
 impl Qemu {
     pub fn run(self) -> anyhow::Result<()> {
         let name = self.board.name;
-        let elf = self.elf.as_ref().map_or_else(|| self.board.build(), |elf| Ok(elf.clone()))?;
+        let elf = match self.elf {
+            Some(elf) => elf,
+            None => self.board.build(self.model.as_deref())?,
+        };
         let mut emulator: Box<dyn Emulator> = match name {
             "lm3s6965evb" => Box::new(Lm3s6965Evb::start(&elf)?),
             "pico" => Box::new(Pico::start(&elf)?),

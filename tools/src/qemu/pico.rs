@@ -21,14 +21,24 @@ impl Pico {
         if !folder.join("node_modules").is_dir() {
             let install = ["ci", "--no-audit", "--no-fund"];
             eprintln!("npm {}", install.join(" "));
-            let status = Command::new("npm").args(install).current_dir(&folder).status();
+            let status = Command::new("npm")
+                .args(install)
+                .current_dir(&folder)
+                .status();
             let status = status.context("cannot start npm: see `cargo tools setup`")?;
             ensure!(status.success(), "npm failed in {}", folder.display());
         }
         let mut command = Command::new("node");
-        command.arg(folder.join("run.mjs")).arg(elf).stdin(Stdio::piped());
+        command
+            .arg(folder.join("run.mjs"))
+            .arg(elf)
+            .stdin(Stdio::piped());
         let mut running = Running::start(&mut command, elf)?;
-        let pipes = running.process.stdin.take().zip(running.process.stderr.take());
+        let pipes = running
+            .process
+            .stdin
+            .take()
+            .zip(running.process.stderr.take());
         let (commands, answers) = pipes.context("no pipes to the emulator")?;
         Ok(Self {
             running,

@@ -1,0 +1,341 @@
+//! The application: on the simulator, and in emulators where they are.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use image::{Rgb, RgbImage};
+use tempfile::tempdir;
+
+use crate::cli::ok;
+use crate::programs::build;
+
+fn simulator(args: &[&str]) -> Output {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| build(&["--package", "firmware"]));
+    Command::new(program)
+        .args(args)
+        .output()
+        .expect("the simulator starts")
+}
+
+/// What a simulated display shows in the end.
+fn simulated(panel: &str, args: &[&str]) -> RgbImage {
+    let dir = tempdir().unwrap();
+    let out = dir.path().join("screen.png");
+    let common = ["--panel", panel, "--out", out.to_str().unwrap()];
+    let output = simulator(&[&common, args].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {errors}");
+    read_png(&out)
+}
+
+fn read_png(path: &Path) -> RgbImage {
+    image::open(path).unwrap().into_rgb8()
+}
+
+/// A grey level as `max + 1` levels hold it, on 0 to 255 again.
+fn rounded(level: u8, max: u32) -> u8 {
+    let held = (u32::from(level) * max + 127) / 255;
+    ((held * 255 + max / 2) / max) as u8
+}
+
+#[test]
+fn the_simulator_shows_what_host_sample_draws_for_the_seed_and_class_on_the_display() {
+    let dir = tempdir().unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../firmware/model/default.gan");
+    let drawn = [
+        "sample", model, "--count", "1", "--class", "7", "--seed", "3", "--out", "a.png",
+    ];
+    ok(dir.path(), &drawn);
+    // One picture in a frame of two pixels, two pixels a pixel.
+    let drawn = read_png(&dir.path().join("a.png"));
+    let grey = |x: u32, y: u32| drawn.get_pixel(2 + 2 * x, 2 + 2 * y).0[0];
+    // From class 8 and seed 1, by the buttons.
+    let keys = [
+        "--class",
+        "8",
+        "--keys",
+        "down,right,right",
+        "--frame-ms",
+        "9",
+    ];
+    let oled = simulated("oled", &keys);
+    let tft = simulated("tft", &keys);
+    for (x, y) in (0..28).flat_map(|y| (0..28).map(move |x| (x, y))) {
+        // 56x56 at (4, 4) of 128x64, saved four times as large: 16 levels.
+        let on_oled = oled.get_pixel(4 * (4 + 2 * x), 4 * (4 + 2 * y));
+        assert_eq!(*on_oled, Rgb([rounded(grey(x, y), 15); 3]), "{x} {y}");
+        // 196x196, centred above two lines of text: 5, 6 and 5 bits.
+        let on_tft = tft.get_pixel(22 + 7 * x, 7 * y);
+        let channels = [31, 63, 31].map(|max| rounded(grey(x, y), max));
+        assert_eq!(*on_tft, Rgb(channels), "{x} {y}");
+    }
+}
+
+#[test]
+fn a_walk_starts_and_ends_at_pictures_of_seeds() {
+    let shown = |args: &[&str]| simulated("tft", &[args, &["--frame-ms", "60"]].concat());
+    // The first picture, the walk's first, and one for each of its 32 steps.
+    let walked = shown(&["--keys", "select", "--frames", "34"]);
+    assert_eq!(walked, shown(&["--seed", "2"]));
+    let between = shown(&["--keys", "select", "--frames", "18"]);
+    assert_ne!(between, shown(&["--seed", "1"]));
+    assert_ne!(between, walked);
+}
+
+#[test]
+fn the_simulator_records_a_walk_and_refuses_what_does_not_exist() {
+    let dir = tempdir().unwrap();
+    let gif = dir.path().join("walk.gif");
+    let args = [
+        "--record",
+        gif.to_str().unwrap(),
+        "--keys",
+        "select",
+        "--frames",
+        "5",
+    ];
+    simulated("oled", &[&args[..], &["--frame-ms", "60"]].concat());
+    let bytes = fs::read(&gif).unwrap();
+    // A graphic control extension before each frame.
+    let frames = bytes
+        .windows(4)
+        .filter(|w| w == b"\x21\xF9\x04\x00" || w[..3] == *b"\x21\xF9\x04");
+    assert!(bytes.starts_with(b"GIF89a") && frames.count() == 5);
+
+    let wrong = simulator(&["--class", "hat", "--out", gif.to_str().unwrap()]);
+    let errors = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        !wrong.status.success() && errors.contains("no class `hat`"),
+        "{errors}"
+    );
+}
+
+/// Whether what a test needs is there; if not, says so on one line, or fails where
+/// `REQUIRE_EMULATORS` is set.
+fn has(test: &str, programs: &[&str], targets: &[&str]) -> bool {
+    let starts = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    let installed = |target: &str| {
+        let rustc = Command::new("rustc")
+            .args(["--print", "target-libdir", "--target", target])
+            .output();
+        rustc.is_ok_and(|out| Path::new(String::from_utf8_lossy(&out.stdout).trim()).is_dir())
+    };
+    let programs = programs.iter().filter(|program| !starts(program));
+    let missing: Vec<_> = programs
+        .chain(targets.iter().filter(|target| !installed(target)))
+        .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let line = format!("skipped: {test}: missing {missing:?}, see `cargo tools setup`\n");
+    assert!(std::env::var_os("REQUIRE_EMULATORS").is_none(), "{line}");
+    // Past the test harness, which keeps what passing tests print.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    false
+}
+
+const M3: &str = "thumbv7m-none-eabi";
+const M0PLUS: &str = "thumbv6m-none-eabi";
+
+/// `cargo tools` of the arguments: whether it succeeded, its log and its errors.
+fn tools(args: &[&str]) -> (bool, String, String) {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| build(&["--package", "tools"]));
+    let run = Command::new(program)
+        .args(args)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("tools start");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (run.status.success(), text(&run.stdout), text(&run.stderr))
+}
+
+/// Log and display of a board after some keys.
+fn emulated(board: &str, keys: &str) -> (String, RgbImage) {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("screen.png");
+    let mut args = vec![
+        "qemu",
+        "--board",
+        board,
+        "--screenshot",
+        path.to_str().unwrap(),
+    ];
+    if !keys.is_empty() {
+        args.extend(["--keys", keys]);
+    }
+    let (is_ok, log, errors) = tools(&args);
+    assert!(is_ok, "{log}{errors}");
+    (log, read_png(&path))
+}
+
+/// A number in the last line of an event.
+fn number(log: &str, event: &str, field: &str) -> String {
+    let line = log.lines().rfind(|line| line.contains(event)).expect(event);
+    let value = line.split(&format!("{field}: ")).nth(1).expect(field);
+    value
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(char::is_ascii_digit)
+        .collect()
+}
+
+/// The board shows what the simulator does for the class, seed and time in its log.
+fn assert_equals_simulator(board: &str, panel: &str, keys: &str, expected: (&str, &str)) {
+    let (log, shown) = emulated(board, keys);
+    let of = |field| number(&log, "Frame", field);
+    let (class, seed, ms) = (of("class"), of("seed"), of("ms"));
+    assert_eq!((&*class, &*seed), expected, "{log}");
+    let boot = format!("Boot {{ model: \"fashion\", crc32: {}", default_crc32());
+    assert!(log.contains(&boot), "{log}");
+    let (used, of) = (
+        number(&log, "Stack", "used_bytes"),
+        number(&log, "Stack", "of_bytes"),
+    );
+    assert!(used.parse::<u32>().unwrap() < of.parse().unwrap(), "{log}");
+    let same = ["--class", &*class, "--seed", &*seed, "--frame-ms", &*ms];
+    assert!(
+        shown == simulated(panel, &same),
+        "{board} {keys}: another picture\n{log}"
+    );
+}
+
+/// The checksum that the default model's file has of itself, from its header.
+fn default_crc32() -> u32 {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../firmware/model/default.gan");
+    gan_core::Model::parse(&fs::read(path).unwrap())
+        .unwrap()
+        .crc32()
+}
+
+#[test]
+fn the_lm3s6965evb_in_qemu_shows_the_simulators_pixels() {
+    if has("LM3S6965", &["qemu-system-arm"], &[M3]) {
+        assert_equals_simulator("lm3s6965evb", "oled", "", ("0", "1"));
+        assert_equals_simulator("lm3s6965evb", "oled", "up,up,right,up,down", ("2", "2"));
+    }
+}
+
+#[test]
+fn the_pico_in_rp2040js_shows_the_simulators_pixels() {
+    if has("Pico", &["node", "npm"], &[M0PLUS]) {
+        assert_equals_simulator("pico", "tft", "", ("0", "1"));
+        assert_equals_simulator("pico", "tft", "down,right,up,down", ("9", "2"));
+    }
+}
+
+/// The program of a board, changed in one place of its file.
+fn changed_program(dir: &Path, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
+    let args = "--package firmware --bin firmware --profile firmware \
+                --features board-lm3s6965evb --target";
+    let args: Vec<_> = args.split_whitespace().chain([M3]).collect();
+    let mut elf = fs::read(build(&args)).unwrap();
+    change(&mut elf);
+    let path = dir.join("changed.elf");
+    fs::write(&path, elf).unwrap();
+    path
+}
+
+#[test]
+fn a_damaged_model_is_shown_as_an_error_on_board_and_simulator_alike() {
+    if !has("damaged model", &["qemu-system-arm"], &[M3]) {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let mut model = fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../firmware/model/default.gan"
+    ))
+    .unwrap();
+    let elf = changed_program(dir.path(), |elf| {
+        let at = elf
+            .windows(model.len())
+            .position(|window| window == model)
+            .expect("the model");
+        elf[at + 5000] ^= 4;
+    });
+    model[5000] ^= 4;
+    fs::write(path("damaged.gan"), &model).unwrap();
+
+    let args = [
+        "qemu",
+        "--elf",
+        elf.to_str().unwrap(),
+        "--screenshot",
+        &path("board.png"),
+    ];
+    let (is_ok, log, _) = tools(&args);
+    assert!(!is_ok && log.contains("ERROR Failed(Model(BadCrc"), "{log}");
+    let args = [
+        "--panel",
+        "oled",
+        "--model",
+        &path("damaged.gan"),
+        "--out",
+        &path("simulator.png"),
+    ];
+    let output = simulator(&args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && errors.contains("the file is damaged"),
+        "{errors}"
+    );
+    let shown = read_png(Path::new(&path("board.png")));
+    assert!(shown == read_png(Path::new(&path("simulator.png"))));
+    assert!(
+        shown.pixels().any(|pixel| pixel.0 == [255; 3]),
+        "nothing is shown"
+    );
+}
+
+#[test]
+fn a_stack_overflow_ends_the_program_before_it_reaches_other_memory() {
+    if !has("stack overflow", &["qemu-system-arm"], &[M3]) {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let elf = changed_program(dir.path(), |elf| {
+        // The stack's top is the first word of the first segment, the vector table: leave a
+        // quarter of what drawing takes.
+        let word = |at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().unwrap());
+        let first_segment = word(28) as usize;
+        let at = word(first_segment + 4) as usize;
+        assert_eq!(word(at), 0x2000_4000);
+        elf[at..at + 4].copy_from_slice(&0x2000_0C00u32.to_le_bytes());
+    });
+    let screen = dir.path().join("screen.png");
+    let args = [
+        "qemu",
+        "--elf",
+        elf.to_str().unwrap(),
+        "--screenshot",
+        screen.to_str().unwrap(),
+    ];
+    let (is_ok, log, _) = tools(&args);
+    assert!(!is_ok && !log.contains("Frame"), "{log}");
+    assert!(log.contains("ERROR the stack has overflowed"), "{log}");
+}
+
+#[test]
+fn every_layer_of_the_default_model_has_the_hosts_bits_on_every_core() {
+    let arm = [
+        M0PLUS,
+        M3,
+        "thumbv7em-none-eabihf",
+        "thumbv8m.main-none-eabihf",
+    ];
+    let targets = [&arm[..], &["riscv32imc-unknown-none-elf"]].concat();
+    if has(
+        "parity",
+        &["qemu-system-arm", "qemu-system-riscv32", "size", "nm"],
+        &targets,
+    ) {
+        let (is_ok, _, errors) = tools(&["bench", "--model", "default"]);
+        assert!(is_ok, "{errors}");
+    }
+}
