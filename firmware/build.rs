@@ -80,9 +80,11 @@ fn model(board: Option<&Board>) {
     }
     fs::write(out("model.gan"), &bytes).expect("a writable OUT_DIR");
     let constants = format!(
-        "/// Words of the arena.\npub const ARENA_WORDS: usize = {arena_words};\n\
-         /// Values of the input.\npub const INPUT_LEN: usize = {input_len};\n\
-         /// Bytes of the file.\npub const MODEL_BYTES: usize = {};\n",
+        "/// Bytes of the file.\npub const MODEL_BYTES: usize = {};\n\
+         /// Words of the arena.\n#[cfg(target_os = \"none\")]\n\
+         pub const ARENA_WORDS: usize = {arena_words};\n\
+         /// Values of the input.\n#[cfg(target_os = \"none\")]\n\
+         pub const INPUT_LEN: usize = {input_len};\n",
         bytes.len()
     );
     fs::write(out("model.rs"), constants).expect("a writable OUT_DIR");
@@ -93,7 +95,7 @@ fn ensure_fits(board: &Board, model_bytes: usize, arena_bytes: usize) {
     let (name, flash, ram) = (board.name, board.flash.1 as usize, board.ram.1 as usize);
     if model_bytes + PROGRAM_BYTES > flash {
         fail(&format!(
-            "{name}: the model's {model_bytes} bytes and {PROGRAM_BYTES} or more of program do not fit \
+            "{name}: the model's {model_bytes} bytes and {PROGRAM_BYTES} or more bytes of program do not fit \
              into {flash} bytes of flash: train with fewer channels"
         ));
     }

@@ -1,12 +1,15 @@
 //! The application: on the simulator, and in emulators where they are.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use image::{Rgb, RgbImage};
+use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::{Activation, Multiplier, Shape};
+use image::codecs::gif::GifDecoder;
+use image::{AnimationDecoder, DynamicImage, Rgb, RgbImage};
 use tempfile::tempdir;
 
 use crate::cli::ok;
@@ -98,13 +101,17 @@ fn the_simulator_records_a_walk_and_refuses_what_does_not_exist() {
         "--frames",
         "5",
     ];
-    simulated("oled", &[&args[..], &["--frame-ms", "60"]].concat());
-    let bytes = fs::read(&gif).unwrap();
-    // A graphic control extension before each frame.
-    let frames = bytes
-        .windows(4)
-        .filter(|w| w == b"\x21\xF9\x04\x00" || w[..3] == *b"\x21\xF9\x04");
-    assert!(bytes.starts_with(b"GIF89a") && frames.count() == 5);
+    let shown = simulated("oled", &[&args[..], &["--frame-ms", "60"]].concat());
+    let decoder = GifDecoder::new(Cursor::new(fs::read(&gif).unwrap())).unwrap();
+    let frames = decoder.into_frames().collect_frames().unwrap();
+    let frames: Vec<_> = frames
+        .into_iter()
+        .map(|frame| frame.into_buffer())
+        .collect();
+    // Not the one before the key; the last one is the one that the display is left with.
+    assert_eq!(frames.len(), 4);
+    let last = DynamicImage::ImageRgba8(frames[3].clone()).into_rgb8();
+    assert!(last == shown && frames[2] != frames[3]);
 
     let wrong = simulator(&["--class", "hat", "--out", gif.to_str().unwrap()]);
     let errors = String::from_utf8_lossy(&wrong.stderr).into_owned();
@@ -228,12 +235,23 @@ fn the_pico_in_rp2040js_shows_the_simulators_pixels() {
     }
 }
 
-/// The program of a board, changed in one place of its file.
+/// The program of a board.
+fn program(board: &str, target: &str) -> PathBuf {
+    let feature = format!("board-{board}");
+    let args = [
+        "--package",
+        "firmware",
+        "--bin",
+        "firmware",
+        "--profile",
+        "firmware",
+    ];
+    build(&[&args[..], &["--features", &feature, "--target", target]].concat())
+}
+
+/// The LM3S6965's program, changed in one place of its file.
 fn changed_program(dir: &Path, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
-    let args = "--package firmware --bin firmware --profile firmware \
-                --features board-lm3s6965evb --target";
-    let args: Vec<_> = args.split_whitespace().chain([M3]).collect();
-    let mut elf = fs::read(build(&args)).unwrap();
+    let mut elf = fs::read(program("lm3s6965evb", M3)).unwrap();
     change(&mut elf);
     let path = dir.join("changed.elf");
     fs::write(&path, elf).unwrap();
@@ -338,4 +356,150 @@ fn every_layer_of_the_default_model_has_the_hosts_bits_on_every_core() {
         let (is_ok, _, errors) = tools(&["bench", "--model", "default"]);
         assert!(is_ok, "{errors}");
     }
+}
+
+#[test]
+fn a_uf2_file_holds_the_program_of_the_elf_file() {
+    if !has("UF2", &[], &[M0PLUS]) {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("pico.uf2");
+    let (is_ok, _, errors) = tools(&["flash", "--board", "pico", "--uf2", path.to_str().unwrap()]);
+    assert!(is_ok, "{errors}");
+    let blocks = fs::read(&path).unwrap();
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let count = blocks.len() / 512;
+    let mut flash = vec![None; 2 << 20];
+    for (number, block) in blocks.chunks(512).enumerate() {
+        let header: Vec<u32> = (0..8).map(|i| word(block, 4 * i)).collect();
+        let address = header[3] as usize - 0x1000_0000;
+        let family_of_the_rp2040 = 0xe48b_ff56;
+        let rest = [256, number as u32, count as u32, family_of_the_rp2040];
+        assert_eq!(header[..3], [0x0A32_4655, 0x9E5D_5157, 0x2000]);
+        assert_eq!((&header[4..], word(block, 508)), (&rest[..], 0x0AB1_6F30));
+        for (byte, &held) in flash[address..address + 256]
+            .iter_mut()
+            .zip(&block[32..288])
+        {
+            assert_eq!(byte.replace(held), None, "{address:#x} twice");
+        }
+    }
+    let elf = fs::read(program("pico", M0PLUS)).unwrap();
+    let half = |at: usize| usize::from(u16::from_le_bytes([elf[at], elf[at + 1]]));
+    for header in (0..half(44)).map(|i| word(&elf, 28) as usize + i * half(42)) {
+        let [kind, offset, address, bytes] =
+            [0, 4, 12, 16].map(|at| word(&elf, header + at) as usize);
+        for i in (0..bytes).filter(|_| kind == 1) {
+            let held = flash[address - 0x1000_0000 + i];
+            assert_eq!(held, Some(elf[offset + i]), "{address:#x} + {i}");
+        }
+    }
+    // The boot ROM runs the first 252 bytes only if the next four are their checksum.
+    assert!(flash[..256].iter().all(Option::is_some), "no second stage");
+}
+
+#[test]
+fn a_build_that_cannot_work_says_why() {
+    let dir = tempdir().unwrap();
+    let large = dir.path().join("large.gan");
+    fs::write(&large, dense_model(64, 4000)).unwrap();
+    let build = |target: &str, features: &str, model: &str| {
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "check",
+                "--quiet",
+                "--package",
+                "firmware",
+                "--bin",
+                "firmware",
+            ])
+            .args([
+                "--profile",
+                "firmware",
+                "--target",
+                target,
+                "--features",
+                features,
+            ])
+            .env("GAN_MODEL", model)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo starts");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    if !has("builds that cannot work", &[], &[M3]) {
+        return;
+    }
+    let board = "board-lm3s6965evb";
+    let errors = build(M3, board, large.to_str().unwrap());
+    assert!(
+        errors.contains("bytes of program do not fit into 262144 bytes of flash"),
+        "{errors}"
+    );
+    let errors = build(M3, board, "/nowhere.gan");
+    assert!(errors.contains("cannot read /nowhere.gan"), "{errors}");
+    let errors = build(M3, "", "");
+    assert!(
+        errors.contains("choose a board: --features board-lm3s6965evb"),
+        "{errors}"
+    );
+    let errors = build(M3, "board-lm3s6965evb,board-nucleo-f411", "");
+    assert!(errors.contains("choose one board, not 2"), "{errors}");
+    let errors = build(M3, "board-stm32h743", "");
+    assert!(
+        errors.contains("needs --target thumbv7em-none-eabihf"),
+        "{errors}"
+    );
+}
+
+/// A model of one dense layer.
+fn dense_model(latent_len: u16, outputs: usize) -> Vec<u8> {
+    let (one, zero) = (1.0 / 128.0, 0);
+    let quant = gan_core::Quant {
+        scale: one,
+        zero_point: zero,
+    };
+    let inputs = usize::from(latent_len);
+    let layer = LayerSpec {
+        op: gan_core::Op::Dense,
+        input_shape: Shape {
+            h: 1,
+            w: 1,
+            c: inputs,
+        },
+        output_shape: Shape {
+            h: 1,
+            w: outputs,
+            c: 1,
+        },
+        weights: &vec![1; inputs * outputs],
+        bias: &vec![0; outputs],
+        multipliers: &vec![
+            Multiplier {
+                mantissa: 1 << 30,
+                shift: -8
+            };
+            outputs
+        ],
+        sum: quant,
+        output: quant,
+        activation: Activation::Clamp {
+            min: -128,
+            max: 127,
+        },
+    };
+    let spec = ModelSpec {
+        name: "large",
+        dataset: "none",
+        labels: &[],
+        latent_len,
+        steps: 0,
+        seed: 0,
+        layers: &[layer],
+    };
+    let mut bytes = vec![0; encoded_bytes(&spec)];
+    encode(&spec, &mut bytes).unwrap();
+    bytes
 }

@@ -325,3 +325,43 @@ fn latents_are_normal_quantiles_and_the_same_everywhere() {
     gan_core::latent::fill_latent(8, &mut shorter);
     assert_ne!(latent[..5], shorter);
 }
+
+#[test]
+fn a_walk_follows_the_arc_from_one_latent_to_the_other() {
+    let latent = |seed| {
+        let mut latent = [0i8; 64];
+        gan_core::latent::fill_latent(seed, &mut latent);
+        latent
+    };
+    let opposite = latent(1).map(|v| -v);
+    let pairs = (1..20).map(|seed| (latent(seed), latent(seed + 1)));
+    for (from, to) in pairs.chain([(latent(1), latent(1)), (latent(1), opposite)]) {
+        let dot = |a: &[i8; 64], b: &[i8; 64]| -> f64 {
+            a.iter()
+                .zip(b)
+                .map(|(&a, &b)| f64::from(a) * f64::from(b))
+                .sum()
+        };
+        let angle = (dot(&from, &to) / (dot(&from, &from) * dot(&to, &to)).sqrt()).acos();
+        for step in 0..=32 {
+            let t = f64::from(step) / 32.0;
+            let mut found = from;
+            gan_core::latent::slerp(&mut found, &to, t as f32);
+            // On one line the arc is not defined, and a straight line is as good.
+            let (a, b) = if angle.sin() > 0.01 {
+                let weight = |share: f64| (share * angle).sin() / angle.sin();
+                (weight(1.0 - t), weight(t))
+            } else {
+                (1.0 - t, t)
+            };
+            for ((&found, &from), &to) in found.iter().zip(&from).zip(&to) {
+                let exact = a * f64::from(from) + b * f64::from(to);
+                let error = (f64::from(found) - exact.clamp(-128.0, 127.0)).abs();
+                assert!(error < 0.52, "{found} for {exact} at {t}");
+            }
+            if step % 32 == 0 {
+                assert_eq!(found, if step == 0 { from } else { to });
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod cli;
 mod data;
+mod display;
 mod firmware;
 mod format;
 mod golden;

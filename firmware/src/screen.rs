@@ -257,17 +257,12 @@ impl Screen {
         D::Color: From<Gray8>,
     {
         self.clear(display)?;
-        let mut text = String::<MAX_TEXT>::new();
-        let _ = write!(
-            text,
-            "{}, trained on {}, {} steps. ",
-            model.name(),
-            model.dataset(),
-            model.steps()
-        );
-        let _ = write!(text, "CRC-32 {:08x} ", model.crc32());
+        let (name, crc32) = (model.name(), model.crc32());
+        let (dataset, steps) = (model.dataset(), model.steps());
         let (flash, arena) = (model.file_bytes(), model.required_bytes(Mode::Streamed));
-        let _ = write!(text, "{flash} + {arena} bytes");
+        let mut text = String::<MAX_TEXT>::new();
+        let _ = write!(text, "{name} CRC {crc32:08x}, {dataset}, {steps} steps, ");
+        let _ = write!(text, "{flash} bytes of flash, {arena} of RAM");
         show_words(display, self.size, &text)
     }
 }
