@@ -12,7 +12,7 @@ use gan_core::{Mode, Model};
 mod boards;
 
 /// Flash that the program takes beside the model, at least.
-const PROGRAM_BYTES: usize = 32 << 10;
+const PROGRAM_BYTES: usize = 54 << 10;
 
 /// RAM that the program takes beside arena, inputs and stack, at least.
 const STATIC_BYTES: usize = 2 << 10;

@@ -350,7 +350,7 @@ fn every_layer_of_the_default_model_has_the_hosts_bits_on_every_core() {
     let targets = [&arm[..], &["riscv32imc-unknown-none-elf"]].concat();
     if has(
         "parity",
-        &["qemu-system-arm", "qemu-system-riscv32", "size", "nm"],
+        &["qemu-system-arm", "qemu-system-riscv32"],
         &targets,
     ) {
         let (is_ok, _, errors) = tools(&["bench", "--model", "default"]);

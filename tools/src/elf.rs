@@ -47,6 +47,14 @@ impl<'a> Elf<'a> {
         loaded.map(part).collect()
     }
 
+    /// Bytes that are flashed.
+    pub fn image_bytes(&self) -> u64 {
+        self.image()
+            .iter()
+            .map(|(_, bytes)| bytes.len() as u64)
+            .sum()
+    }
+
     pub fn symbols(&self) -> Vec<Symbol> {
         let symbol = |symbol: object::read::elf::ElfSymbol32<'_, '_>| {
             let name = symbol.name().ok().filter(|name| !name.is_empty())?;

@@ -77,11 +77,7 @@ impl Used {
             );
         }
         Ok(Self {
-            flash: elf
-                .image()
-                .iter()
-                .map(|(_, bytes)| bytes.len() as u32)
-                .sum(),
+            flash: elf.image_bytes() as u32,
             ram: board.stack_bytes + sections.iter().map(|section| section.bytes).sum::<u32>(),
         })
     }

@@ -1,4 +1,4 @@
-//! ST's Nucleo-F411RE: STM32F411, Cortex-M4, with a display on its Arduino pins.
+//! ST's Nucleo-F411RE: STM32F411, Cortex-M4.
 
 use cortex_m_rt::entry;
 use embassy_stm32::Config;

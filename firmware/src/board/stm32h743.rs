@@ -1,4 +1,4 @@
-//! ST's Nucleo-H743ZI: STM32H743, Cortex-M7, with a display on its Arduino pins.
+//! ST's Nucleo-H743ZI: STM32H743, Cortex-M7.
 
 use cortex_m_rt::entry;
 use embassy_stm32::Config;

@@ -11,6 +11,7 @@ use gan_core::{Layer, Mode, Model, Op};
 use serde::{Deserialize, Serialize};
 
 use crate::boards::build;
+use crate::elf::Elf;
 use crate::root;
 use models::{cases, presets};
 
@@ -166,13 +167,16 @@ impl Bench {
         let wanted =
             |asked: &Option<String>, name: &str| asked.as_deref().is_none_or(|asked| asked == name);
         for machine in MACHINES.iter().filter(|m| wanted(&self.core, m.core)) {
-            let elf = build("bench", machine.target, machine.feature, None)?;
-            ensure_bare(&elf)?;
+            let path = build("bench", machine.target, machine.feature, None)?;
+            let data = std::fs::read(&path).context("cannot read the program")?;
+            let elf = Elf::parse(&data, &path)?;
+            ensure_bare(&elf, machine.core)?;
+            let code_bytes = elf.image_bytes();
             for (name, bytes) in models()?
                 .iter()
                 .filter(|(name, _)| wanted(&self.model, name))
             {
-                let counts = machine.count(&elf, name, bytes)?;
+                let counts = machine.count(&path, code_bytes, name, bytes)?;
                 if !self.json {
                     counts.print(machine);
                 }
@@ -180,7 +184,7 @@ impl Bench {
             }
             if self.check {
                 for case in cases() {
-                    machine.count(&elf, &case.name, &case.encode()?)?;
+                    machine.count(&path, code_bytes, &case.name, &case.encode()?)?;
                 }
             }
         }
@@ -219,7 +223,13 @@ fn models() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 
 impl Machine {
     /// Runs the program beside a model.
-    fn count(&self, elf: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<Counts> {
+    fn count(
+        &self,
+        elf: &Path,
+        code_bytes: u64,
+        name: &str,
+        bytes: &[u8],
+    ) -> anyhow::Result<Counts> {
         let file = std::env::temp_dir().join(format!("{name}-{}.gan", std::process::id()));
         std::fs::write(&file, bytes)?;
         let loader = format!(
@@ -278,7 +288,7 @@ impl Machine {
             arena_bytes: model.required_bytes(Mode::Streamed),
             row_bytes: model.row_bytes(Mode::Streamed),
             model_bytes: model.file_bytes(),
-            code_bytes: code_bytes(elf)?,
+            code_bytes,
             crc32: format!("{crc:08x}"),
             layers: layers.collect(),
         })
@@ -334,41 +344,28 @@ fn describe(i: usize, layer: &Layer<'_>) -> String {
     }
 }
 
-fn tool(name: &str, elf: &Path) -> anyhow::Result<String> {
-    let output = Command::new(name).arg(elf).output();
-    let output = output.with_context(|| format!("cannot start {name} (binutils)"))?;
-    ensure!(
-        output.status.success(),
-        "{name} failed on {}",
-        elf.display()
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Bytes that the program takes in flash.
-fn code_bytes(elf: &Path) -> anyhow::Result<u64> {
-    let sizes = tool("size", elf)?;
-    let numbers = sizes.lines().nth(1).unwrap_or_default().split_whitespace();
-    let numbers: Vec<u64> = numbers.filter_map(|v| v.parse().ok()).collect();
-    ensure!(numbers.len() > 1, "size printed {sizes}");
-    Ok(numbers[0] + numbers[1])
-}
-
 /// No panic, no allocation and no floating point may be linked. The cores without a
 /// floating-point unit call routines for it, and are built from the same source as the rest.
-fn ensure_bare(elf: &Path) -> anyhow::Result<()> {
-    let symbols = tool("nm", elf)?;
-    let known = ["panic", "fmt", "__rust_alloc", "__aeabi_f", "__aeabi_d"];
+fn ensure_bare(elf: &Elf<'_>, core: &str) -> anyhow::Result<()> {
+    let known = [
+        "panic",
+        "core::fmt",
+        "__rust_alloc",
+        "__aeabi_f",
+        "__aeabi_d",
+    ];
     let is_bad = |name: &str| {
         // Such as __adddf3, __mulsf3 and __floatsisf.
         let float = name.starts_with("__") && (name.contains("sf") || name.contains("df"));
-        // The log's own symbols are not the formatter's.
-        let name = name.replace("defmt", "");
         float || known.iter().any(|known| name.contains(known))
     };
-    let names = symbols.lines().filter_map(|line| line.rsplit(' ').next());
-    let bad: Vec<&str> = names.filter(|name| is_bad(name)).collect();
-    ensure!(bad.is_empty(), "{}: {}", elf.display(), bad.join(", "));
+    let mut bad: Vec<String> = elf
+        .symbols()
+        .into_iter()
+        .map(|symbol| symbol.name)
+        .collect();
+    bad.retain(|name| is_bad(name));
+    ensure!(bad.is_empty(), "linked for {core}: {}", bad.join(", "));
     Ok(())
 }
 
