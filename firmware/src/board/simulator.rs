@@ -126,7 +126,7 @@ fn simulate<C: Color>(cli: &Cli, size: Size, scale: u32) -> anyhow::Result<()> {
     };
     let default = cli.record.is_none().then(|| PathBuf::from("screen.png"));
     if let Some(path) = cli.out.clone().or(default) {
-        let (name, picture) = (path.display(), simulator.picture());
+        let (name, picture) = (path.display(), simulator.picture(&simulator.settings));
         let saved = picture.save(&path);
         saved.with_context(|| format!("cannot write {name}"))?;
         eprintln!("{name}: {}x{}", picture.width(), picture.height());
@@ -136,7 +136,10 @@ fn simulate<C: Color>(cli: &Cli, size: Size, scale: u32) -> anyhow::Result<()> {
         eprintln!("{}: {} pictures", path.display(), simulator.recorded.len());
     }
     if cli.terminal {
-        print!("{}", to_terminal(&simulator.unscaled()));
+        print!(
+            "{}",
+            to_terminal(&simulator.picture(&OutputSettings::default()))
+        );
     }
     fault.map_or(Ok(()), |fault| bail!("{fault}"))
 }
@@ -232,18 +235,12 @@ impl<C: Color> Simulator<C> {
         }
     }
 
-    fn picture(&self) -> RgbImage {
-        let output = self.display.to_rgb_output_image(&self.settings);
+    /// What the display shows.
+    fn picture(&self, settings: &OutputSettings) -> RgbImage {
+        let output = self.display.to_rgb_output_image(settings);
         let size = output.size();
-        RgbImage::from_raw(size.width, size.height, output.as_image_buffer().to_vec())
-            .unwrap_or_default()
-    }
-
-    fn unscaled(&self) -> RgbImage {
-        let output = self.display.to_rgb_output_image(&OutputSettings::default());
-        let size = output.size();
-        RgbImage::from_raw(size.width, size.height, output.as_image_buffer().to_vec())
-            .unwrap_or_default()
+        let bytes = output.as_image_buffer().to_vec();
+        RgbImage::from_raw(size.width, size.height, bytes).unwrap_or_default()
     }
 }
 
@@ -278,7 +275,7 @@ impl<C: Color> Board for Simulator<C> {
             self.frames += 1;
             self.is_ready = true;
             if self.is_recording && self.keys.is_empty() {
-                self.recorded.push(self.picture());
+                self.recorded.push(self.picture(&self.settings));
             }
         }
     }
