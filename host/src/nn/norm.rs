@@ -20,6 +20,31 @@ pub enum Activation {
     Tanh,
 }
 
+/// Runs a loop over `$act` in one copy for each activation: a choice within the loop would
+/// keep it from the processor's vectors.
+macro_rules! by_activation {
+    ($act:ident, $body:expr) => {
+        match $act {
+            Activation::Linear => {
+                let $act = Activation::Linear;
+                $body
+            }
+            Activation::Relu => {
+                let $act = Activation::Relu;
+                $body
+            }
+            Activation::LeakyRelu => {
+                let $act = Activation::LeakyRelu;
+                $body
+            }
+            Activation::Tanh => {
+                let $act = Activation::Tanh;
+                $body
+            }
+        }
+    };
+}
+
 /// Slope of [`Activation::LeakyRelu`] below zero (Radford et al. 2016).
 pub const LEAKY_SLOPE: f64 = 0.2;
 
@@ -71,10 +96,16 @@ impl<E: Float> BatchStats<E> {
     /// Statistics of `x` `[rows, c]`; the variance from centred values, in a second pass.
     pub fn of(x: &[E], c: usize) -> Self {
         let count = E::of((x.len() / c) as f64);
-        let mean = channel_sums(x, c, |_, v| v);
-        let mean: Vec<E> = mean.into_iter().map(|sum| sum / count).collect();
-        let var = channel_sums(x, c, |ch, v| (v - mean[ch]) * (v - mean[ch]));
-        let var = var.into_iter().map(|sum| sum / count).collect();
+        let over_count = |sums: Vec<E>| sums.into_iter().map(|sum| sum / count).collect();
+        let mean: Vec<E> = over_count(channel_sums(x, c, |x, sums| {
+            sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x);
+        }));
+        let means = tiled(&mean);
+        let var = over_count(channel_sums(x, c, |x, sums| {
+            for ((sum, &x), &mean) in sums.iter_mut().zip(x).zip(&means) {
+                *sum += (x - mean) * (x - mean);
+            }
+        }));
         Self { mean, var }
     }
 
@@ -85,17 +116,37 @@ impl<E: Float> BatchStats<E> {
     }
 }
 
-/// Sums `f(channel, value)` over the rows of `x` `[rows, c]`, group by group.
-fn channel_sums<E: Float>(x: &[E], c: usize, f: impl Fn(usize, E) -> E + Sync) -> Vec<E> {
-    let group = group_len(x.len() / c) * c;
+/// Elements of a tile, at least: what a loop has to have to use the processor's vectors,
+/// however few the channels.
+const TILE_LEN: usize = 64;
+
+/// Rows of `c` channels in a tile.
+fn tile_rows(c: usize) -> usize {
+    TILE_LEN.div_ceil(c)
+}
+
+/// Each channel's number, repeated for the rows of a tile.
+fn tiled<E: Float>(channels: &[E]) -> Vec<E> {
+    channels.repeat(tile_rows(channels.len()))
+}
+
+/// Adds up the rows of a tile of sums.
+fn sum_of_tile<E: Float>(tile: &[E], c: usize) -> Vec<E> {
+    let mut sums = vec![E::zero(); c];
+    for row in tile.chunks_exact(c) {
+        sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += v);
+    }
+    sums
+}
+
+/// Sums over the rows of `x` `[rows, c]`, group by group: `add` gets a tile of `x`, the last
+/// one shorter, and adds to a tile of sums.
+fn channel_sums<E: Float>(x: &[E], c: usize, add: impl Fn(&[E], &mut [E]) + Sync) -> Vec<E> {
+    let (group, tile) = (group_len(x.len() / c) * c, tile_rows(c) * c);
     let sums = x.par_chunks(group).map(|x| {
-        let mut sum = vec![E::zero(); c];
-        for row in x.chunks_exact(c) {
-            for (ch, (sum, &v)) in sum.iter_mut().zip(row).enumerate() {
-                *sum += f(ch, v);
-            }
-        }
-        sum
+        let mut sums = vec![E::zero(); tile];
+        x.chunks(tile).for_each(|x| add(x, &mut sums));
+        sum_of_tile(&sums, c)
     });
     let mut total = vec![E::zero(); c];
     add_in_order(sums.collect(), &mut total);
@@ -105,15 +156,18 @@ fn channel_sums<E: Float>(x: &[E], c: usize, f: impl Fn(usize, E) -> E + Sync) -
 /// `y = act(x * scale + offset)`, channel by channel. *Shapes*: `x` `[rows, c]`.
 pub fn affine_act<E: Float>(x: &[E], scale: &[E], offset: &[E], act: Activation) -> Vec<E> {
     let c = scale.len();
-    let group = group_len(x.len() / c) * c;
+    let (group, tile) = (group_len(x.len() / c) * c, tile_rows(c) * c);
+    let (scale, offset) = (tiled(scale), tiled(offset));
     let mut y = vec![E::zero(); x.len()];
     let groups = x.par_chunks(group).zip(y.par_chunks_mut(group));
     groups.for_each(|(x, y)| {
-        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-            let channels = scale.iter().zip(offset);
-            for ((y, &x), (&scale, &offset)) in y.iter_mut().zip(x).zip(channels) {
-                *y = act.apply(x * scale + offset);
-            }
+        for (x, y) in x.chunks(tile).zip(y.chunks_mut(tile)) {
+            let channels = scale.iter().zip(&offset);
+            let y = y.iter_mut().zip(x).zip(channels);
+            by_activation!(
+                act,
+                y.for_each(|((y, &x), (&scale, &offset))| *y = act.apply(x * scale + offset))
+            );
         }
     });
     y
@@ -142,20 +196,25 @@ pub fn norm_act_grads<E: Float>(
 ) -> (Vec<E>, Vec<E>) {
     let c = gamma.len();
     let inv_std = stats.inv_std();
-    let group = group_len(x.len() / c) * c;
+    let (group, tile) = (group_len(x.len() / c) * c, tile_rows(c) * c);
+    let means = tiled(&stats.mean);
     let inputs = x.par_chunks(group).zip(y.par_chunks(group));
     let sums = gy.par_chunks_mut(group).zip(inputs).map(|(gy, (x, y))| {
-        let mut sum = vec![E::zero(); 2 * c];
-        let (g_beta, g_gamma) = sum.split_at_mut(c);
-        let rows = x.chunks_exact(c).zip(y.chunks_exact(c));
-        for (gy, (x, y)) in gy.chunks_exact_mut(c).zip(rows) {
-            for ch in 0..c {
-                gy[ch] *= act.slope(y[ch]);
-                g_beta[ch] += gy[ch];
-                g_gamma[ch] += gy[ch] * (x[ch] - stats.mean[ch]) * inv_std[ch];
+        let (mut g_beta, mut g_gamma) = (vec![E::zero(); tile], vec![E::zero(); tile]);
+        let tiles = x.chunks(tile).zip(y.chunks(tile));
+        for (gy, (x, y)) in gy.chunks_mut(tile).zip(tiles) {
+            let slopes = gy.iter_mut().zip(y);
+            by_activation!(act, slopes.for_each(|(gy, &y)| *gy *= act.slope(y)));
+            g_beta.iter_mut().zip(&*gy).for_each(|(sum, &g)| *sum += g);
+            let centred = x.iter().zip(&means).map(|(&x, &mean)| x - mean);
+            for ((sum, &g), centred) in g_gamma.iter_mut().zip(&*gy).zip(centred) {
+                *sum += g * centred;
             }
         }
-        sum
+        let mut sums = sum_of_tile(&g_beta, c);
+        let g_gamma = sum_of_tile(&g_gamma, c).into_iter().zip(&inv_std);
+        sums.extend(g_gamma.map(|(sum, &inv_std)| sum * inv_std));
+        sums
     });
     let mut g_beta = vec![E::zero(); 2 * c];
     add_in_order(sums.collect(), &mut g_beta);
@@ -168,17 +227,19 @@ pub fn norm_act_grads<E: Float>(
     let b: Vec<E> = (0..c).map(b).collect();
     let d = |ch: usize| -a[ch] * g_beta[ch] / count - b[ch] * stats.mean[ch];
     let d: Vec<E> = (0..c).map(d).collect();
+    let (a, b, d) = (tiled(&a), tiled(&b), tiled(&d));
     let inputs = gy.par_chunks(group).zip(x.par_chunks(group));
-    gx.par_chunks_mut(group)
-        .zip(inputs)
-        .for_each(|(gx, (gy, x))| {
-            let rows = gy.chunks_exact(c).zip(x.chunks_exact(c));
-            for (gx, (gy, x)) in gx.chunks_exact_mut(c).zip(rows) {
-                for ch in 0..c {
-                    gx[ch] += a[ch] * gy[ch] + b[ch] * x[ch] + d[ch];
-                }
+    let groups = gx.par_chunks_mut(group).zip(inputs);
+    groups.for_each(|(gx, (gy, x))| {
+        let tiles = gy.chunks(tile).zip(x.chunks(tile));
+        for (gx, (gy, x)) in gx.chunks_mut(tile).zip(tiles) {
+            let channels = a.iter().zip(&b).zip(&d);
+            let inputs = gy.iter().zip(x).zip(channels);
+            for (gx, ((&gy, &x), ((&a, &b), &d))) in gx.iter_mut().zip(inputs) {
+                *gx += a * gy + b * x + d;
             }
-        });
+        }
+    });
     (g_gamma, g_beta)
 }
 
@@ -191,19 +252,24 @@ pub fn bias_act_grads<E: Float>(
     gy: &[E],
     gx: &mut [E],
 ) -> Vec<E> {
-    let group = group_len(y.len() / c) * c;
+    let (group, tile) = (group_len(y.len() / c) * c, tile_rows(c) * c);
     let inputs = y.par_chunks(group).zip(gy.par_chunks(group));
     let sums = gx.par_chunks_mut(group).zip(inputs).map(|(gx, (y, gy))| {
-        let mut sum = vec![E::zero(); c];
-        let rows = y.chunks_exact(c).zip(gy.chunks_exact(c));
-        for (gx, (y, gy)) in gx.chunks_exact_mut(c).zip(rows) {
-            for ch in 0..c {
-                let g = gy[ch] * act.slope(y[ch]);
-                gx[ch] += g;
-                sum[ch] += g;
-            }
+        let mut sums = vec![E::zero(); tile];
+        let tiles = y.chunks(tile).zip(gy.chunks(tile));
+        for (gx, (y, gy)) in gx.chunks_mut(tile).zip(tiles) {
+            let inputs = y.iter().zip(gy).zip(&mut sums);
+            let inputs = gx.iter_mut().zip(inputs);
+            by_activation!(
+                act,
+                inputs.for_each(|(gx, ((&y, &gy), sum))| {
+                    let g = gy * act.slope(y);
+                    *gx += g;
+                    *sum += g;
+                })
+            );
         }
-        sum
+        sum_of_tile(&sums, c)
     });
     let mut total = vec![E::zero(); c];
     add_in_order(sums.collect(), &mut total);
