@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::Duration;
 
+use host::config::Config;
 use host::data::{DataRequest, load};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::programs::build;
@@ -286,4 +287,56 @@ fn errors_say_what_where_and_how_to_mend_it() {
     fails(dir, 2, &["train", "--stepps", "5"]);
     fails(dir, 2, &["train", "--budget", "soon"]);
     fails(dir, 2, &[]);
+}
+
+#[test]
+fn the_seed_presets_are_the_articles_network_and_its_mended_form() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    fs::create_dir(dir.join("photos")).unwrap();
+    for i in 0..12u8 {
+        let picture = image::RgbImage::from_fn(64, 64, |x, y| {
+            image::Rgb([x as u8 * 4, y as u8 * 4, 20 * i])
+        });
+        picture.save(dir.join(format!("photos/{i}.png"))).unwrap();
+    }
+    // Kernels of 5x5, from 100 values to 8x8x256, 128, 128, 64 and 3 channels.
+    let weights = 100 * 16_384 + 25 * (256 * 128 + 128 * 128 + 128 * 64 + 64 * 3);
+    let biases = 16_384 + 128 + 128 + 64 + 3;
+    assert_eq!(weights + biases, 3_093_507);
+    let sizes = [
+        "--data", "photos", "--steps", "2", "--batch", "4", "--out", "run",
+    ];
+    ok(dir, &[&["train", "--preset", "seed"], &sizes[..]].concat());
+    let report: Value =
+        serde_json::from_str(&ok(dir, &["inspect", "run/generator.gan", "--json"])).unwrap();
+    assert_eq!(report["parameters"], 3_093_507, "{report}");
+    // Taps that land inside, along one axis: 8 x 5 without the 3 + 3 that SAME cuts off at
+    // stride 1, and without 1 + 2 at stride 2.
+    let [first, second, third, last] = [34, 37, 77, 157].map(|taps| taps * taps);
+    let macs = 128 * (first * 256 + second * 128 + third * 64) + last * 64 * 3;
+    assert_eq!(report["macs"], 100 * 16_384 + macs);
+    let found: Value =
+        serde_json::from_str(&ok(dir, &["compare", "run", "--json", "--count", "4"])).unwrap();
+    assert!(found["psnr_db"].as_f64().unwrap() > 30.0, "{found}");
+    let checkpoint = fs::read(dir.join("run/checkpoint.safetensors")).unwrap();
+    let tensors = safetensors_header(&checkpoint);
+    let trained = |name: &str| tensors[format!("generator.{name}")]["shape"].clone();
+    assert_eq!(trained("dense.weight"), json!([100, 16_384]));
+    assert_eq!(trained("dense.beta"), json!([1, 16_384]));
+
+    let mended = Config::preset("seed-relu").unwrap().unwrap();
+    let blocks = mended.generator_blocks().unwrap();
+    let counts = blocks.iter().map(|block| block.op.weight_shape());
+    assert_eq!(
+        counts.map(|(rows, columns)| rows * columns).sum::<usize>(),
+        weights
+    );
+    assert!(blocks[..4].iter().all(|block| block.norm));
+}
+
+/// What a safetensors file says of its tensors: a length, then JSON.
+fn safetensors_header(file: &[u8]) -> Value {
+    let len = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    serde_json::from_slice(&file[8..8 + len]).unwrap()
 }

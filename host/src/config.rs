@@ -1,6 +1,6 @@
 //! What a run is made of: picture format, both networks, training.
 //!
-//! The two presets are TOML files in `host/presets/`; a user's own file has the same
+//! The presets are TOML files in `host/presets/`; a user's own file has the same
 //! form. The run folder keeps the resolved one.
 
 use std::path::{Path, PathBuf};
@@ -66,6 +66,9 @@ pub struct FirstMap {
     pub channels: usize,
     /// Batch normalization instead of a bias.
     pub norm: bool,
+    /// A bias (or normalization) for each value of the map, not for each channel.
+    #[serde(default)]
+    pub per_value: bool,
     /// After it.
     pub activation: Activation,
 }
@@ -147,6 +150,10 @@ pub struct Training {
     pub beta1: f32,
     /// Adam's decay of the second moment.
     pub beta2: f32,
+    /// What the loss of judging real pictures counts for in the discriminator's.
+    pub real_weight: f32,
+    /// What the loss of judging generated pictures counts for in it.
+    pub fake_weight: f32,
     /// Share of the steps after which the learning rate starts to fall.
     pub decay_from: f32,
     /// What it has fallen to, linearly, at the end, as a share of itself.
@@ -170,6 +177,8 @@ impl Default for Training {
             learning_rate: 2e-4,
             beta1: 0.5,
             beta2: 0.99,
+            real_weight: 1.0,
+            fake_weight: 1.0,
             decay_from: 0.5,
             decay_to: 0.02,
             ema: 0.999,
@@ -195,9 +204,11 @@ pub struct Data {
 }
 
 /// Presets by name.
-pub const PRESETS: [(&str, &str); 2] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("fashion", include_str!("../presets/fashion.toml")),
     ("avatar", include_str!("../presets/avatar.toml")),
+    ("seed", include_str!("../presets/seed.toml")),
+    ("seed-relu", include_str!("../presets/seed-relu.toml")),
 ];
 
 /// Why a configuration was refused.
@@ -290,7 +301,11 @@ impl Config {
             op: Op::Dense {
                 n_in: self.input_len(),
                 n_out,
-                c_out: first.channels,
+                c_out: if first.per_value {
+                    n_out
+                } else {
+                    first.channels
+                },
             },
             norm: first.norm,
             activation: first.activation,
@@ -395,6 +410,13 @@ impl Training {
                     "training.{key} is {value}, use a number from 0 to 1"
                 ));
             }
+        }
+        let weights = [self.real_weight, self.fake_weight];
+        if !weights
+            .iter()
+            .all(|weight| weight.is_finite() && *weight >= 0.0)
+        {
+            return Err("training.real_weight and fake_weight must be 0 or more".into());
         }
         if self.batch < 2 {
             return Err("training.batch must be 2 or more: batch statistics need them".into());

@@ -222,7 +222,7 @@ fn layer_rows(
             let shape = Shape {
                 h: first.height,
                 w: first.width,
-                c: c_out,
+                c: first.channels,
             };
             let row = |o: usize| {
                 let weights = (0..n_in).map(|i| layer.weight[i * n_out + o]).collect();

@@ -67,6 +67,14 @@ pub trait Backend<E: Float>: Device<E> {
         bias: &Mat<E, Self>,
         act: Activation,
     ) -> Result<Mat<E, Self, T>, Self::Err>;
+
+    /// A tensor's gradient, which may be moved out: nobody asks for it again.
+    fn last_gradient(
+        grads: &mut Gradients<E, Self>,
+        t: &Mat<E, Self>,
+    ) -> Result<Vec<E>, Self::Err> {
+        Ok(values(&grads.get(t)))
+    }
 }
 
 /// A tensor's values.
@@ -126,6 +134,10 @@ impl<E: Float> Backend<E> for Cpu
 where
     Self: Device<E>,
 {
+    fn last_gradient(grads: &mut Gradients<E, Self>, t: &Mat<E, Self>) -> CpuResult<Vec<E>> {
+        take_grad(grads, t)
+    }
+
     fn conv2d<T: Tape<E, Self>>(
         x: Mat<E, Self, T>,
         w: &Mat<E, Self>,

@@ -13,7 +13,7 @@ pub enum Op {
         n_in: usize,
         /// Values out.
         n_out: usize,
-        /// Channels of the output, a divisor of `n_out`.
+        /// Channels of the output, a divisor of `n_out`: what has scale and offset of its own.
         c_out: usize,
     },
     /// Strided convolution.

@@ -1,6 +1,8 @@
 //! Adam (Kingma and Ba 2015) with its moments in plain sight, so that a checkpoint can
 //! hold them: dfdx keeps its own private.
 
+use rayon::prelude::*;
+
 /// Both moments of every trained tensor of a network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moments {
@@ -19,6 +21,9 @@ impl Moments {
         }
     }
 }
+
+/// Values that one thread updates at a time.
+const CHUNK: usize = 32 * 1024;
 
 /// One update's constants.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +51,20 @@ impl Adam {
         }
     }
 
-    /// Updates one tensor and its moments.
+    /// Updates one tensor and its moments, on all threads.
     pub fn update(&self, value: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32]) {
+        let moments = first
+            .par_chunks_mut(CHUNK)
+            .zip(second.par_chunks_mut(CHUNK));
+        let chunks = value.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK));
+        chunks
+            .zip(moments)
+            .for_each(|((value, grad), (first, second))| {
+                self.update_chunk(value, grad, first, second);
+            });
+    }
+
+    fn update_chunk(&self, value: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32]) {
         let moments = first.iter_mut().zip(second);
         for ((value, &g), (m, v)) in value.iter_mut().zip(grad).zip(moments) {
             *m += (1.0 - self.beta1) * (g - *m);

@@ -21,7 +21,7 @@ use crate::nn::{Backend, Mat, Wanted};
 pub struct StepReport {
     /// Steps done so far, this one included.
     pub step: u64,
-    /// Mean binary cross-entropy of the discriminator, real and fake added.
+    /// Mean binary cross-entropy of the discriminator, real and fake added by their weights.
     pub discriminator_loss: f32,
     /// Mean binary cross-entropy of the generator.
     pub generator_loss: f32,
@@ -136,6 +136,13 @@ impl<D: Backend<f32>> Trainer<D> {
             0.0,
             weights_only,
         )?;
+        let Training {
+            real_weight,
+            fake_weight,
+            ..
+        } = self.config.training;
+        let real_loss = real_loss.try_mul(real_weight).map_err(failed)?;
+        let fake_loss = fake_loss.try_mul(fake_weight).map_err(failed)?;
         let loss = real_loss.try_add(fake_loss).map_err(failed)?;
         let discriminator_loss = loss.as_vec()[0];
         let adam = self.adam();
@@ -143,9 +150,9 @@ impl<D: Backend<f32>> Trainer<D> {
         update(
             &mut self.discriminator,
             &mut self.discriminator_moments,
-            &grads,
+            grads,
             adam,
-        );
+        )?;
 
         let input_only = Wanted {
             weights: false,
@@ -157,9 +164,9 @@ impl<D: Backend<f32>> Trainer<D> {
         update(
             &mut self.generator,
             &mut self.generator_moments,
-            &grads,
+            grads,
             adam,
-        );
+        )?;
 
         let learning_rate = self.learning_rate();
         self.step += 1;
@@ -262,9 +269,8 @@ impl<D: Backend<f32>> Trainer<D> {
         let keep = self.config.training.ema.min((1.0 + t) / (10.0 + t));
         let state = self.generator_state();
         for (average, new) in self.average.iter_mut().zip(state) {
-            for (average, new) in average.iter_mut().zip(new) {
-                *average += (1.0 - keep) * (new - *average);
-            }
+            let pairs = average.iter_mut().zip(new);
+            pairs.for_each(|(average, new)| *average += (1.0 - keep) * (new - *average));
         }
     }
 }
@@ -272,15 +278,17 @@ impl<D: Backend<f32>> Trainer<D> {
 fn update<D: Backend<f32>>(
     network: &mut Network<D>,
     moments: &mut Moments,
-    grads: &Gradients<f32, D>,
+    mut grads: Gradients<f32, D>,
     adam: Adam,
-) {
+) -> Result<(), TrainerError> {
     let moments = moments.first.iter_mut().zip(&mut moments.second);
     for (param, (first, second)) in network.params_mut().into_iter().zip(moments) {
-        let (mut value, grad) = (values(param), values(&grads.get(&*param)));
+        let mut value = values(param);
+        let grad = D::last_gradient(&mut grads, param).map_err(failed)?;
         adam.update(&mut value, &grad, first, second);
         param.copy_from(&value);
     }
+    Ok(())
 }
 
 /// Mean over pixels of the variance over a batch `[n, pixels]`.
