@@ -11,7 +11,7 @@ use heapless::Deque;
 use micromath::F32Ext;
 
 use crate::buttons::Action;
-use crate::screen::{Hud, Palette, Screen};
+use crate::screen::{Hud, Palette, Screen, clear, show_boot};
 
 /// What a board brings.
 pub trait Board {
@@ -196,7 +196,7 @@ impl<'a> App<'a> {
             flash_bytes: model.file_bytes(),
             arena_bytes: model.required_bytes(Mode::Streamed),
         });
-        screen.show_boot(board.display(), model)?;
+        show_boot(board.display(), model)?;
         Ok(Self {
             model,
             memory,
@@ -220,7 +220,7 @@ impl<'a> App<'a> {
         queue(&mut self.pending, board.action());
         let action = self.pending.pop_front();
         if self.scene == Scene::Boot && (elapsed_ms >= BOOT_MS || action.is_some()) {
-            self.screen.clear(board.display())?;
+            clear(board.display())?;
             self.scene = Scene::Still;
         }
         if let Some(action) = action {

@@ -82,7 +82,6 @@ pub struct Hud<'a> {
 
 /// Where the picture and the text are.
 pub struct Screen {
-    size: Size,
     /// Display pixels a picture pixel.
     scale: u32,
     shape: Shape,
@@ -141,7 +140,6 @@ impl Screen {
             )
         };
         Ok(Self {
-            size,
             scale,
             shape,
             corner,
@@ -149,14 +147,6 @@ impl Screen {
             font,
             is_paired,
         })
-    }
-
-    /// Makes the display black.
-    pub fn clear<D: DrawTarget>(&self, display: &mut D) -> Result<(), Fault>
-    where
-        D::Color: From<Gray8>,
-    {
-        clear(display, self.size)
     }
 
     /// Shows one row of the picture, magnified. *Shape*: `values` `[w, c]`.
@@ -250,21 +240,21 @@ impl Screen {
         let at = self.text.top_left + Point::new(0, (line * line_px(self.font)) as i32);
         show_text(display, self.font, at, &text)
     }
+}
 
-    /// Shows whose pictures will follow.
-    pub fn show_boot<D: DrawTarget>(&self, display: &mut D, model: &Model<'_>) -> Result<(), Fault>
-    where
-        D::Color: From<Gray8>,
-    {
-        self.clear(display)?;
-        let (name, crc32) = (model.name(), model.crc32());
-        let (dataset, steps) = (model.dataset(), model.steps());
-        let (flash, arena) = (model.file_bytes(), model.required_bytes(Mode::Streamed));
-        let mut text = String::<MAX_TEXT>::new();
-        let _ = write!(text, "{name} CRC {crc32:08x}, {dataset}, {steps} steps, ");
-        let _ = write!(text, "{flash} bytes of flash, {arena} of RAM");
-        show_words(display, self.size, &text)
-    }
+/// Shows whose pictures will follow.
+pub fn show_boot<D: DrawTarget>(display: &mut D, model: &Model<'_>) -> Result<(), Fault>
+where
+    D::Color: From<Gray8>,
+{
+    clear(display)?;
+    let (name, crc32) = (model.name(), model.crc32());
+    let (dataset, steps) = (model.dataset(), model.steps());
+    let (flash, arena) = (model.file_bytes(), model.required_bytes(Mode::Streamed));
+    let mut text = String::<MAX_TEXT>::new();
+    let _ = write!(text, "{name} CRC {crc32:08x}, {dataset}, {steps} steps, ");
+    let _ = write!(text, "{flash} bytes of flash, {arena} of RAM");
+    show_words(display, &text)
 }
 
 /// Shows what ended the application, whatever was on the display.
@@ -272,11 +262,10 @@ pub fn show_fault<D: DrawTarget>(display: &mut D, fault: &Fault) -> Result<(), F
 where
     D::Color: From<Gray8>,
 {
-    let size = display.bounding_box().size;
-    clear(display, size)?;
+    clear(display)?;
     let mut text = String::<MAX_TEXT>::new();
     let _ = write!(text, "ERROR {fault}");
-    show_words(display, size, &text)
+    show_words(display, &text)
 }
 
 /// The text's font on a display of this size.
@@ -297,20 +286,22 @@ fn line_px(font: &MonoFont<'_>) -> u32 {
     font.character_size.height + LINE_GAP_PX
 }
 
-fn clear<D: DrawTarget>(display: &mut D, size: Size) -> Result<(), Fault>
+/// Makes the display black.
+pub fn clear<D: DrawTarget>(display: &mut D) -> Result<(), Fault>
 where
     D::Color: From<Gray8>,
 {
-    let area = Rectangle::new(Point::zero(), size);
-    let black = Gray8::BLACK.into();
-    display.fill_solid(&area, black).map_err(|_| Fault::Display)
+    display
+        .clear(Gray8::BLACK.into())
+        .map_err(|_| Fault::Display)
 }
 
 /// Text over the whole display, broken between words.
-fn show_words<D: DrawTarget>(display: &mut D, size: Size, text: &str) -> Result<(), Fault>
+fn show_words<D: DrawTarget>(display: &mut D, text: &str) -> Result<(), Fault>
 where
     D::Color: From<Gray8>,
 {
+    let size = display.bounding_box().size;
     let font = font(size);
     let columns = columns(font, size.width);
     let mut line = String::<MAX_TEXT>::new();
