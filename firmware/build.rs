@@ -62,7 +62,7 @@ fn fail(message: &str) -> ! {
 fn model(board: Option<&Board>) {
     println!("cargo:rerun-if-env-changed=GAN_MODEL");
     let default =
-        Path::new(&var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("model/default.gan");
+        Path::new(&var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../models/fashion.gan");
     let asked = var("GAN_MODEL").ok().filter(|path| !path.is_empty());
     let path = asked.map_or(default, |path| Path::new(&path).to_path_buf());
     println!("cargo:rerun-if-changed={}", path.display());

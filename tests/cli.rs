@@ -146,8 +146,23 @@ fn a_run_can_be_quantized_inspected_sampled_and_compared() {
         assert!(dir.join("run").join(file).exists(), "{file}");
     }
     let gan = fs::read(dir.join("run/generator.gan")).unwrap();
-    ok(dir, &["quantize", "run"]);
+    let choices = ok(dir, &["quantize", "run"]);
     assert_eq!(fs::read(dir.join("run/generator.gan")).unwrap(), gan);
+    assert_eq!(choices.matches(" dB  0.").count(), 4, "{choices}");
+    let four_bits = ["quantize", "run", "--dense-bits", "4", "--finetune", "30"];
+    let choices = ok(dir, &four_bits);
+    let psnr = |mark: &str| -> f64 {
+        let line = choices.lines().find(|line| line.contains(mark));
+        let words: Vec<_> = line.expect(mark).split_whitespace().collect();
+        words[5].parse().unwrap()
+    };
+    assert!(
+        psnr("fine-tuned") > psnr(" 4 bits      16 bits"),
+        "{choices}"
+    );
+    let small = fs::read(dir.join("run/generator.gan")).unwrap();
+    assert!(small.len() < gan.len() * 7 / 10, "{} bytes", small.len());
+    fails(dir, 2, &["quantize", "run", "--dense-bits", "5"]);
     ok(dir, &["quantize", "run", "--calibration-images", "16"]);
 
     let report: Value =
@@ -201,6 +216,79 @@ fn a_run_can_be_quantized_inspected_sampled_and_compared() {
         10 * 58 + 2
     );
     assert!(ok(dir, &["doctor"]).contains("processor"));
+}
+
+#[test]
+fn a_small_folder_is_augmented_previewed_listed_and_reported() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    fs::create_dir(dir.join("faces")).unwrap();
+    for i in 0..24u8 {
+        let face = image::RgbImage::from_fn(16, 16, |x, y| {
+            image::Rgb([x as u8 * 16, y as u8 * 16, 10 * i])
+        });
+        face.save(dir.join(format!("faces/{i}.png"))).unwrap();
+    }
+    let train = [
+        "train", "--preset", "avatar", "--data", "faces", "--batch", "8",
+    ];
+    let rest = ["--steps", "3", "--preview", "--out", "runs/faces"];
+    let told = ok(dir, &[&train[..], &rest].concat());
+    assert!(told.contains("few pictures: DiffAugment is on"), "{told}");
+    assert!(told.contains('\u{2580}'), "no preview: {told}");
+    let config = fs::read_to_string(dir.join("runs/faces/config.toml")).unwrap();
+    assert!(
+        config.contains("augment = [\"translation\", \"color\", \"cutout\"]"),
+        "{config}"
+    );
+    let page = fs::read_to_string(dir.join("runs/faces/report.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), 4);
+    assert!(page.contains("data:image/png;base64,iVBOR"), "no picture");
+    assert!(!page.contains("NaN") && !page.contains("src=\"samples"));
+    let table = ok(dir, &["runs"]);
+    assert!(
+        table.lines().count() == 2 && table.contains("3/3"),
+        "{table}"
+    );
+    let list: Value = serde_json::from_str(&ok(dir, &["runs", "--json"])).unwrap();
+    assert_eq!(
+        (&list[0]["step"], &list[0]["rollbacks"]),
+        (&json!(3), &json!(0))
+    );
+    assert!(fails(dir, 1, &["runs", "faces"]).contains("faces holds no runs"));
+}
+
+/// A folder in the place of the checkpoint's temporary file: no checkpoint can be written,
+/// as on a full disk.
+#[test]
+fn what_cannot_be_saved_is_told_and_saved_later() {
+    let dir = folder();
+    let dir = dir.path();
+    let blocked = dir.join("run/checkpoint.safetensors.part");
+    let log = fs::File::create(dir.join("log")).unwrap();
+    let mut child = Command::new(program())
+        .args(TRAIN)
+        .args(["--out", "run"])
+        .current_dir(dir)
+        .stdout(log)
+        .spawn()
+        .unwrap();
+    while !dir.join("run/checkpoint.safetensors").exists() {
+        sleep(Duration::from_millis(5));
+    }
+    fs::create_dir(&blocked).unwrap();
+    fs::write(blocked.join("full"), "").unwrap();
+    let log = || fs::read_to_string(dir.join("log")).unwrap();
+    let told = "checkpoint.safetensors: ";
+    while !log().contains(told) {
+        assert_eq!(child.try_wait().unwrap(), None, "{}", log());
+        sleep(Duration::from_millis(20));
+    }
+    assert!(log().contains("nothing is lost yet"), "{}", log());
+    fs::remove_dir_all(&blocked).unwrap();
+    assert!(child.wait().unwrap().success(), "{}", log());
+    train(dir, "undisturbed");
+    assert_same(dir, "undisturbed", "run");
 }
 
 #[test]
@@ -264,15 +352,23 @@ fn errors_say_what_where_and_how_to_mend_it() {
     );
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(
-        told.contains("back to step 0 at half the learning rate"),
+        told.contains("back to the averaged generator of step 0, at half the rate"),
         "{told}"
     );
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("a loss is not a number at step"), "{error}");
     assert_eq!(output.status.code(), Some(1));
 
-    let error = fails(dir, 1, &["train", "--preset", "avatar"]);
+    let error = fails(dir, 1, &["train", "--preset", "seed"]);
     assert!(error.contains("--data"), "{error}");
+    let labels = ["train", "--data", "pictures", "--labels", "cat,dog"];
+    fs::create_dir(dir.join("pictures")).unwrap();
+    let picture = image::RgbImage::from_pixel(28, 28, image::Rgb([9, 9, 9]));
+    for name in ["a.png", "b.png", "c.png"] {
+        picture.save(dir.join("pictures").join(name)).unwrap();
+    }
+    let error = fails(dir, 1, &labels);
+    assert!(error.contains("2 classes, the data has 0"), "{error}");
     let error = fails(dir, 1, &["train", "--data", "nowhere"]);
     assert!(error.contains("nowhere"), "{error}");
     let error = fails(dir, 1, &["train", "--preset", "faces"]);

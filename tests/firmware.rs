@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::{Activation, Multiplier, Shape};
+use gan_core::{Activation, Multiplier, Shape, WeightBits};
 use image::codecs::gif::GifDecoder;
 use image::{AnimationDecoder, DynamicImage, Rgb, RgbImage};
 use tempfile::tempdir;
@@ -48,7 +48,7 @@ fn rounded(level: u8, max: u32) -> u8 {
 #[test]
 fn the_simulator_shows_what_host_sample_draws_for_the_seed_and_class_on_the_display() {
     let dir = tempdir().unwrap();
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../firmware/model/default.gan");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fashion.gan");
     let drawn = [
         "sample", model, "--count", "1", "--class", "7", "--seed", "3", "--out", "a.png",
     ];
@@ -213,7 +213,7 @@ fn assert_equals_simulator(board: &str, panel: &str, keys: &str, expected: (&str
 
 /// The checksum that the default model's file has of itself, from its header.
 fn default_crc32() -> u32 {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../firmware/model/default.gan");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fashion.gan");
     gan_core::Model::parse(&fs::read(path).unwrap())
         .unwrap()
         .crc32()
@@ -267,7 +267,7 @@ fn a_damaged_model_is_shown_as_an_error_on_board_and_simulator_alike() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let mut model = fs::read(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../firmware/model/default.gan"
+        "/../models/fashion.gan"
     ))
     .unwrap();
     let elf = changed_program(dir.path(), |elf| {
@@ -485,6 +485,7 @@ fn dense_model(latent_len: u16, outputs: usize) -> Vec<u8> {
         ],
         sum: quant,
         output: quant,
+        weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {
             min: -128,
             max: 127,

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::model::Window;
-use gan_core::{Activation, Mode, Model, ModelError, Multiplier, Op, Quant, Shape};
+use gan_core::{Activation, Mode, Model, ModelError, Multiplier, Op, Quant, Shape, WeightBits};
 use proptest::prelude::*;
 
 const TABLE: [u8; 256] = [9; 256];
@@ -32,6 +32,7 @@ fn file() -> &'static [u8] {
             multipliers: &[half; 8],
             sum: quant,
             output: quant,
+            weight_bits: WeightBits::Four,
             activation: Activation::Clamp {
                 min: -128,
                 max: 127,
@@ -56,6 +57,7 @@ fn file() -> &'static [u8] {
                 scale: 1.0 / 128.0,
                 zero_point: 0,
             },
+            weight_bits: WeightBits::Eight,
             activation: Activation::Table(&TABLE),
         };
         let spec = ModelSpec {
@@ -108,7 +110,7 @@ fn what_was_written_is_read_back() {
     assert!(model.fill_input(1, None, &mut input).is_err());
     assert!(model.fill_input(1, Some(2), &mut input).is_err());
     model.fill_input(1, Some(1), &mut input).unwrap();
-    assert_eq!(input[3..], [0, 32]);
+    assert_eq!(input[3..], [0, 96]);
 }
 
 #[test]
@@ -171,6 +173,7 @@ fn a_map_beyond_the_limit_is_refused() {
         multipliers: &[],
         sum: quant,
         output: quant,
+        weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {
             min: -128,
             max: 127,

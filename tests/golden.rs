@@ -1,7 +1,7 @@
 //! The kernels reproduce the vectors that another implementation, in another language, made.
 
 use gan_core::model::Window;
-use gan_core::{Multiplier, Op, Shape};
+use gan_core::{Multiplier, Op, Shape, WeightBits};
 use serde_json::Value;
 
 use crate::kernels::{Numbers, run};
@@ -52,6 +52,7 @@ fn the_kernels_reproduce_the_golden_vectors() {
             zero_point: vector["output_zero_point"].as_i64().unwrap() as i8,
             clamp: (-128, 127),
             table: None,
+            bits: WeightBits::Eight,
         };
         let shapes = (
             shape(&vector["input_shape"]),

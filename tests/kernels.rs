@@ -1,9 +1,9 @@
 //! The integer kernels equal a plain i64 scatter loop, bit for bit.
 
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::model::Window;
+use gan_core::model::{WIDE_TABLE_LEN, Window};
 use gan_core::ops::kernels::{Dsp, KernelSet, Packed, Portable};
-use gan_core::{Activation, InferError, Mode, Model, Multiplier, Op, Quant, Shape};
+use gan_core::{Activation, InferError, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits};
 use proptest::prelude::*;
 use tests::{Case, Noise, cases, requantize};
 
@@ -15,7 +15,14 @@ pub struct Numbers {
     pub input_zero_point: i8,
     pub zero_point: i8,
     pub clamp: (i8, i8),
-    pub table: Option<[u8; 256]>,
+    pub table: Option<Table>,
+    pub bits: WeightBits,
+}
+
+/// What follows the sum where a clamp does not do.
+pub enum Table {
+    Narrow(Box<[u8; 256]>),
+    Wide(Box<[[u8; 2]; WIDE_TABLE_LEN]>),
 }
 
 impl Numbers {
@@ -29,7 +36,15 @@ impl Numbers {
         let shift = if extreme { (-31, 30) } else { (-12, -6) };
         let zero_points = [-128, 127, 0, -1];
         let clamp = (int(-128, 0), int(1, 127));
-        let table = (int(0, 1) == 1).then(|| std::array::from_fn(|i| (i * 7 + 3) as u8));
+        let mut entry = |_| (int(-32768, 32767) as i16).to_le_bytes();
+        let table = match entry(0)[0] % 3 {
+            0 => None,
+            1 => Some(Table::Narrow(Box::new(std::array::from_fn(|i| {
+                (i * 7 + 3) as u8
+            })))),
+            _ => Some(Table::Wide(Box::new(std::array::from_fn(entry)))),
+        };
+        let wide = matches!(table, Some(Table::Wide(_)));
         Self {
             weights: (0..weights).map(|_| weight(int(-127, 127))).collect(),
             bias: (0..channels)
@@ -42,14 +57,26 @@ impl Numbers {
                 })
                 .collect(),
             input_zero_point: zero_points[int(0, 3) as usize],
-            zero_point: zero_points[int(0, 3) as usize],
+            zero_point: if wide {
+                0
+            } else {
+                zero_points[int(0, 3) as usize]
+            },
             clamp: if table.is_some() {
                 (-128, 127)
             } else {
                 (clamp.0 as i8, clamp.1 as i8)
             },
             table,
+            bits: WeightBits::Eight,
         }
+    }
+
+    /// The same with weights of four bits.
+    fn with_four_bits(mut self) -> Self {
+        self.weights.iter_mut().for_each(|w| *w /= 18);
+        self.bits = WeightBits::Four;
+        self
     }
 
     /// What a latent is worth to the layer: the carrying layer adds the zero point,
@@ -64,12 +91,22 @@ impl Numbers {
         let Multiplier { mantissa, shift } = self.multipliers[channel];
         let product = requantize(acc, mantissa, i32::from(shift));
         let sum = i64::from(product) + i64::from(self.zero_point);
-        let sum = sum.clamp(i64::from(self.clamp.0), i64::from(self.clamp.1));
+        let clamped = sum.clamp(i64::from(self.clamp.0), i64::from(self.clamp.1));
         match &self.table {
-            Some(table) => table[(sum + 128) as usize] as i8,
-            None => sum as i8,
+            Some(Table::Narrow(table)) => table[(clamped + 128) as usize] as i8,
+            Some(Table::Wide(table)) => interpolated(table, sum.clamp(-32768, 32767)),
+            None => clamped as i8,
         }
     }
+}
+
+/// TensorFlow Lite's `LUTLookup` of a 16-bit sum, in exact division; then its high byte.
+fn interpolated(table: &[[u8; 2]; WIDE_TABLE_LEN], sum: i64) -> i8 {
+    let entry = |i: i64| i64::from(i16::from_le_bytes(table[i as usize]));
+    let (step, offset) = (sum.div_euclid(128) + 256, sum.rem_euclid(128));
+    let slope = entry(step + 1) - entry(step);
+    let wide = entry(step) + (slope * offset + 64).div_euclid(128);
+    (wide + 128).div_euclid(256).min(127) as i8
 }
 
 /// Draws in an arena of exactly the required size.
@@ -108,6 +145,7 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
         multipliers: &ones,
         sum: unit(numbers.input_zero_point),
         output: unit(numbers.input_zero_point),
+        weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {
             min: -128,
             max: 127,
@@ -122,8 +160,10 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
         multipliers: &numbers.multipliers,
         sum: unit(numbers.zero_point),
         output: unit(numbers.zero_point),
+        weight_bits: numbers.bits,
         activation: match &numbers.table {
-            Some(table) => Activation::Table(table),
+            Some(Table::Narrow(table)) => Activation::Table(table),
+            Some(Table::Wide(table)) => Activation::WideTable(table),
             None => Activation::Clamp {
                 min: numbers.clamp.0,
                 max: numbers.clamp.1,
@@ -253,17 +293,28 @@ proptest! {
     }
 
     #[test]
-    fn dense_is_exact(n_in in 1usize..70, n_out in 1usize..30, seed: u64, extreme: bool) {
+    fn dense_is_exact(
+        n_in in 1usize..70,
+        rows in 1usize..4,
+        row_len in 1usize..11,
+        seed: u64,
+        extreme: bool,
+        four_bits: bool,
+    ) {
+        let n_out = rows * row_len;
         let mut noise = Noise(seed);
-        let numbers = Numbers::random(&mut noise, n_in * n_out, n_out, extreme);
+        let mut numbers = Numbers::random(&mut noise, n_in * n_out, n_out, extreme);
+        if four_bits {
+            numbers = numbers.with_four_bits();
+        }
         let input: Vec<i8> = (0..n_in).map(|_| noise.next_bits() as i8).collect();
         let expected: Vec<i8> = (0..n_out).map(|o| {
             let row = &numbers.weights[o * n_in..(o + 1) * n_in];
             let products = row.iter().zip(&input).map(|(&w, &x)| i64::from(w) * numbers.carried(x));
             numbers.finish(i64::from(numbers.bias[o]) + products.sum::<i64>(), o)
         }).collect();
-        let flat = |c| Shape { h: 1, w: 1, c };
-        prop_assert_eq!(run(Op::Dense, (flat(n_in), flat(n_out)), &numbers, &input), expected);
+        let shapes = (Shape { h: 1, w: 1, c: n_in }, Shape { h: rows, w: 1, c: row_len });
+        prop_assert_eq!(run(Op::Dense, shapes, &numbers, &input), expected);
     }
 
     #[test]

@@ -10,3 +10,4 @@ mod kernels;
 mod layers;
 mod programs;
 mod quantization;
+mod training;

@@ -1,12 +1,12 @@
 //! The int8 generator stays within what its scales promise.
 
 use dfdx::prelude::Cpu;
-use gan_core::{Layer, Mode, Model, Op};
+use gan_core::{Activation, Layer, Mode, Model, Op};
 use host::config::Config;
 use host::data::{DataRequest, load};
 use host::generator::{FloatGenerator, FloatLayer};
 use host::nn::network;
-use host::quant;
+use host::quant::{self, Options};
 use host::train::checkpoint::averaged;
 use host::train::trainer::Trainer;
 use tests::Case;
@@ -29,8 +29,20 @@ fn generator() -> FloatGenerator {
     averaged(&mut trainer, &data.name).unwrap()
 }
 
+fn options() -> Options {
+    Options {
+        calibration_images: 64,
+        ..Options::default()
+    }
+}
+
 /// A layer's sums in plain f64 loops, and for each the sum of its inputs' magnitudes.
-fn plain_sums(float: &FloatLayer, layer: &Layer<'_>, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+fn plain_sums(
+    float: &FloatLayer,
+    layer: &Layer<'_>,
+    x: &[f64],
+    bias: &[f64],
+) -> (Vec<f64>, Vec<f64>) {
     let magnitudes: Vec<f64> = x.iter().map(|v| v.abs()).collect();
     let weights: Vec<f64> = float.weight.iter().map(|&w| f64::from(w)).collect();
     let (mut sums, reach) = match (layer.op, float.op) {
@@ -57,20 +69,44 @@ fn plain_sums(float: &FloatLayer, layer: &Layer<'_>, x: &[f64]) -> (Vec<f64>, Ve
         }
         other => panic!("not the same layer: {other:?}"),
     };
-    let c = float.bias.len();
     for (i, sum) in sums.iter_mut().enumerate() {
-        *sum += f64::from(float.bias[i % c]);
+        *sum += bias[i % bias.len()];
     }
     (sums, reach)
 }
 
-/// Every int8 value is as near to the plain float one, computed from the same int8 input,
-/// as rounding weights, bias and output allows: half a weight step for each input, half a
-/// bias step, and one output step (two roundings and the multiplier's own).
+/// The largest error of a weight to output `at`: half a step, or what was clipped.
+fn weight_error(float: &FloatLayer, layer: &Layer<'_>, at: usize, step: f64) -> f64 {
+    let (c, class_at) = (float.weight.len(), layer.input_shape.len());
+    let largest = match float.op {
+        network::Op::Dense { n_out, .. } => {
+            // Rows of classes are stored as a third, with steps three times as large.
+            let row = |i: usize| f64::from(float.weight[i * n_out + at].abs());
+            let stored = |i: usize| row(i) / if i < LATENT { 1.0 } else { 3.0 };
+            let clipped = (0..class_at).map(stored).fold(0.0, f64::max) - 127.0 * step;
+            return 3.0 * clipped.max(0.5 * step);
+        }
+        network::Op::Conv(conv) | network::Op::ConvTranspose(conv) => {
+            let channel = (at % conv.c_out..c).step_by(conv.c_out);
+            channel
+                .map(|i| f64::from(float.weight[i].abs()))
+                .fold(0.0, f64::max)
+        }
+    };
+    (largest - 127.0 * step).max(0.5 * step)
+}
+
+/// Latent values of the preset.
+const LATENT: usize = 32;
+
+/// Every int8 value is as near to the plain float one, computed from the same int8 input and
+/// bias, as rounding weights and output allows: half a weight step for each input (more where
+/// clipping the largest weights was better), and one output step (two roundings and the
+/// multiplier's own). The bias differs from the float one by a correction, a small one.
 #[test]
 fn every_layer_stays_within_the_bound_of_its_scales() {
     let generator = generator();
-    let bytes = quant::quantize(&generator, 64).unwrap();
+    let bytes = quant::quantize(&generator, &options()).unwrap();
     let model = Model::parse(&bytes).unwrap();
     let mut input = vec![0; model.input_len()];
     let mut arena = vec![0; model.required_words(Mode::WholeLayers)];
@@ -78,27 +114,44 @@ fn every_layer_stays_within_the_bound_of_its_scales() {
         model
             .fill_input(seed, Some(seed as usize * 3), &mut input)
             .unwrap();
-        let mut x: Vec<f64> = input.iter().map(|&q| f64::from(q) / 32.0).collect();
+        let class_at = model.latent_len();
+        let real = |(i, &q): (usize, &i8)| f64::from(q) / if i < class_at { 32.0 } else { 96.0 };
+        let mut x: Vec<f64> = input.iter().enumerate().map(real).collect();
         model
             .run_observed(&input, &mut arena, |i, output| {
                 let (layer, float) = (&model.layers()[i], &generator.layers[i]);
-                let (sums, reach) = plain_sums(float, layer, &x);
                 let sum_scale = f64::from(layer.sum.scale);
+                let wide = matches!(layer.activation, Activation::WideTable(_));
+                let (low, high) = if wide {
+                    (-32768.0, 32767.0)
+                } else {
+                    (-128.0, 127.0)
+                };
                 let of = |q: f64| (q - f64::from(layer.sum.zero_point)) * sum_scale;
-                let channels: Vec<_> = layer.channels(0).collect();
+                // Per channel: input scale * weight scale, and the bias.
+                let channels: Vec<(f64, f64)> = layer
+                    .channels(0)
+                    .map(|(bias, m)| {
+                        let shift = 2f64.powi(i32::from(m.shift) - 31);
+                        let step = f64::from(m.mantissa) * shift * sum_scale;
+                        (step, f64::from(bias) * step)
+                    })
+                    .collect();
+                let bias: Vec<f64> = channels.iter().map(|channel| channel.1).collect();
+                for (at, bias) in bias.iter().enumerate() {
+                    let correction = bias - f64::from(float.bias[at % float.bias.len()]);
+                    assert!(correction.abs() < 0.02 * (of(127.0) - of(-128.0)).max(1.0));
+                }
+                let (sums, reach) = plain_sums(float, layer, &x, &bias);
                 let output_scale = f64::from(layer.output.scale);
                 let real =
                     |&q: &i8| (f64::from(q) - f64::from(layer.output.zero_point)) * output_scale;
                 x = output.iter().map(real).collect();
                 for (at, (&sum, &value)) in sums.iter().zip(&x).enumerate() {
-                    let multiplier = channels[at % channels.len()].1;
-                    let factor = f64::from(multiplier.mantissa)
-                        * 2f64.powi(i32::from(multiplier.shift) - 31);
-                    // input scale * weight scale = factor * sum scale
-                    let product_step = factor * sum_scale;
-                    let weight_step = product_step / f64::from(layer.input.scale);
-                    let bound = 0.5 * weight_step * reach[at] + 0.5 * product_step + sum_scale;
-                    let clipped = sum.clamp(of(-128.0), of(127.0));
+                    let weight_step =
+                        channels[at % channels.len()].0 / f64::from(layer.input.scale);
+                    let bound = weight_error(float, layer, at, weight_step) * reach[at] + sum_scale;
+                    let clipped = sum.clamp(of(low), of(high));
                     let (expected, bound) = if i + 1 == model.layers().len() {
                         // The table rounds once more and cannot reach 1.
                         (clipped.tanh(), bound + 1.5 * output_scale)
@@ -115,7 +168,7 @@ fn every_layer_stays_within_the_bound_of_its_scales() {
 
 #[test]
 fn relu_outputs_use_the_whole_range() {
-    let bytes = quant::quantize(&generator(), 64).unwrap();
+    let bytes = quant::quantize(&generator(), &options()).unwrap();
     let model = Model::parse(&bytes).unwrap();
     let (last, hidden) = model.layers().split_last().unwrap();
     for layer in hidden {

@@ -1,4 +1,4 @@
-//! The `.gan` file, version 2. This page is the specification; nothing else knows an offset.
+//! The `.gan` file, version 3. This page is the specification; nothing else knows an offset.
 //!
 //! All numbers are little-endian. Sections begin at multiples of 16 bytes, in the order
 //! text, then each layer's weights, biases, mantissas, shifts, corrections and table; gaps
@@ -9,7 +9,7 @@
 //! | at | type | content |
 //! |---|---|---|
 //! | 0 | `[u8; 4]` | magic, `GAN8` |
-//! | 4 | `u16` | version, 2 |
+//! | 4 | `u16` | version, 3 |
 //! | 6 | `u16` | layers, 1 to [`MAX_LAYERS`] |
 //! | 8 | `u32` | length of the file in bytes |
 //! | 12 | `u32` | CRC-32 (IEEE 802.3) of bytes 0 to 11 and 16 to the end |
@@ -26,13 +26,13 @@
 //! | at | type | content |
 //! |---|---|---|
 //! | 0 | `u8` | operator: 0 dense, 1 transposed convolution |
-//! | 1 | `u8` | weight layout: 1, `i8` as in [`layout`] |
-//! | 2 | `u8` | activation: 0 clamp, 1 table |
+//! | 1 | `u8` | weight layout: 1, `i8` as in [`layout`]; 2, 4 bits as there, dense only |
+//! | 2 | `u8` | activation: 0 clamp, 1 table, 2 wide table |
 //! | 3 | `u8` | kernel (0 for dense) |
 //! | 4 | `u8` | stride (0 for dense) |
 //! | 5 | `[u8; 4]` | crop top, left, bottom, right (0 for dense) |
-//! | 9 | `[i8; 2]` | clamp minimum, maximum (-128, 127 with a table) |
-//! | 11 | `i8` | zero point of the requantized sum |
+//! | 9 | `[i8; 2]` | clamp minimum, maximum (-128, 127 with either table) |
+//! | 11 | `i8` | zero point of the requantized sum; 0 with a wide table |
 //! | 12 | `i8` | zero point of the output; the sum's unless there is a table |
 //! | 13 | `[u8; 3]` | zero |
 //! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c`; at most [`MAX_MAP_LEN`] values each |
@@ -42,7 +42,7 @@
 //! | 40 | `u32` | offset of the biases, `i32` |
 //! | 44 | `u32` | offset of the multipliers' mantissas, `i32` |
 //! | 48 | `u32` | offset of the multipliers' shifts, `i8` |
-//! | 52 | `u32` | offset of the table, 256 `i8`, or 0 |
+//! | 52 | `u32` | offset of the table, 256 `i8` or (wide) 513 `i16`, or 0 |
 //! | 56 | `u32` | offset of the corrections, `i32`, or 0 where the input's zero point is 0 |
 //! | 60 | `[u8; 4]` | zero |
 //!
@@ -51,12 +51,12 @@
 //!
 //! Text: UTF-8 lines without a line break at the end: the model's name, the data set's
 //! name, one label per class. The first layer's input is the latent (scale 1/32, zero
-//! point 0) and the one-hot class (1.0 is 32).
+//! point 0) and the class, 96 (so 3.0) in its place and 0 in the others'.
 
 use crate::error::ModelError;
 use crate::fixed::Multiplier;
 use crate::layout;
-use crate::model::{Activation, Layer, Op, Quant, Shape, Window};
+use crate::model::{Activation, Layer, Op, Quant, Shape, WIDE_TABLE_LEN, WeightBits, Window};
 
 /// Layers that a file may have.
 pub const MAX_LAYERS: usize = 16;
@@ -65,12 +65,13 @@ pub const MAX_LAYERS: usize = 16;
 pub const MAX_MAP_LEN: usize = 1 << 24;
 
 const MAGIC: [u8; 4] = *b"GAN8";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER_LEN: usize = 48;
 const RECORD_LEN: usize = 64;
 const ALIGN: usize = 16;
-/// The only weight layout.
-const LAYOUT: u8 = 1;
+/// Weight layouts.
+const LAYOUT_8: u8 = 1;
+const LAYOUT_4: u8 = 2;
 /// Where the checksum lies, which it does not cover.
 const CRC_AT: usize = 12;
 
@@ -102,8 +103,10 @@ pub struct LayerSpec<'a> {
     pub input_shape: Shape,
     /// What the next layer reads.
     pub output_shape: Shape,
-    /// `[c_out][k][k][c_in]` or `[n_out][n_in]`, each in `[-127, 127]`.
+    /// `[c_out][k][k][c_in]` or `[n_out][n_in]`, each in the range of its bits.
     pub weights: &'a [i8],
+    /// Of the weights.
+    pub weight_bits: WeightBits,
     /// Per output channel (transposed convolution) or value (dense).
     pub bias: &'a [i32],
     /// As many as biases.
@@ -251,9 +254,14 @@ pub(crate) fn read_layer(
         return Err(unknown);
     };
     let window = [kernel, stride, top, left, bottom, right].map(usize::from);
-    let op = match (op, layout) {
-        (0, LAYOUT) if window == [0; 6] => Op::Dense,
-        (1, LAYOUT) => Op::ConvTranspose(Window {
+    let weight_bits = match layout {
+        LAYOUT_8 => WeightBits::Eight,
+        LAYOUT_4 => WeightBits::Four,
+        _ => return Err(unknown),
+    };
+    let op = match op {
+        0 if window == [0; 6] => Op::Dense,
+        1 => Op::ConvTranspose(Window {
             kernel: window[0],
             stride: window[1],
             crop_top: window[2],
@@ -272,7 +280,7 @@ pub(crate) fn read_layer(
     };
     let shapes = (dims(16).ok_or(unknown)?, dims(22).ok_or(unknown)?);
     let bad_shape = ModelError::BadShape { layer: index };
-    let lens = layout::lens(op, shapes.0, shapes.1).ok_or(bad_shape)?;
+    let lens = layout::lens(op, weight_bits, shapes.0, shapes.1).ok_or(bad_shape)?;
     let section = |at, len: usize| {
         let start = read_len(record, at).filter(|start| start % ALIGN == 0);
         let section = start.and_then(|start| bytes.get(start..start.checked_add(len)?));
@@ -287,6 +295,10 @@ pub(crate) fn read_layer(
         1 => {
             let table = section(52, 256)?.first_chunk();
             Activation::Table(table.ok_or(ModelError::BadSection { layer: index })?)
+        }
+        2 => {
+            let table = section(52, 2 * WIDE_TABLE_LEN)?.as_chunks().0.first_chunk();
+            Activation::WideTable(table.ok_or(ModelError::BadSection { layer: index })?)
         }
         _ => return Err(unknown),
     };
@@ -309,6 +321,7 @@ pub(crate) fn read_layer(
             zero_point: out_zp as i8,
         },
         activation,
+        weight_bits,
         weights: section(36, lens.weights)?,
         bias: section(40, lens.channels * 4)?,
         mantissas: section(44, lens.channels * 4)?,
@@ -321,11 +334,20 @@ const fn aligned(len: usize) -> usize {
     len.next_multiple_of(ALIGN)
 }
 
+fn lens(layer: &LayerSpec<'_>) -> Option<layout::Lens> {
+    layout::lens(
+        layer.op,
+        layer.weight_bits,
+        layer.input_shape,
+        layer.output_shape,
+    )
+}
+
 /// Length of the file that [`encode`] will write.
 pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
     let mut zero_point = 0;
     let layers = spec.layers.iter().map(|layer| {
-        let lens = layout::lens(layer.op, layer.input_shape, layer.output_shape);
+        let lens = lens(layer);
         let (weights, corrections) = lens.map_or((0, 0), |lens| (lens.weights, lens.corrections));
         let corrections = if zero_point == 0 { 0 } else { corrections * 4 };
         zero_point = layer.output.zero_point;
@@ -402,8 +424,7 @@ fn write_layer(
 ) -> Result<(), ModelError> {
     let record = HEADER_LEN + RECORD_LEN * index;
     let bad_shape = ModelError::BadShape { layer: index };
-    let lens = layout::lens(layer.op, layer.input_shape, layer.output_shape);
-    let lens = lens.ok_or(bad_shape)?;
+    let lens = lens(layer).ok_or(bad_shape)?;
     let taps = match layer.op {
         Op::Dense => layer.input_shape.len(),
         Op::ConvTranspose(v) => v.kernel * v.kernel * layer.input_shape.c,
@@ -429,8 +450,13 @@ fn write_layer(
     let (act, [min, max]) = match layer.activation {
         Activation::Clamp { min, max } => (0, [min, max]),
         Activation::Table(_) => (1, [-128, 127]),
+        Activation::WideTable(_) => (2, [-128, 127]),
     };
-    w.put(record, &[op, LAYOUT, act]);
+    let layout = match layer.weight_bits {
+        WeightBits::Eight => LAYOUT_8,
+        WeightBits::Four => LAYOUT_4,
+    };
+    w.put(record, &[op, layout, act]);
     for (i, value) in window.into_iter().enumerate() {
         w.put(
             record + 3 + i,
@@ -452,7 +478,7 @@ fn write_layer(
     w.put(record + 32, &layer.output.scale.to_le_bytes());
     w.section(record + 36)?;
     let weights_at = w.at;
-    write_weights(w, layer);
+    write_weights(w, layer).ok_or(ModelError::BadValue { layer: index })?;
     w.at += lens.weights;
     w.section(record + 40)?;
     layer.bias.iter().for_each(|v| w.push(&v.to_le_bytes()));
@@ -479,15 +505,18 @@ fn write_layer(
             w.push(&sum.wrapping_mul(-i32::from(input_zero_point)).to_le_bytes());
         }
     }
-    if let Activation::Table(table) = layer.activation {
-        w.section(record + 52)?;
-        w.push(table);
-    }
+    let table = match layer.activation {
+        Activation::Clamp { .. } => return Ok(()),
+        Activation::Table(table) => table.as_slice(),
+        Activation::WideTable(table) => table.as_flattened(),
+    };
+    w.section(record + 52)?;
+    w.push(table);
     Ok(())
 }
 
-/// Puts each weight where [`layout`] says.
-fn write_weights(w: &mut Writer<'_>, layer: &LayerSpec<'_>) {
+/// Puts each weight where [`layout`] says; `None` if one has more bits than the layer's.
+fn write_weights(w: &mut Writer<'_>, layer: &LayerSpec<'_>) -> Option<()> {
     let (input, output) = (layer.input_shape, layer.output_shape);
     for (i, &weight) in layer.weights.iter().enumerate() {
         let at = match layer.op {
@@ -499,8 +528,16 @@ fn write_weights(w: &mut Writer<'_>, layer: &LayerSpec<'_>) {
                 layout::conv_index(v, (input.c, output.c), (o, ky, kx, c))
             }
         };
-        w.put(w.at + at, &weight.to_le_bytes());
+        match layer.weight_bits {
+            WeightBits::Eight => w.put(w.at + at, &weight.to_le_bytes()),
+            WeightBits::Four if (-7..=7).contains(&weight) => {
+                let place = w.out.get_mut(w.at + at / 16 * 8 + at % 8)?;
+                *place |= (weight as u8 & 0xf) << (at / 8 % 2 * 4);
+            }
+            WeightBits::Four => return None,
+        }
     }
+    Some(())
 }
 
 /// A buffer and how far it is written.

@@ -6,8 +6,10 @@
 /// One step of a quantized latent: its values are `q / 32`, its zero point is 0.
 pub const LATENT_SCALE: f32 = 1.0 / 32.0;
 
-/// 1.0 at [`LATENT_SCALE`], for the one-hot class behind the latent.
-pub const ONE_HOT: i8 = 32;
+/// The class's value behind the latent, where training has 1.0: 3.0 at [`LATENT_SCALE`].
+/// The weights of the classes are stored as a third for it: they are the largest of an
+/// output, and would leave few steps to the others.
+pub const ONE_HOT: i8 = 96;
 
 /// `round(32 * quantile((i + 0.5) / 256))` of the standard normal distribution: 256
 /// equally likely values, the largest 2.9 standard deviations out.

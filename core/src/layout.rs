@@ -3,14 +3,15 @@
 //! - Transposed convolution: `[ky][phase][group][c_out][c_in / 4][tap of the group][4]`.
 //!   A phase `kx % stride` has its taps in the order of the input columns that they read,
 //!   so by falling `kx`, in groups of two; the last may be single.
-//! - Dense: `[row][outputs of the row / 4][n_in / 4][4 outputs][4 inputs]`.
+//! - Dense: `[row][outputs of the row / 4][n_in / 4][4 outputs][4 inputs]`. With 4 bits, each
+//!   16 of these are 8 bytes: the first 8 in the low halves, the others in the high ones.
 //!
 //! Input channels and dense outputs are filled up to multiples of four with zeros. The
 //! corrections of a transposed convolution are `[ky][phase][c_out]`.
 
 use crate::format::MAX_MAP_LEN;
 use crate::geometry::{divide, phase_taps};
-use crate::model::{Op, Shape, Window};
+use crate::model::{Op, Shape, WeightBits, Window};
 
 /// Groups of four.
 pub(crate) const fn quads(n: usize) -> usize {
@@ -28,7 +29,7 @@ pub(crate) struct Lens {
 }
 
 /// Lengths of the sections, or `None` where the shapes do not fit the operator.
-pub(crate) fn lens(op: Op, input: Shape, output: Shape) -> Option<Lens> {
+pub(crate) fn lens(op: Op, bits: WeightBits, input: Shape, output: Shape) -> Option<Lens> {
     let len = |s: Shape| {
         let len = s.h.checked_mul(s.w)?.checked_mul(s.c)?;
         (len > 0 && len <= MAX_MAP_LEN).then_some(len)
@@ -37,7 +38,7 @@ pub(crate) fn lens(op: Op, input: Shape, output: Shape) -> Option<Lens> {
     match op {
         Op::Dense => Some(Lens {
             weights: quads(output.w * output.c)
-                .checked_mul(16 * output.h)?
+                .checked_mul(quad_bytes(bits) * output.h)?
                 .checked_mul(quads(input_len))?,
             channels: output_len,
             corrections: 0,
@@ -52,6 +53,7 @@ pub(crate) fn lens(op: Op, input: Shape, output: Shape) -> Option<Lens> {
                 .c
                 .checked_mul(taps)?
                 .checked_mul(4 * quads(input.c))?;
+            let fits = fits && bits == WeightBits::Eight;
             (fits && v.kernel > 0 && v.stride > 0).then_some(Lens {
                 weights,
                 channels: output.c,
@@ -61,7 +63,15 @@ pub(crate) fn lens(op: Op, input: Shape, output: Shape) -> Option<Lens> {
     }
 }
 
-/// Place of the dense weight from input `i` to output `o`.
+/// Bytes of the dense weights from four inputs to four outputs.
+pub(crate) const fn quad_bytes(bits: WeightBits) -> usize {
+    match bits {
+        WeightBits::Eight => 16,
+        WeightBits::Four => 8,
+    }
+}
+
+/// Place of the dense weight from input `i` to output `o`, were it a byte.
 pub(crate) const fn dense_index(input: Shape, output: Shape, o: usize, i: usize) -> usize {
     let row_len = output.w * output.c;
     let (row, o) = (o / row_len, o % row_len);

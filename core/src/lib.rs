@@ -32,5 +32,5 @@ pub mod plan;
 
 pub use error::{InferError, ModelError};
 pub use fixed::Multiplier;
-pub use model::{Activation, Layer, Model, Op, Quant, Shape};
+pub use model::{Activation, Layer, Model, Op, Quant, Shape, WeightBits};
 pub use plan::Mode;

@@ -53,6 +53,21 @@ pub enum Activation<'a> {
     },
     /// Output for each clamped sum from -128 to 127, as `i8` bits.
     Table(&'a [u8; 256]),
+    /// Ends of 512 straight lines over sums from -32768 to 32767, little-endian `i16`, of
+    /// which the high byte is the output. The sum has 16 bits and the zero point 0.
+    WideTable(&'a [[u8; 2]; WIDE_TABLE_LEN]),
+}
+
+/// Entries of a [wide table](Activation::WideTable).
+pub const WIDE_TABLE_LEN: usize = 513;
+
+/// Bits of a layer's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightBits {
+    /// From -127 to 127.
+    Eight,
+    /// From -7 to 7, two in a byte; dense layers only.
+    Four,
 }
 
 impl Activation<'_> {
@@ -61,6 +76,7 @@ impl Activation<'_> {
         match self {
             Self::Clamp { .. } => 0,
             Self::Table(table) => table.len(),
+            Self::WideTable(table) => table.as_flattened().len(),
         }
     }
 }
@@ -111,7 +127,9 @@ pub struct Layer<'a> {
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
-    /// `i8` bits, see [`layout`](crate::layout).
+    /// Of the weights.
+    pub weight_bits: WeightBits,
+    /// See [`layout`](crate::layout).
     pub(crate) weights: &'a [u8],
     pub(crate) bias: &'a [u8],
     pub(crate) mantissas: &'a [u8],
@@ -215,6 +233,7 @@ impl<'a> Layer<'a> {
         let activation = match self.activation {
             Activation::Clamp { min, max } => min <= max && same,
             Activation::Table(_) => true,
+            Activation::WideTable(_) => self.sum.zero_point == 0,
         };
         // A sum has at most this many products of at most 255 * 127, and stays below
         // 2^30, so that it can be doubled.
@@ -230,7 +249,10 @@ impl<'a> Layer<'a> {
         };
         let mut channels = self.channels(0);
         let channels = channels.all(|(bias, m)| fits(bias) && m.is_valid());
-        let weights = self.weights.iter().all(|&w| w as i8 != i8::MIN);
+        let weights = match self.weight_bits {
+            WeightBits::Eight => self.weights.iter().all(|&w| w != 0x80),
+            WeightBits::Four => self.weights.iter().all(|&w| w & 0xf != 8 && w >> 4 != 8),
+        };
         if scales && activation && channels && weights && self.corrected() {
             Ok(())
         } else {

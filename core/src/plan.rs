@@ -124,7 +124,9 @@ fn scratch_words(layer: &Layer<'_>) -> usize {
         conv_transpose::scratch_words::<Packed>(layer.op, shapes.0, shapes.1),
     ];
     match layer.op {
-        Op::Dense => dense::scratch_words(shapes.0.len(), shapes.1.w * shapes.1.c),
+        Op::Dense => {
+            dense::scratch_words(shapes.0.len(), shapes.1.w * shapes.1.c, layer.weight_bits)
+        }
         Op::ConvTranspose(_) => conv.into_iter().max().unwrap_or(0),
     }
 }

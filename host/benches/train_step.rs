@@ -57,7 +57,7 @@ fn training_steps(criterion: &mut Criterion) {
 fn int8_pictures(criterion: &mut Criterion) {
     let (mut trainer, _) = trainer("fashion");
     let generator = averaged(&mut trainer, "noise").expect("a whole generator");
-    let bytes = quant::quantize(&generator, 16).expect("finite weights");
+    let bytes = quant::quantize(&generator, &quant::Options::default()).expect("finite weights");
     let model = Model::parse(&bytes).expect("a valid model");
     let order = Order {
         count: 64,

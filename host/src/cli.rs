@@ -28,6 +28,8 @@ pub enum Command {
     Sample(Sample),
     /// Measure how far a run's integers are from its floats
     Compare(Compare),
+    /// List the runs in a folder and how they ended
+    Runs(Runs),
     /// Show what a .gan file holds and needs
     Inspect(Inspect),
     /// Show versions, features and devices
@@ -46,19 +48,23 @@ pub enum Device {
 
 #[derive(Args)]
 pub struct Train {
-    /// Networks and recipe: fashion (28x28 grey) or avatar (16x16 RGB)
+    /// Networks and recipe: fashion (28x28 grey), avatar (16x16 RGB), seed or seed-relu
+    /// (64x64 RGB)
     #[arg(long, default_value = "fashion", conflicts_with = "config")]
     pub preset: String,
     /// Networks and recipe of your own, a TOML file like those in host/presets
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Pictures: a folder of pictures (subfolders are classes), IDX files or a tile sheet
-    /// [default: the embedded part of Fashion-MNIST]
+    /// [default: the embedded set of the preset's format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// Cut --data, a picture, into tiles of this size
     #[arg(long, value_name = "WxH", value_parser = parse_tile, requires = "data")]
     pub tile: Option<(usize, usize)>,
+    /// Names for the classes of --data, with commas between them
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',', requires = "data")]
+    pub labels: Vec<String>,
     /// Channels, 1 (grey) or 3 (RGB), instead of the preset's
     #[arg(long)]
     pub channels: Option<usize>,
@@ -77,14 +83,21 @@ pub struct Train {
     /// Decides everything random
     #[arg(long)]
     pub seed: Option<u64>,
+    /// A finished run, of a larger generator as a rule, whose pictures to learn too; it needs
+    /// the same latent and classes
+    #[arg(long, value_name = "RUN")]
+    pub teacher: Option<PathBuf>,
     /// Where to compute
     #[arg(long, default_value = "auto")]
     pub device: Device,
+    /// Show pictures in the terminal from time to time
+    #[arg(long)]
+    pub preview: bool,
     /// Go on with a run that was interrupted
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "data", "channels", "out", "steps", "budget", "batch", "seed"]
+        conflicts_with_all = ["preset", "config", "data", "channels", "out", "steps", "budget", "batch", "seed", "teacher"]
     )]
     pub resume: Option<PathBuf>,
 }
@@ -96,6 +109,16 @@ pub struct Quantize {
     /// Latents that the ranges are measured on
     #[arg(long, default_value_t = host::quant::CALIBRATION_IMAGES)]
     pub calibration_images: usize,
+    /// Bits of the dense layer's weights, 8 or 4
+    #[arg(long, default_value_t = 8, value_parser = one_of::<8, 4>)]
+    pub dense_bits: u8,
+    /// Bits of the sums before tanh: 16, or 8 as TensorFlow Lite has them
+    #[arg(long, default_value_t = 16, value_parser = one_of::<16, 8>)]
+    pub tanh_bits: u8,
+    /// Steps of training the rounded weights to draw what the float ones draw (400 take
+    /// some 10 s)
+    #[arg(long, default_value_t = 0)]
+    pub finetune: u64,
 }
 
 #[derive(Args)]
@@ -132,12 +155,27 @@ pub struct Compare {
 }
 
 #[derive(Args)]
+pub struct Runs {
+    /// Folder with the runs
+    #[arg(default_value = "runs")]
+    pub folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
 pub struct Inspect {
     /// A .gan file
     pub file: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn one_of<const A: u8, const B: u8>(text: &str) -> Result<u8, String> {
+    let number = text.parse().ok().filter(|n| [A, B].contains(n));
+    number.ok_or_else(|| format!("{A} or {B}"))
 }
 
 fn parse_tile(text: &str) -> Result<(usize, usize), String> {

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::{Activation, Conv, Geometry, Margins};
+use crate::train::augment::Augmentation;
+use crate::train::loss::Loss;
 
 /// Everything that decides the result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +104,9 @@ pub struct Discriminator {
     /// Hidden dense layers behind the maps.
     #[serde(default)]
     pub dense: Vec<DenseLayer>,
+    /// Weights over their largest singular value, in every layer (Miyato et al. 2018).
+    #[serde(default)]
+    pub spectral_norm: bool,
 }
 
 /// One convolution.
@@ -146,10 +151,29 @@ pub struct Training {
     pub seed: u64,
     /// Of Adam, before it decays.
     pub learning_rate: f32,
+    /// The discriminator's, where it is to be another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discriminator_learning_rate: Option<f32>,
     /// Adam's decay of the first moment.
     pub beta1: f32,
     /// Adam's decay of the second moment.
     pub beta2: f32,
+    /// bce, hinge or relativistic.
+    pub loss: Loss,
+    /// What the discriminator's target for real pictures stays below 1 (not with hinge).
+    pub label_smoothing: f32,
+    /// Weight of the `LeCam` regularizer, which holds the discriminator back on little data.
+    pub lecam: f32,
+    /// Changes to what the discriminator sees: "translation", "color", "cutout"; none given
+    /// means all of them where there are few pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augment: Option<Vec<Augmentation>>,
+    /// A run, or its generator.safetensors, whose pictures the generator is to draw too, of
+    /// the same latents; its generator may have any layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+    /// Weight of the mean squared difference from the teacher's pictures.
+    pub teacher_weight: f32,
     /// What the loss of judging real pictures counts for in the discriminator's.
     pub real_weight: f32,
     /// What the loss of judging generated pictures counts for in it.
@@ -175,8 +199,15 @@ impl Default for Training {
             batch: 64,
             seed: 1,
             learning_rate: 2e-4,
+            discriminator_learning_rate: None,
             beta1: 0.5,
             beta2: 0.99,
+            loss: Loss::Bce,
+            label_smoothing: 0.0,
+            lecam: 0.0,
+            augment: None,
+            teacher: None,
+            teacher_weight: 5.0,
             real_weight: 1.0,
             fake_weight: 1.0,
             decay_from: 0.5,
@@ -199,6 +230,9 @@ pub struct Data {
     /// Width and height of a sheet's tiles, in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tile: Option<(usize, usize)>,
+    /// Names for classes that are only numbers in the data, as in IDX files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// Names of the classes, filled in from the data.
     pub class_names: Vec<String>,
 }
@@ -308,6 +342,7 @@ impl Config {
                 },
             },
             norm: first.norm,
+            spectral: false,
             activation: first.activation,
         }];
         let (mut size, mut c_in) = ([first.height, first.width], first.channels);
@@ -325,6 +360,7 @@ impl Config {
                     c_out: layer.channels,
                 }),
                 norm: layer.norm,
+                spectral: false,
                 activation: layer.activation,
             });
             (size, c_in) = (geometry.big, layer.channels);
@@ -359,6 +395,7 @@ impl Config {
                     c_out: layer.channels,
                 }),
                 norm: layer.norm,
+                spectral: self.discriminator.spectral_norm,
                 activation: layer.activation,
             });
             (size, c_in) = (geometry.small, layer.channels);
@@ -373,6 +410,7 @@ impl Config {
                     c_out: n_out,
                 },
                 norm,
+                spectral: self.discriminator.spectral_norm,
                 activation,
             });
             n_in = n_out;
@@ -403,6 +441,7 @@ impl Training {
             ("ema", self.ema),
             ("beta1", self.beta1),
             ("beta2", self.beta2),
+            ("label_smoothing", self.label_smoothing),
         ];
         for (key, value) in shares {
             if !unit.contains(&value) {
@@ -411,18 +450,27 @@ impl Training {
                 ));
             }
         }
-        let weights = [self.real_weight, self.fake_weight];
+        let weights = [
+            self.real_weight,
+            self.fake_weight,
+            self.lecam,
+            self.teacher_weight,
+        ];
         if !weights
             .iter()
             .all(|weight| weight.is_finite() && *weight >= 0.0)
         {
-            return Err("training.real_weight and fake_weight must be 0 or more".into());
+            return Err(
+                "training.real_weight, fake_weight, lecam and teacher_weight must be 0 or more"
+                    .into(),
+            );
         }
         if self.batch < 2 {
             return Err("training.batch must be 2 or more: batch statistics need them".into());
         }
-        if !(self.learning_rate > 0.0 && self.init_std > 0.0) {
-            return Err("training.learning_rate and training.init_std must be above 0".into());
+        let rates = [Some(self.learning_rate), self.discriminator_learning_rate];
+        if !(rates.iter().flatten().all(|&rate| rate > 0.0) && self.init_std > 0.0) {
+            return Err("the learning rates and training.init_std must be above 0".into());
         }
         if self.steps == 0 || self.sample_every == 0 || self.checkpoint_every == 0 {
             return Err("training.steps, sample_every and checkpoint_every must not be 0".into());

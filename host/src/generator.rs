@@ -3,10 +3,11 @@
 use rayon::prelude::*;
 
 use crate::config::{Config, Image};
-use crate::nn::gemm::{Matrix, matmul};
+use crate::nn::buffers::Buffers;
+use crate::nn::cpu::linear;
 use crate::nn::network::{BlockSpec, Op};
-use crate::nn::norm::{affine_act, norm_affine};
-use crate::nn::{Activation, BatchStats, conv};
+use crate::nn::norm::norm_affine;
+use crate::nn::{Activation, BatchStats};
 
 /// One layer: linear part, bias, activation.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,19 +65,15 @@ impl FloatLayer {
     /// Values before the activation. *Shapes*: `x` `[n, values in]`, result
     /// `[n, values out]`.
     pub fn sums(&self, x: &[f32]) -> Vec<f32> {
-        let sums = match self.op {
-            Op::Dense { n_in, n_out, .. } => {
-                let n = x.len() / n_in;
-                let mut y = vec![0.0; n * n_out];
-                let w = Matrix::new(&self.weight, n_in, n_out);
-                matmul(Matrix::new(x, n, n_in), w, &mut y, false);
-                y
-            }
-            Op::Conv(conv) => conv::conv2d(&conv, x, &self.weight),
-            Op::ConvTranspose(conv) => conv::conv_transpose2d(&conv, x, &self.weight),
-        };
-        let ones = vec![1.0; self.bias.len()];
-        affine_act(&sums, &ones, &self.bias, Activation::Linear)
+        let n = x.len() / self.op.input_len();
+        let mut sums = vec![0.0; n * self.op.output_len()];
+        linear(&self.op, x, &self.weight, &mut sums, &Buffers::default());
+        for sums in sums.chunks_exact_mut(self.bias.len()) {
+            sums.iter_mut()
+                .zip(&self.bias)
+                .for_each(|(sum, b)| *sum += b);
+        }
+        sums
     }
 
     /// Applies the activation in place.

@@ -4,10 +4,12 @@ pub mod compare;
 pub mod config;
 pub mod data;
 pub mod files;
+pub mod finetune;
 pub mod generator;
 pub mod nn;
 pub mod picture;
 pub mod quant;
+pub mod report;
 pub mod sample;
 pub mod train;
 

@@ -2,12 +2,15 @@
 //!
 //! The folded generator is run on seeded latents; each tensor gets the range, out of the
 //! full one and a ladder of clipped ones, that leaves the smallest squared error behind
-//! its activation. Weights are symmetric with one scale per output channel.
+//! its activation. Weights are symmetric with one scale per output channel. What rounding
+//! the weights and the inputs of a layer moves its sums by on average, its bias takes back
+//! (after Nagel et al. 2019).
 
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::latent::LATENT_SCALE;
-use gan_core::model::Window;
+use gan_core::latent::{LATENT_SCALE, ONE_HOT};
+use gan_core::model::{WIDE_TABLE_LEN, WeightBits, Window};
 use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
+use rayon::prelude::*;
 
 use crate::generator::{FloatGenerator, FloatLayer};
 use crate::nn::Activation;
@@ -17,11 +20,35 @@ use crate::sample::{Order, float_input};
 /// Latents that a run is calibrated on unless it says otherwise.
 pub const CALIBRATION_IMAGES: usize = 512;
 
+/// What of a model's size and accuracy can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Latents that ranges and corrections are measured on.
+    pub calibration_images: usize,
+    /// Of the dense layer's weights.
+    pub dense_bits: WeightBits,
+    /// Sums of 16 bits before tanh and the like (1 KB of table), or of 8 as TensorFlow Lite
+    /// has them.
+    pub wide_table: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            calibration_images: CALIBRATION_IMAGES,
+            dense_bits: WeightBits::Eight,
+            wide_table: true,
+        }
+    }
+}
+
 /// Seeds of calibration begin here, far from those that people type.
 const CALIBRATION_SEED: u64 = 1 << 48;
 
-/// Shares of the full range that are tried for each end.
-const CLIP_STEPS: usize = 40;
+/// Ranges that are tried for each end, each a little smaller than the one before: sums
+/// before tanh may reach ten times as far as anything can be seen of.
+const CLIP_STEPS: i32 = 50;
+const CLIP_SHARE: f32 = 0.95;
 
 /// Why a generator has no int8 form.
 #[derive(Debug, thiserror::Error)]
@@ -42,72 +69,205 @@ struct IntLayer {
     op: CoreOp,
     input_shape: Shape,
     output_shape: Shape,
+    weight_bits: WeightBits,
     weights: Vec<i8>,
     bias: Vec<i32>,
     multipliers: Vec<Multiplier>,
     sum: Quant,
     output: Quant,
-    relu: bool,
-    table: Option<[u8; 256]>,
+    activation: IntActivation,
 }
 
-/// Quantizes and encodes a generator, calibrated on `images` seeded latents.
-pub fn quantize(generator: &FloatGenerator, images: usize) -> Result<Vec<u8>, QuantizeError> {
+enum IntActivation {
+    Clamp { min: i8 },
+    Table(Box<[u8; 256]>),
+    WideTable(Box<[[u8; 2]; WIDE_TABLE_LEN]>),
+}
+
+/// Quantizes and encodes a generator.
+pub fn quantize(generator: &FloatGenerator, options: &Options) -> Result<Vec<u8>, QuantizeError> {
+    quantize_tuned(generator, generator, options)
+}
+
+/// As [`quantize`], with weights of `tuned`, whose rounded form is to do what `generator` does
+/// unrounded.
+pub fn quantize_tuned(
+    generator: &FloatGenerator,
+    tuned: &FloatGenerator,
+    options: &Options,
+) -> Result<Vec<u8>, QuantizeError> {
     let order = Order {
-        count: images.max(1),
+        count: options.calibration_images.max(1),
         seed: CALIBRATION_SEED,
         class: None,
     };
     let mut x = float_input(generator, &order, 0..order.count);
-    let input_len = generator.config.input_len();
+    let mut rounded_x = x.clone();
+    let latent = generator.config.generator.latent;
     let mut shape = Shape {
         h: 1,
         w: 1,
-        c: input_len,
+        c: generator.config.input_len(),
     };
     let mut quant = Quant {
         scale: LATENT_SCALE,
         zero_point: 0,
     };
     let mut layers = Vec::new();
-    for (i, layer) in generator.layers.iter().enumerate() {
-        let mut sums = layer.sums(&x);
+    for (i, (whole, layer)) in generator.layers.iter().zip(&tuned.layers).enumerate() {
+        let mut sums = whole.sums(&x);
         if !sums.iter().chain(&layer.weight).all(|v| v.is_finite()) {
             return Err(QuantizeError::NotANumber { layer: i });
         }
-        let (sum, output) = activation_quants(layer.activation, &sums);
-        layers.push(int_layer(layer, shape, quant, sum, output, generator));
+        let rounded = FloatLayer {
+            weight: rounded_weights(layer, weight_bits(layer.op, options), latent),
+            ..layer.clone()
+        };
+        let mut rounded_sums = rounded.sums(&rounded_x);
+        let correction = correction(layer.activation, &sums, &rounded_sums, channels(layer.op));
+        for sums in rounded_sums.chunks_exact_mut(correction.len()) {
+            sums.iter_mut()
+                .zip(&correction)
+                .for_each(|(sum, c)| *sum += c);
+        }
+        let products = f64::from(quant.scale) * largest_scale(layer, options, latent);
+        let wide = options.wide_table.then_some(products as f32);
+        let tensor = TensorQuants::choose(layer.activation, &sums, wide);
+        let int = int_layer(
+            layer,
+            (shape, quant),
+            &tensor,
+            &correction,
+            (generator, options),
+        );
         layer.activate(&mut sums);
-        (x, quant) = (sums, output);
-        shape = layers[i].output_shape;
+        tensor.round(layer.activation, &mut rounded_sums);
+        (x, rounded_x) = (sums, rounded_sums);
+        (shape, quant) = (int.output_shape, int.output);
+        layers.push(int);
     }
     encode_model(generator, &layers)
 }
 
-/// Quantization of a layer's sum and of its output.
-fn activation_quants(act: Activation, sums: &[f32]) -> (Quant, Quant) {
-    match act {
-        Activation::Relu => {
-            let quant = best_quant(sums, act, true);
-            (quant, quant)
-        }
-        Activation::Linear => {
-            let quant = best_quant(sums, act, false);
-            (quant, quant)
-        }
-        Activation::Tanh => {
-            let output = Quant {
-                scale: 1.0 / 128.0,
-                zero_point: 0,
-            };
-            (best_quant(sums, act, false), output)
-        }
-        Activation::LeakyRelu => {
-            let sum = best_quant(sums, act, false);
-            let outputs: Vec<f32> = sums.iter().map(|&v| act.apply(v)).collect();
-            (sum, best_quant(&outputs, Activation::Linear, false))
+/// Bits of a layer's weights.
+pub fn weight_bits(op: Op, options: &Options) -> WeightBits {
+    match op {
+        Op::Dense { .. } => options.dense_bits,
+        _ => WeightBits::Eight,
+    }
+}
+
+/// Outputs with a bias of their own in the runtime.
+fn channels(op: Op) -> usize {
+    match op {
+        Op::Dense { n_out, .. } => n_out,
+        Op::Conv(conv) | Op::ConvTranspose(conv) => conv.c_out,
+    }
+}
+
+/// What to add to each output channel of `rounded` so that its activations come nearest to
+/// those of `sums` `[rows, c]`: the mean difference, weighted by the square of the
+/// activation's slope, for where it is flat nothing is seen of a difference.
+fn correction(act: Activation, sums: &[f32], rounded: &[f32], c: usize) -> Vec<f32> {
+    let (mut differences, mut weights) = (vec![0f64; c], vec![0f64; c]);
+    for (sums, rounded) in sums.chunks_exact(c).zip(rounded.chunks_exact(c)) {
+        for (i, (sum, rounded)) in sums.iter().zip(rounded).enumerate() {
+            let weight = f64::from(act.slope(act.apply(*sum))).powi(2);
+            differences[i] += weight * f64::from(sum - rounded);
+            weights[i] += weight;
         }
     }
+    let means = differences.iter().zip(weights);
+    means
+        .map(|(sum, weight)| (sum / weight.max(1e-9)) as f32)
+        .collect()
+}
+
+/// Quantization of a layer's sum and of its output.
+struct TensorQuants {
+    sum: Quant,
+    output: Quant,
+    wide: bool,
+}
+
+impl TensorQuants {
+    /// For sums of products of at most scale `wide`, if tables are to be wide.
+    fn choose(act: Activation, sums: &[f32], wide: Option<f32>) -> Self {
+        let same = |sum| (sum, sum);
+        let narrow_or_wide = |sums: &[f32]| match wide {
+            Some(products) => wide_quant(act, sums, products),
+            None => best_quant(sums, act, false),
+        };
+        let (sum, output) = match act {
+            Activation::Relu => same(best_quant(sums, act, true)),
+            Activation::Linear => same(best_quant(sums, act, false)),
+            Activation::Tanh => {
+                let output = Quant {
+                    scale: 1.0 / 128.0,
+                    zero_point: 0,
+                };
+                (narrow_or_wide(sums), output)
+            }
+            Activation::LeakyRelu => {
+                let outputs: Vec<f32> = sums.iter().map(|&v| act.apply(v)).collect();
+                let output = best_quant(&outputs, Activation::Linear, false);
+                (narrow_or_wide(sums), output)
+            }
+        };
+        let has_table = matches!(act, Activation::Tanh | Activation::LeakyRelu);
+        Self {
+            sum,
+            output,
+            wide: has_table && wide.is_some(),
+        }
+    }
+
+    /// Sums to what the next layer reads of them.
+    fn round(&self, act: Activation, sums: &mut [f32]) {
+        sums.par_chunks_mut(1 << 14).for_each(|sums| {
+            for sum in sums {
+                let v = if self.wide {
+                    *sum
+                } else {
+                    dequantize(quantize_value(*sum, &self.sum), &self.sum)
+                };
+                *sum = dequantize(quantize_value(act.apply(v), &self.output), &self.output);
+            }
+        });
+    }
+}
+
+/// Room above the largest sum that was seen, before a wide table.
+const WIDE_HEADROOM: f32 = 1.25;
+/// Where tanh is 1 to half a step of its output.
+const TANH_REACH: f32 = 3.5;
+
+/// 16 bits for sums before a wide table. Its straight lines are the shorter, the smaller the
+/// range; but a multiplier of more than a half would leave the runtime's fast path, and
+/// resolve what products of scale `products` have not.
+fn wide_quant(act: Activation, sums: &[f32], products: f32) -> Quant {
+    let largest = sums
+        .iter()
+        .fold(f32::MIN_POSITIVE * 65536.0, |max, v| max.max(v.abs()));
+    let reach = match act {
+        Activation::Tanh => largest.min(TANH_REACH),
+        _ => largest,
+    };
+    Quant {
+        scale: (WIDE_HEADROOM * reach / 32767.0).max(2.0 * products),
+        zero_point: 0,
+    }
+}
+
+/// The largest scale of a layer's output channels.
+fn largest_scale(layer: &FloatLayer, options: &Options, latent: usize) -> f64 {
+    let (n, places) = rows_of(layer.op, latent);
+    let scales = (0..n).into_par_iter().map(|o| {
+        let places = places(o).into_iter();
+        let row: Vec<f32> = places.map(|(at, unit)| layer.weight[at] * unit).collect();
+        round_row(&row, weight_bits(layer.op, options)).0
+    });
+    scales.reduce(|| 0.0, f64::max)
 }
 
 /// The range of `[low, high]` and its clipped forms with the smallest squared error of
@@ -117,8 +277,9 @@ fn best_quant(sums: &[f32], act: Activation, positive: bool) -> Quant {
     let low = sums.iter().fold(0f32, |low, &v| low.min(v));
     let high = sums.iter().fold(0f32, |high, &v| high.max(v));
     let low = if positive { 0.0 } else { low };
-    // A fixed stride keeps the search fast; the end points come from all values.
-    let stride = sums.len().div_ceil(1 << 15).max(1);
+    // A fixed stride keeps the search fast; the end points come from all values. It is odd,
+    // so that every channel has its turn.
+    let stride = sums.len().div_ceil(1 << 15) | 1;
     let sample: Vec<f32> = sums.iter().copied().step_by(stride).collect();
     let error = |quant: &Quant| -> f64 {
         let errors = sample.iter().map(|&v| {
@@ -127,7 +288,7 @@ fn best_quant(sums: &[f32], act: Activation, positive: bool) -> Quant {
         });
         errors.sum()
     };
-    let share = |i: usize| 1.0 - i as f32 / (CLIP_STEPS + 10) as f32;
+    let share = |i: i32| CLIP_SHARE.powi(i);
     let mut best = quant_of(low, high);
     let mut least = error(&best);
     let mut consider = |low: f32, high: f32| {
@@ -176,59 +337,104 @@ pub fn dequantize(q: i8, quant: &Quant) -> f32 {
 
 fn int_layer(
     layer: &FloatLayer,
-    input_shape: Shape,
-    input: Quant,
-    sum: Quant,
-    output: Quant,
-    generator: &FloatGenerator,
+    (input_shape, input): (Shape, Quant),
+    tensor: &TensorQuants,
+    correction: &[f32],
+    (generator, options): (&FloatGenerator, &Options),
 ) -> IntLayer {
-    let (op, output_shape, rows) = layer_rows(layer, generator);
+    let (op, output_shape) = runtime_op(layer.op, generator);
+    let weight_bits = weight_bits(layer.op, options);
     let mut int = IntLayer {
         op,
         input_shape,
         output_shape,
+        weight_bits,
         weights: Vec::new(),
         bias: Vec::new(),
         multipliers: Vec::new(),
-        sum,
-        output,
-        relu: layer.activation == Activation::Relu,
-        table: table(layer.activation, &sum, &output),
+        sum: tensor.sum,
+        output: tensor.output,
+        activation: activation(layer.activation, tensor),
     };
-    for (weights, bias) in rows {
-        let largest = weights.iter().fold(0f32, |max, w| max.max(w.abs()));
-        let scale = f64::from(largest.max(f32::MIN_POSITIVE * 256.0)) / 127.0;
-        let quantized = |w: &f32| (f64::from(*w) / scale).round().clamp(-127.0, 127.0) as i8;
-        int.weights.extend(weights.iter().map(quantized));
+    let (n, places) = rows_of(layer.op, generator.config.generator.latent);
+    for (o, correction) in (0..n).zip(correction) {
+        let weights = places(o).into_iter();
+        let weights: Vec<f32> = weights.map(|(at, unit)| layer.weight[at] * unit).collect();
+        let bias = layer.bias[o % layer.bias.len()];
+        let (scale, weights) = round_row(&weights, weight_bits);
+        int.weights.extend(weights);
         let product_scale = f64::from(input.scale) * scale;
-        let bias = (f64::from(bias) / product_scale).round();
+        let bias = (f64::from(bias + correction) / product_scale).round();
         // The limit leaves room for the largest sum of products that a layer may have.
         int.bias.push(bias.clamp(-5e8, 5e8) as i32);
         int.multipliers
-            .push(multiplier(product_scale / f64::from(sum.scale)));
+            .push(multiplier(product_scale / f64::from(tensor.sum.scale)));
     }
     int
 }
 
-/// A layer's weights output channel by output channel, in the runtime's order, and its
-/// biases.
-fn layer_rows(
-    layer: &FloatLayer,
-    generator: &FloatGenerator,
-) -> (CoreOp, Shape, Vec<(Vec<f32>, f32)>) {
-    match layer.op {
-        Op::Dense { n_in, n_out, c_out } => {
-            let first = &generator.config.generator.dense;
+/// Shares of an output channel's largest weight that are tried for its largest step.
+const WEIGHT_CLIPS: [f64; 8] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7];
+
+/// Scale and steps of one output channel's weights, with the smallest squared error.
+fn round_row(weights: &[f32], bits: WeightBits) -> (f64, Vec<i8>) {
+    let most = match bits {
+        WeightBits::Eight => 127.0,
+        WeightBits::Four => 7.0,
+    };
+    let largest = weights.iter().fold(0f32, |max, w| max.max(w.abs()));
+    let largest = f64::from(largest.max(f32::MIN_POSITIVE * 256.0));
+    let step = |w: f32, scale: f64| (f64::from(w) / scale).round().clamp(-most, most);
+    let error = |scale: f64| -> f64 {
+        let errors = weights
+            .iter()
+            .map(|&w| step(w, scale) * scale - f64::from(w));
+        errors.map(|e| e * e).sum()
+    };
+    let scales = WEIGHT_CLIPS.map(|share| share * largest / most);
+    let scale = scales
+        .into_iter()
+        .min_by(|&a, &b| error(a).total_cmp(&error(b)))
+        .unwrap_or(scales[0]);
+    let steps = weights.iter().map(|&w| step(w, scale) as i8).collect();
+    (scale, steps)
+}
+
+/// A layer's weights as the runtime will have them, in floats, in the layer's own order;
+/// inputs from `latent` on are classes.
+pub fn rounded_weights(layer: &FloatLayer, bits: WeightBits, latent: usize) -> Vec<f32> {
+    let (n, places) = rows_of(layer.op, latent);
+    let rounded = (0..n).into_par_iter().map(|o| {
+        let places = places(o);
+        let row: Vec<f32> = places
+            .iter()
+            .map(|&(at, unit)| layer.weight[at] * unit)
+            .collect();
+        let (scale, steps) = round_row(&row, bits);
+        let values = steps
+            .into_iter()
+            .map(move |q| (f64::from(q) * scale) as f32);
+        places.into_iter().zip(values).collect::<Vec<_>>()
+    });
+    let rounded: Vec<_> = rounded.collect();
+    let mut weight = layer.weight.clone();
+    for ((at, unit), value) in rounded.into_iter().flatten() {
+        weight[at] = value / unit;
+    }
+    weight
+}
+
+/// The runtime's operator and the map that it writes.
+fn runtime_op(op: Op, generator: &FloatGenerator) -> (CoreOp, Shape) {
+    let first = &generator.config.generator.dense;
+    match op {
+        Op::Dense { .. } => {
             let shape = Shape {
                 h: first.height,
                 w: first.width,
                 c: first.channels,
             };
-            let row = |o: usize| {
-                let weights = (0..n_in).map(|i| layer.weight[i * n_out + o]).collect();
-                (weights, layer.bias[o % c_out])
-            };
-            (CoreOp::Dense, shape, (0..n_out).map(row).collect())
+            (CoreOp::Dense, shape)
         }
         Op::ConvTranspose(conv) | Op::Conv(conv) => {
             let g = conv.geometry;
@@ -246,18 +452,37 @@ fn layer_rows(
                 w: g.big[1],
                 c: conv.c_out,
             };
-            let row = |o: usize| {
-                let at = |tap: usize, i: usize| (i * g.taps() + tap) * conv.c_out + o;
-                let weights = (0..g.taps())
-                    .flat_map(|tap| (0..conv.c_in).map(move |i| layer.weight[at(tap, i)]));
-                (weights.collect(), layer.bias[o])
-            };
-            let rows = (0..conv.c_out).map(row).collect();
-            (CoreOp::ConvTranspose(window), shape, rows)
+            (CoreOp::ConvTranspose(window), shape)
         }
     }
 }
 
+/// What a class's weight is stored as a share of: the runtime's input has more than 1.
+fn class_unit() -> f32 {
+    1.0 / (f32::from(ONE_HOT) * LATENT_SCALE)
+}
+
+/// A weight's place in a layer, and what it is multiplied by in the file.
+type Place = (usize, f32);
+
+/// Number of output channels (dense: values), and the weights of each in the runtime's
+/// order; inputs from `latent` on are classes.
+fn rows_of(op: Op, latent: usize) -> (usize, impl Fn(usize) -> Vec<Place> + Sync) {
+    let places = move |o: usize| match op {
+        Op::Dense { n_in, n_out, .. } => {
+            let unit = |i: usize| if i < latent { 1.0 } else { class_unit() };
+            (0..n_in).map(|i| (i * n_out + o, unit(i))).collect()
+        }
+        Op::ConvTranspose(conv) | Op::Conv(conv) => {
+            let taps = conv.geometry.taps();
+            let at = |tap: usize, i: usize| ((i * taps + tap) * conv.c_out + o, 1.0);
+            let taps = 0..taps;
+            taps.flat_map(|tap| (0..conv.c_in).map(move |i| at(tap, i)))
+                .collect()
+        }
+    };
+    (channels(op), places)
+}
 /// Mantissa and shift of a positive real number (TensorFlow Lite's `QuantizeMultiplier`).
 fn multiplier(real: f64) -> Multiplier {
     let mut exponent = real.log2().floor() as i32 + 1;
@@ -284,17 +509,29 @@ fn multiplier(real: f64) -> Multiplier {
     }
 }
 
-/// Outputs for sums from -128 to 127, where a clamp does not do.
-fn table(act: Activation, sum: &Quant, output: &Quant) -> Option<[u8; 256]> {
+/// The runtime's activation: a clamp where that will do, else a table.
+fn activation(act: Activation, tensor: &TensorQuants) -> IntActivation {
+    let TensorQuants { sum, output, wide } = tensor;
     if matches!(act, Activation::Linear | Activation::Relu) {
-        return None;
+        let relu = act == Activation::Relu;
+        let min = if relu { sum.zero_point } else { -128 };
+        return IntActivation::Clamp { min };
+    }
+    if *wide {
+        let entry = |i: usize| {
+            let value = act.apply((i as f32 - 256.0) * 128.0 * sum.scale);
+            let steps = value / output.scale + f32::from(output.zero_point);
+            let wide = (steps * 256.0).round().clamp(-32768.0, 32767.0);
+            (wide as i16).to_le_bytes()
+        };
+        return IntActivation::WideTable(Box::new(std::array::from_fn(entry)));
     }
     let entry = |i: usize| {
         let q = i8::from_ne_bytes([(i as u8) ^ 0x80]);
         let value = act.apply(dequantize(q, sum));
         quantize_value(value, output) as u8
     };
-    Some(std::array::from_fn(entry))
+    IntActivation::Table(Box::new(std::array::from_fn(entry)))
 }
 
 fn encode_model(generator: &FloatGenerator, layers: &[IntLayer]) -> Result<Vec<u8>, QuantizeError> {
@@ -309,16 +546,14 @@ fn encode_model(generator: &FloatGenerator, layers: &[IntLayer]) -> Result<Vec<u
             multipliers: &layer.multipliers,
             sum: layer.sum,
             output: layer.output,
-            activation: match &layer.table {
-                Some(table) => CoreActivation::Table(table),
-                None => CoreActivation::Clamp {
-                    min: if layer.relu {
-                        layer.sum.zero_point
-                    } else {
-                        -128
-                    },
+            weight_bits: layer.weight_bits,
+            activation: match &layer.activation {
+                IntActivation::Clamp { min } => CoreActivation::Clamp {
+                    min: *min,
                     max: 127,
                 },
+                IntActivation::Table(table) => CoreActivation::Table(table),
+                IntActivation::WideTable(table) => CoreActivation::WideTable(table),
             },
         })
         .collect();

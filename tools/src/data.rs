@@ -74,6 +74,37 @@ impl Data {
     }
 }
 
+/// Classes of the embedded set.
+pub const CLASSES: usize = 10;
+
+/// The embedded training pictures, by class.
+pub fn embedded_by_class() -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
+    let folder = crate::root().join("host/data/fashion");
+    let images = read(&folder.join("train-images-idx3-ubyte.gz"), 16)?;
+    let labels = read(&folder.join("train-labels-idx1-ubyte.gz"), 8)?;
+    Ok(grouped(&images, &labels))
+}
+
+/// The pictures of a plain IDX file and its labels, by class.
+pub fn by_class(images: &Path, labels: &Path) -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
+    let content = |path: &Path, header_len: usize| -> anyhow::Result<Vec<u8>> {
+        let bytes = std::fs::read(path);
+        let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(bytes.get(header_len..).unwrap_or_default().to_vec())
+    };
+    Ok(grouped(&content(images, 16)?, &content(labels, 8)?))
+}
+
+fn grouped(images: &[u8], labels: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let mut classes = vec![Vec::new(); CLASSES];
+    for (image, &label) in images.chunks_exact(PIXELS).zip(labels) {
+        if let Some(class) = classes.get_mut(usize::from(label)) {
+            class.push(image.to_vec());
+        }
+    }
+    classes
+}
+
 /// The content of a gzipped IDX file behind its header.
 fn read(path: &Path, header_len: usize) -> anyhow::Result<Vec<u8>> {
     let missing = "install Debian's dataset-fashion-mnist, or name the folder with --from";

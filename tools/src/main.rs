@@ -2,6 +2,7 @@
 
 mod bench;
 mod boards;
+mod cuda_check;
 mod data;
 mod docs;
 mod elf;
@@ -11,6 +12,7 @@ mod panics;
 mod qemu;
 mod setup;
 mod size;
+mod stability;
 
 use std::path::Path;
 
@@ -26,6 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::Bench),
+    CudaCheck(cuda_check::CudaCheck),
     Data(data::Data),
     Docs(docs::Docs),
     Flash(flash::Flash),
@@ -34,6 +37,7 @@ enum Command {
     Qemu(qemu::Qemu),
     Setup(setup::Setup),
     Size(size::Size),
+    Stability(stability::Stability),
 }
 
 /// The repository.
@@ -44,6 +48,7 @@ fn root() -> &'static Path {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bench(bench) => bench.run(),
+        Command::CudaCheck(check) => check.run(),
         Command::Data(data) => data.run(),
         Command::Docs(docs) => docs.run(),
         Command::Flash(flash) => flash.run(),
@@ -52,5 +57,6 @@ fn main() -> anyhow::Result<()> {
         Command::Qemu(qemu) => qemu.run(),
         Command::Setup(setup) => setup.run(),
         Command::Size(size) => size.run(),
+        Command::Stability(stability) => stability.run(),
     }
 }

@@ -1,9 +1,13 @@
 //! From sums to activations.
 
 use crate::fixed::{Multiplier, Rescale};
-use crate::model::Activation;
+use crate::model::{Activation, Layer, WIDE_TABLE_LEN};
 
 /// What turns the sums of one output channel into activations.
+///
+/// The product of a sum, within `±2^30`, and the multiplier is added to the zero point and
+/// clamped; a table is then looked up at the clamped value plus 128. Before a wide table the
+/// clamp is to 16 bits, and the table is interpolated.
 #[derive(Clone, Copy, Debug)]
 pub struct Requantizer<'a> {
     /// Of the sum's scale to the output's.
@@ -15,19 +19,6 @@ pub struct Requantizer<'a> {
 }
 
 impl Requantizer<'_> {
-    /// Requantizes one sum, within `±2^30`, and applies the activation.
-    ///
-    /// The product is added to the zero point and clamped; a table is then looked up at the
-    /// clamped value plus 128.
-    #[inline]
-    pub fn apply(&self, sum: i32) -> i8 {
-        let product = match Rescale::new(self.multiplier, self.zero_point) {
-            Some(rescale) => rescale.apply(sum, 0),
-            None => self.slow(sum),
-        };
-        self.activate(product)
-    }
-
     /// The arithmetic's definition, zero point included.
     fn slow(&self, sum: i32) -> i32 {
         let product = self.multiplier.apply(sum);
@@ -39,6 +30,7 @@ impl Requantizer<'_> {
         match self.activation {
             Activation::Clamp { min, max } => clamp(sum, i32::from(min), i32::from(max)),
             Activation::Table(table) => look_up(table, sum),
+            Activation::WideTable(table) => interpolate(table, sum),
         }
     }
 
@@ -72,6 +64,11 @@ impl Requantizer<'_> {
                     look_up(table, rescale.apply(sum, start))
                 });
             }
+            Activation::WideTable(table) => {
+                each(sums, y, step, |sum| {
+                    interpolate(table, rescale.apply(sum, start))
+                });
+            }
         }
     }
 }
@@ -84,6 +81,58 @@ fn clamp(sum: i32, min: i32, max: i32) -> i8 {
 #[inline]
 fn look_up(table: &[u8; 256], sum: i32) -> i8 {
     table[usize::from(clamp(sum, -128, 127) as u8 ^ 0x80)] as i8
+}
+
+/// TensorFlow Lite's `LUTLookup` for 16 bits: 512 steps of 128, straight lines between their
+/// ends, rounded; then the high byte, rounded, ties up.
+#[inline]
+fn interpolate(table: &[[u8; 2]; WIDE_TABLE_LEN], sum: i32) -> i8 {
+    let sum = sum.clamp(-0x8000, 0x7fff) + 0x8000;
+    let (step, offset) = ((sum >> 7) as usize & 0x1ff, sum & 0x7f);
+    let entry = |at: usize| i32::from(i16::from_le_bytes(table[at]));
+    let (low, high) = (entry(step), entry(step + 1));
+    let wide = low + (((high - low) * offset + 64) >> 7);
+    ((wide + 128) >> 8).min(127) as i8
+}
+
+/// Requantizes the sum of each channel (its bias not yet in it) into its value of `y`.
+pub(crate) fn requantize(
+    layer: &Layer<'_>,
+    channels: impl Iterator<Item = (i32, Multiplier)>,
+    sums: &[i32],
+    y: &mut [i8],
+) {
+    // One loop an activation, as above.
+    match layer.activation {
+        Activation::Clamp { min, max } => {
+            let (min, max) = (i32::from(min), i32::from(max));
+            each_channel(layer, channels, sums, y, |sum| clamp(sum, min, max));
+        }
+        Activation::Table(table) => {
+            each_channel(layer, channels, sums, y, |sum| look_up(table, sum));
+        }
+        Activation::WideTable(table) => {
+            each_channel(layer, channels, sums, y, |sum| interpolate(table, sum));
+        }
+    }
+}
+
+#[inline]
+fn each_channel(
+    layer: &Layer<'_>,
+    channels: impl Iterator<Item = (i32, Multiplier)>,
+    sums: &[i32],
+    y: &mut [i8],
+    f: impl Fn(i32) -> i8,
+) {
+    let zero_point = layer.sum.zero_point;
+    for ((y, &sum), (bias, multiplier)) in y.iter_mut().zip(sums).zip(channels) {
+        let sum = bias.wrapping_add(sum);
+        *y = f(match Rescale::new(multiplier, zero_point) {
+            Some(rescale) => rescale.apply(sum, 0),
+            None => multiplier.apply(sum).saturating_add(i32::from(zero_point)),
+        });
+    }
 }
 
 /// Not inlined: alone, the loop's values fit into registers.

@@ -1,21 +1,26 @@
 //! Dense (fully connected) layer.
 
-use super::activation::Requantizer;
+use super::activation::requantize;
 use super::kernels::KernelSet;
 use crate::layout::quads;
-use crate::model::Layer;
+use crate::model::{Layer, WeightBits};
 
-/// Words that [`output_row`] works in: the input and the sums of a row.
-pub(crate) const fn scratch_words(n_in: usize, row_len: usize) -> usize {
-    2 * quads(n_in) + 4 * quads(row_len)
+/// Words that [`output_row`] works in: the input, the sums of a row, and the weights of four
+/// outputs where they have to be unpacked.
+pub(crate) const fn scratch_words(n_in: usize, row_len: usize, bits: WeightBits) -> usize {
+    let unpacked = match bits {
+        WeightBits::Eight => 0,
+        WeightBits::Four => 4 * quads(n_in),
+    };
+    2 * quads(n_in) + unpacked + 4 * quads(row_len)
 }
 
 /// `y[i] = requantize(bias[o] + sum_j (x[j] - zero_point) * w[o][j])` for the outputs `o`
 /// of row `row`.
 ///
 /// *Shapes*: `x` `[n_in]`, `y` `[w * c_out]`, weights of the row
-/// `[ceil(w * c_out / 4)][n_in / 4][4][4]`, read once and in order. One bias and one
-/// multiplier per output.
+/// `[ceil(w * c_out / 4)][n_in / 4][4][4]`, of 8 or 4 bits, read once and in order. One bias
+/// and one multiplier per output.
 pub(crate) fn output_row<K: KernelSet>(
     layer: &Layer<'_>,
     row: usize,
@@ -23,26 +28,76 @@ pub(crate) fn output_row<K: KernelSet>(
     scratch: &mut [u32],
     y: &mut [i8],
 ) {
-    let Some((words, sums)) = scratch.split_at_mut_checked(2 * quads(x.len())) else {
+    let quads_in = quads(x.len());
+    let Some((words, rest)) = scratch.split_at_mut_checked(2 * quads_in) else {
+        return;
+    };
+    K::widen_dense(x, layer.input.zero_point, words);
+    match layer.weight_bits {
+        WeightBits::Eight => {
+            let sums = bytemuck::must_cast_slice_mut::<u32, i32>(rest);
+            let row_sums = sums.get_mut(..4 * quads(y.len())).unwrap_or(&mut []);
+            let fours = row_sums.as_chunks_mut::<4>().0.iter_mut();
+            let block_bytes = (16 * quads_in).max(1);
+            let weights = row_weights(layer, row, block_bytes, y.len());
+            for (sums, weights) in fours.zip(weights.chunks_exact(block_bytes)) {
+                *sums = K::dense(words, weights);
+            }
+            finish(layer, row, sums, y);
+        }
+        WeightBits::Four => four_bit_row::<K>(layer, row, words, rest, y),
+    }
+}
+
+/// The rest of [`output_row`] for weights that have to be unpacked first.
+#[inline(never)]
+fn four_bit_row<K: KernelSet>(
+    layer: &Layer<'_>,
+    row: usize,
+    words: &[u32],
+    scratch: &mut [u32],
+    y: &mut [i8],
+) {
+    let Some((unpacked, sums)) = scratch.split_at_mut_checked(2 * words.len()) else {
         return;
     };
     let sums = bytemuck::must_cast_slice_mut::<u32, i32>(sums);
-    K::widen_dense(x, layer.input.zero_point, words);
-    let block_bytes = (16 * quads(x.len())).max(1);
-    let row_bytes = y.len().div_ceil(4) * block_bytes;
-    let weights = layer.weights.get(row * row_bytes..).unwrap_or(&[]);
-    let blocks = weights.chunks_exact(block_bytes);
     let row_sums = sums.get_mut(..4 * quads(y.len())).unwrap_or(&mut []);
-    for (sums, weights) in row_sums.as_chunks_mut::<4>().0.iter_mut().zip(blocks) {
-        *sums = K::dense(words, weights);
+    let block_bytes = 4 * words.len();
+    let mut weights = row_weights(layer, row, block_bytes, y.len());
+    for sums in row_sums.as_chunks_mut::<4>().0 {
+        let (packed, behind) = weights.split_at_checked(block_bytes).unwrap_or_default();
+        *sums = K::dense(words, unpack(packed, unpacked));
+        weights = behind;
     }
+    finish(layer, row, sums, y);
+}
+
+/// The weights of row `row` of `row_len` outputs, and those behind it.
+fn row_weights<'a>(layer: &Layer<'a>, row: usize, block_bytes: usize, row_len: usize) -> &'a [u8] {
+    let row_bytes = quads(row_len) * block_bytes;
+    layer.weights.get(row * row_bytes..).unwrap_or(&[])
+}
+
+/// Sums to activations.
+fn finish(layer: &Layer<'_>, row: usize, sums: &[i32], y: &mut [i8]) {
     let channels = layer.channels(row * y.len());
-    for ((y, &sum), (bias, multiplier)) in y.iter_mut().zip(&*sums).zip(channels) {
-        let requantizer = Requantizer {
-            multiplier,
-            zero_point: layer.sum.zero_point,
-            activation: layer.activation,
-        };
-        *y = requantizer.apply(bias.wrapping_add(sum));
+    requantize(layer, channels, sums, y);
+}
+
+/// Weights of 4 bits as `i8`, in `words`; the order is that of [`layout`](crate::layout).
+#[inline(never)]
+fn unpack<'w>(packed: &[u8], words: &'w mut [u32]) -> &'w [u8] {
+    let pairs = packed.as_chunks::<4>().0.as_chunks::<2>().0;
+    let sixteens = pairs.iter().zip(words.as_chunks_mut::<4>().0);
+    for (eight, words) in sixteens {
+        for (i, word) in words.iter_mut().enumerate() {
+            let packed = eight.get(i % 2).map_or(0, |b| u32::from_ne_bytes(*b));
+            // Four halves at once: to 0 to 15 around 8, then down by 8 without a borrow.
+            let halves = (packed >> (i / 2 * 4)) & 0x0f0f_0f0f;
+            let raised = (halves ^ 0x0808_0808) | 0x8080_8080;
+            *word = (raised - 0x0808_0808) ^ 0x8080_8080;
+        }
     }
+    bytemuck::must_cast_slice(words)
 }

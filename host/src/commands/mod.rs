@@ -4,6 +4,7 @@ mod compare;
 mod doctor;
 mod inspect;
 mod quantize;
+mod runs;
 mod sample;
 mod train;
 
@@ -19,6 +20,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Quantize(args) => quantize::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Runs(args) => runs::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
     }

@@ -1,23 +1,104 @@
 //! `host quantize`: the int8 form of a run's generator.
 
 use anyhow::Context;
+use gan_core::Model;
+use gan_core::model::WeightBits;
+use host::compare::compare;
 use host::files::write_atomic;
-use host::quant;
+use host::finetune::finetune;
+use host::generator::FloatGenerator;
+use host::quant::{self, Options};
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Quantize;
 
 pub fn run(args: &Quantize) -> anyhow::Result<()> {
-    write_gan(&RunFolder::new(&args.run), args.calibration_images)
+    let options = Options {
+        calibration_images: args.calibration_images,
+        dense_bits: match args.dense_bits {
+            4 => WeightBits::Four,
+            _ => WeightBits::Eight,
+        },
+        wide_table: args.tanh_bits == 16,
+    };
+    let folder = RunFolder::new(&args.run);
+    let generator = load_generator(&folder.checkpoint())?;
+    let mut plain = None;
+    println!("dense weights  before tanh     bytes      PSNR    SSIM");
+    for dense_bits in [WeightBits::Eight, WeightBits::Four] {
+        for wide_table in [true, false] {
+            let other = Options {
+                dense_bits,
+                wide_table,
+                ..options
+            };
+            let bytes = quant::quantize(&generator, &other)?;
+            let chosen = other == options && args.finetune == 0;
+            let mark = if chosen { "  <- chosen" } else { "" };
+            print_choice(&generator, &bytes, &other, mark)?;
+            if chosen {
+                plain = Some(bytes);
+            }
+        }
+    }
+    if let Some(bytes) = plain {
+        return write(&folder, &bytes);
+    }
+    let tuned = tune(&generator, &options, args.finetune)?;
+    let bytes = quant::quantize_tuned(&generator, &tuned, &options)?;
+    print_choice(&generator, &bytes, &options, "  <- chosen, fine-tuned")?;
+    write(&folder, &bytes)
 }
 
+/// Pictures that a choice is judged by.
+const JUDGED_IMAGES: usize = 256;
+
 /// Quantizes the averaged generator of a run's checkpoint into its `generator.gan`.
-pub fn write_gan(folder: &RunFolder, calibration_images: usize) -> anyhow::Result<()> {
+pub fn write_gan(folder: &RunFolder) -> anyhow::Result<()> {
     let generator = load_generator(&folder.checkpoint())?;
-    let bytes = quant::quantize(&generator, calibration_images)?;
+    write(folder, &quant::quantize(&generator, &Options::default())?)
+}
+
+fn write(folder: &RunFolder, bytes: &[u8]) -> anyhow::Result<()> {
     let path = folder.file("generator.gan");
-    write_atomic(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    write_atomic(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     println!("{}: {} bytes", path.display(), bytes.len());
     Ok(())
+}
+
+fn print_choice(
+    generator: &FloatGenerator,
+    bytes: &[u8],
+    options: &Options,
+    mark: &str,
+) -> anyhow::Result<()> {
+    let found = compare(generator, &Model::parse(bytes)?, JUDGED_IMAGES)?;
+    println!(
+        "{:>6} bits    {:>4} bits    {:>8}  {:5.2} dB  {:.4}{mark}",
+        match options.dense_bits {
+            WeightBits::Eight => 8,
+            WeightBits::Four => 4,
+        },
+        if options.wide_table { 16 } else { 8 },
+        bytes.len(),
+        found.psnr_db,
+        found.ssim
+    );
+    Ok(())
+}
+
+fn tune(
+    generator: &FloatGenerator,
+    options: &Options,
+    steps: u64,
+) -> anyhow::Result<FloatGenerator> {
+    let bar = ProgressBar::new(steps).with_prefix("fine-tuning");
+    bar.set_style(ProgressStyle::with_template(
+        "{prefix} {wide_bar} {pos}/{len} {eta} left",
+    )?);
+    let tuned = finetune(generator, options, steps, |step| bar.set_position(step));
+    bar.finish_and_clear();
+    Ok(tuned?)
 }

@@ -11,12 +11,15 @@ use host::config::{Config, Data, PRESETS};
 use host::data::{self, DataRequest, Dataset};
 use host::files::write_atomic;
 use host::nn::Backend;
+use host::train::augment;
 use host::train::checkpoint;
-use host::train::run::{self, Ending, Event, RunFolder};
+use host::train::run::{self, Ending, Event, RunFolder, grid_columns};
 use host::train::trainer::{StepReport, Trainer};
-use indicatif::{ProgressBar, ProgressStyle};
+use host::{picture, report};
+use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 
 use crate::cli::{Device, Train};
+use crate::device;
 
 pub fn run(args: Train) -> anyhow::Result<()> {
     let (config, folder) = match &args.resume {
@@ -43,25 +46,43 @@ pub fn run(args: Train) -> anyhow::Result<()> {
     }
     let mut config = config;
     config.data.class_names.clone_from(&dataset.class_names);
-    match args.device {
-        #[cfg(feature = "cuda")]
-        Device::Auto | Device::Cuda => {
-            use dfdx::prelude::Cuda;
-            let device = Cuda::try_seed_from_u64(0)
-                .map_err(|e| anyhow::anyhow!("no usable GPU ({e:?}): try --device cpu"))?;
-            println!("device: the first NVIDIA GPU");
-            train_on(device, config, &dataset, &folder, &args)
-        }
-        #[cfg(not(feature = "cuda"))]
-        Device::Cuda => {
-            bail!("this program was built without CUDA: add --features cuda after `-p host`")
-        }
-        _ => {
-            println!("device: cpu, {} threads", rayon::current_num_threads());
-            train_on(Cpu::default(), config, &dataset, &folder, &args)
+    if config.training.augment.is_none() && dataset.train.len() <= FEW_PICTURES {
+        println!(
+            "few pictures: DiffAugment is on (translation, color, cutout); \
+             training.augment = [] in --config turns it off"
+        );
+        config.training.augment = Some(augment::ALL.to_vec());
+    }
+    let threads = rayon::current_num_threads();
+    #[cfg(feature = "cuda")]
+    if args.device != Device::Cpu {
+        match device::cuda() {
+            Ok(device) => {
+                println!("device: the first NVIDIA GPU");
+                return train_on(device, config, &dataset, &folder, &args);
+            }
+            Err(reason) if args.device == Device::Auto => {
+                println!("device: cpu, {threads} threads ({reason})");
+                return train_on(Cpu::default(), config, &dataset, &folder, &args);
+            }
+            Err(reason) => bail!("{reason}; `host doctor` says more, --device cpu needs none"),
         }
     }
+    #[cfg(not(feature = "cuda"))]
+    if let (Device::Cuda, Err(reason)) = (args.device, device::cuda()) {
+        bail!("{reason}");
+    }
+    let why = if args.device == Device::Auto {
+        " (built without CUDA)"
+    } else {
+        ""
+    };
+    println!("device: cpu, {threads} threads{why}");
+    train_on(Cpu::default(), config, &dataset, &folder, &args)
 }
+
+/// Pictures up to which the discriminator would learn them by heart.
+const FEW_PICTURES: usize = 1000;
 
 /// The resolved configuration, without the classes, which come from the data.
 fn configure(args: &Train) -> anyhow::Result<Config> {
@@ -84,6 +105,7 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
         config.data = Data {
             path: Some(path),
             tile: args.tile,
+            labels: args.labels.clone(),
             class_names: Vec::new(),
         };
     }
@@ -97,6 +119,9 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
     training.steps = args.steps.unwrap_or(training.steps);
     training.batch = args.batch.unwrap_or(training.batch);
     training.seed = args.seed.unwrap_or(training.seed);
+    if let Some(teacher) = &args.teacher {
+        training.teacher = Some(std::path::absolute(teacher).context("--teacher")?);
+    }
     config.check("the command line")?;
     Ok(config)
 }
@@ -118,7 +143,16 @@ fn load_data(config: &Config) -> anyhow::Result<Dataset> {
         bar.set_position(done as u64);
     });
     bar.finish_and_clear();
-    let dataset = dataset?;
+    let mut dataset = dataset?;
+    let labels = &config.data.labels;
+    if !labels.is_empty() {
+        let (given, classes) = (labels.len(), dataset.class_names.len());
+        ensure!(
+            given == classes,
+            "--labels names {given} classes, the data has {classes}"
+        );
+        dataset.class_names.clone_from(labels);
+    }
     println!(
         "data: {}, {} pictures to train on, {} held out, {} classes",
         dataset.name,
@@ -150,6 +184,17 @@ fn train_on<D: Backend<f32>>(
         println!("run: {}", folder.path().display());
         Trainer::new(config, device)?
     };
+    if let Some(path) = &trainer.config.training.teacher {
+        let file = RunFolder::new(path).checkpoint();
+        let teacher = checkpoint::load_generator(if path.is_dir() { &file } else { path })?;
+        println!(
+            "teacher: {}, {} after {} steps",
+            path.display(),
+            teacher.config.name,
+            teacher.step
+        );
+        trainer.learn_from(teacher)?;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
@@ -159,7 +204,7 @@ fn train_on<D: Backend<f32>>(
         eprintln!("\nstopping after this step; once more stops at once");
     })?;
 
-    let mut progress = Progress::new(&trainer, args.budget)?;
+    let mut progress = Progress::new(&trainer, args)?;
     let ending = run::train(&mut trainer, dataset, folder, args.budget, &stop, |event| {
         progress.show(&event);
     });
@@ -175,8 +220,12 @@ fn train_on<D: Backend<f32>>(
     write_config(folder, &trainer.config)?;
     let generator = folder.file("generator.safetensors");
     checkpoint::save_generator(&mut trainer, &dataset.name, &generator)?;
-    super::quantize::write_gan(folder, host::quant::CALIBRATION_IMAGES)?;
-    super::compare::report(folder, host::compare::COMPARE_IMAGES, false)
+    super::quantize::write_gan(folder)?;
+    super::compare::report(folder, host::compare::COMPARE_IMAGES, false)?;
+    let page = report::write(folder);
+    let page = page.map_err(|(path, e)| anyhow::anyhow!("cannot write {}: {e}", path.display()))?;
+    println!("curves and pictures: {}", page.display());
+    Ok(())
 }
 
 /// Makes the folder; an older run in it is never overwritten.
@@ -201,23 +250,24 @@ struct Progress {
     steps: u64,
     begin: Instant,
     first_step: u64,
+    /// Columns of the grids shown in the terminal, if they are.
+    preview: Option<usize>,
 }
 
+/// Rows of pictures in the terminal.
+const PREVIEW_ROWS: usize = 2;
 /// Steps between lines where there is no terminal.
 const LINE_EVERY: u64 = 100;
 
 impl Progress {
-    fn new<D: Backend<f32>>(
-        trainer: &Trainer<D>,
-        budget: Option<Duration>,
-    ) -> anyhow::Result<Self> {
+    fn new<D: Backend<f32>>(trainer: &Trainer<D>, args: &Train) -> anyhow::Result<Self> {
         let steps = trainer.config.training.steps;
         let bar = ProgressBar::new(steps);
         let template = "step {pos}/{len} {wide_bar} {msg} {eta} left";
         bar.set_style(ProgressStyle::with_template(template)?);
         bar.set_position(trainer.step());
         bar.reset_eta();
-        if let Some(budget) = budget {
+        if let Some(budget) = args.budget {
             bar.println(format!(
                 "timing the first steps to fill {} s",
                 budget.as_secs()
@@ -229,12 +279,24 @@ impl Progress {
             steps,
             begin: Instant::now(),
             first_step: trainer.step(),
+            preview: args
+                .preview
+                .then(|| grid_columns(trainer.config.data.class_names.len())),
         })
     }
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
-            Event::Step(report) => self.step(report),
+            Event::Step { report, diversity } => self.step(report, *diversity),
+            Event::Sampled(images) => {
+                if let Some(columns) = self.preview {
+                    let some = images.first(columns * PREVIEW_ROWS);
+                    self.line(&picture::to_terminal(&picture::grid(&some, columns, 1)));
+                }
+            }
+            Event::NotSaved(error) => {
+                self.line(&format!("{error}; nothing is lost yet, trying again later"));
+            }
             Event::Planned { steps } => {
                 self.steps = *steps;
                 self.bar.set_length(*steps);
@@ -242,22 +304,27 @@ impl Progress {
             }
             Event::RolledBack { trouble, step } => {
                 self.line(&format!(
-                    "{trouble}: back to step {step} at half the learning rate"
+                    "{trouble}: back to the averaged generator of step {step}, at half the rate"
                 ));
             }
         }
     }
 
-    fn step(&self, report: &StepReport) {
-        let done = (report.step - self.first_step) * self.batch as u64;
-        let images_per_s = done as f64 / self.begin.elapsed().as_secs_f64();
+    fn step(&self, report: &StepReport, diversity: f32) {
+        let steps_per_s =
+            (report.step - self.first_step) as f64 / self.begin.elapsed().as_secs_f64();
         let text = format!(
-            "loss D {:.3} G {:.3}, {images_per_s:.0} images/s",
-            report.discriminator_loss, report.generator_loss
+            "loss D {:.3} G {:.3}, variety {:.0} %, {:.0} images/s",
+            report.discriminator_loss,
+            report.generator_loss,
+            100.0 * diversity,
+            steps_per_s * self.batch as f64
         );
         if self.bar.is_hidden() {
             if report.step.is_multiple_of(LINE_EVERY) || report.step == self.steps {
-                println!("step {}/{}: {text}", report.step, self.steps);
+                let left = self.steps.saturating_sub(report.step) as f64 / steps_per_s;
+                let left = FormattedDuration(Duration::from_secs_f64(left));
+                println!("step {}/{}: {text}, {left} left", report.step, self.steps);
             }
         } else {
             self.bar.set_message(text);

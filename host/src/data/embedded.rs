@@ -1,7 +1,9 @@
-//! The set that comes with the program: a part of Fashion-MNIST (Xiao et al. 2017), made
-//! by `cargo tools data`.
+//! The sets that come with the program: a part of Fashion-MNIST (Xiao et al. 2017), made
+//! by `cargo tools data`, and a sheet of pixel-art faces (see `host/data/avatar`).
 
-use super::{DataError, DataRequest, Dataset, Images, idx};
+use std::path::Path;
+
+use super::{DataError, DataRequest, Dataset, Images, idx, sheet, split};
 
 const CLASS_NAMES: [&str; 10] = [
     "T-shirt/top",
@@ -25,16 +27,27 @@ macro_rules! part {
     };
 }
 
-pub(super) fn load(request: &DataRequest) -> Result<Dataset, DataError> {
-    let asked = (request.height, request.width, request.channels);
-    if asked != (28, 28, 1) {
-        return Err(DataError::Request(format!(
-            "the embedded pictures are 28x28 grey, the configuration draws {}x{} with {} \
-             channels: name your own with --data (a folder of pictures or IDX files, or a \
-             sheet with --tile 16x16)",
-            asked.0, asked.1, asked.2
-        )));
+pub(super) fn load(
+    request: &DataRequest,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Dataset, DataError> {
+    match (request.height, request.width, request.channels) {
+        (28, 28, 1) => fashion(request),
+        (16, 16, 3) => {
+            let sheet = include_bytes!("../../data/avatar/avatars-16x16.png");
+            let path = Path::new("host/data/avatar/avatars-16x16.png");
+            let tiles = sheet::cut(request, (16, 16), (path, sheet), progress)?;
+            Ok(split("pixel-art faces".into(), Vec::new(), tiles))
+        }
+        (height, width, channels) => Err(DataError::Request(format!(
+            "the embedded pictures are 28x28 grey or 16x16 RGB, the configuration draws \
+             {height}x{width} with {channels} channels: name your own with --data (a folder \
+             of pictures or IDX files, or a sheet with --tile 16x16)"
+        ))),
     }
+}
+
+fn fashion(request: &DataRequest) -> Result<Dataset, DataError> {
     let part = |images: (&str, &[u8]), labels: (&str, &[u8])| -> Result<Images, DataError> {
         let mut part = idx::parse_images(images.1, images.0.as_ref(), request)?;
         part.labels = idx::parse_labels(labels.1, labels.0.as_ref())?;

@@ -55,7 +55,8 @@ pub(super) fn load(
     let pictures: Vec<Vec<u8>> = files
         .par_iter()
         .map(|file| {
-            let picture = fit(decode(file)?, request);
+            let bytes = std::fs::read(file).map_err(DataError::io(file))?;
+            let picture = fit(decode(file, &bytes)?, request);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
             Ok(picture)
         })

@@ -47,6 +47,16 @@ impl Images {
         &self.pixels[i * self.image_len()..(i + 1) * self.image_len()]
     }
 
+    /// The first `count` of them, or all.
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.len());
+        Self {
+            pixels: self.pixels[..count * self.image_len()].to_vec(),
+            labels: self.labels.iter().copied().take(count).collect(),
+            ..*self
+        }
+    }
+
     fn push_from(&mut self, other: &Self, i: usize) {
         self.pixels.extend_from_slice(other.image(i));
         self.labels.extend(other.labels.get(i));
@@ -143,12 +153,14 @@ pub fn load(
         )));
     }
     let Some(path) = &request.path else {
-        return embedded::load(request);
+        return embedded::load(request, progress);
     };
     let name = path.file_stem().unwrap_or(path.as_os_str());
     let name = name.to_string_lossy().replace('\n', " ");
-    let dataset = if request.tile.is_some() {
-        split(name, Vec::new(), sheet::load(request, path, progress)?)
+    let dataset = if let Some(tile) = request.tile {
+        let bytes = std::fs::read(path).map_err(DataError::io(path))?;
+        let tiles = sheet::cut(request, tile, (path, &bytes), progress)?;
+        split(name, Vec::new(), tiles)
     } else if path.is_file() && folder::is_picture(path) {
         let problem = "is one picture: cut it with --tile 16x16, or name its folder";
         return Err(DataError::content(path, problem));
@@ -197,9 +209,8 @@ fn split(name: String, class_names: Vec<String>, images: Images) -> Dataset {
     }
 }
 
-/// The picture of a file, turned upright as its camera says.
-fn decode(path: &Path) -> Result<DynamicImage, DataError> {
-    let bytes = std::fs::read(path).map_err(DataError::io(path))?;
+/// The picture in a file's bytes, turned upright as its camera says.
+fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     let decode = || {
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
         let mut decoder = reader.into_decoder()?;

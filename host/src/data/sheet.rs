@@ -4,15 +4,15 @@ use std::path::Path;
 
 use super::{DataError, DataRequest, Images, decode, fit};
 
-/// The sheet's tiles, left to right, top to bottom. Wholly transparent tiles at the end
-/// are the sheet's padding and do not count.
-pub(super) fn load(
+/// The tiles of a sheet of this name and content, left to right, top to bottom. Wholly
+/// transparent tiles at the end are the sheet's padding and do not count.
+pub(super) fn cut(
     request: &DataRequest,
-    path: &Path,
+    (tile_w, tile_h): (usize, usize),
+    (path, bytes): (&Path, &[u8]),
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Images, DataError> {
-    let (tile_w, tile_h) = request.tile.unwrap_or_default();
-    let sheet = decode(path)?;
+    let sheet = decode(path, bytes)?;
     let (w, h) = (sheet.width() as usize, sheet.height() as usize);
     if tile_w == 0 || tile_h == 0 || !w.is_multiple_of(tile_w) || !h.is_multiple_of(tile_h) {
         let problem =

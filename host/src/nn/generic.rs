@@ -6,17 +6,52 @@ use dfdx::prelude::{
     TryConcatAlong, TryMatMul, TryMul, TryPReLU, TrySub,
 };
 
-use super::Float;
-use super::backend::Mat;
 use super::conv::Conv;
 use super::geometry::Geometry;
+use super::network::{Block, Network, Op, PassStats};
 use super::norm::{Activation, BatchStats, LEAKY_SLOPE, NORM_EPSILON};
+use super::{Backend, Float, Mat};
 
 type Result<T, D> = std::result::Result<T, <D as HasErr>::Err>;
 
-/// Convolution: gather the windows, then one product. Shapes as in
-/// [`Backend::conv2d`](super::Backend::conv2d).
-pub fn conv2d<E: Float, D: Device<E>, T: Tape<E, D>>(
+/// A whole pass, op by op; dfdx computes every gradient, wanted or not. Shapes as in
+/// [`Backend::forward_pass`].
+pub fn forward_pass<E: Float, D: Backend<E>, T: Tape<E, D>>(
+    network: &Network<E, D>,
+    mut x: Mat<E, D, T>,
+) -> Result<(Mat<E, D, T>, PassStats<E>), D> {
+    let mut pass_stats = Vec::with_capacity(network.blocks.len());
+    for Block {
+        spec,
+        weight,
+        gamma,
+        beta,
+        ..
+    } in &network.blocks
+    {
+        let w = &weight.tensor;
+        x = match spec.op {
+            Op::Dense { c_out, .. } => dense(x, w, c_out)?,
+            Op::Conv(conv) => conv2d(x, w, conv)?,
+            Op::ConvTranspose(conv) => conv_transpose2d(x, w, conv)?,
+        };
+        let mut stats = None;
+        x = match gamma {
+            Some(gamma) => {
+                let (y, batch) = norm_act(x, &gamma.tensor, &beta.tensor, spec.activation)?;
+                stats = Some(batch);
+                y
+            }
+            None => bias_act(x, &beta.tensor, spec.activation)?,
+        };
+        pass_stats.push(stats);
+    }
+    Ok((x, pass_stats))
+}
+
+/// Convolution: gather the windows, then one product. *Shapes*: `x` `[n * big, c_in]`, `w`
+/// `[k * k * c_in, c_out]`, result `[n * small, c_out]`.
+fn conv2d<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     w: &Mat<E, D>,
     conv: Conv,
@@ -29,9 +64,9 @@ pub fn conv2d<E: Float, D: Device<E>, T: Tape<E, D>>(
 }
 
 /// Transposed convolution: one product, then for each output pixel the sum of the taps
-/// that land on it. Shapes as in
-/// [`Backend::conv_transpose2d`](super::Backend::conv_transpose2d).
-pub fn conv_transpose2d<E: Float, D: Device<E>, T: Tape<E, D>>(
+/// that land on it. *Shapes*: `x` `[n * small, c_in]`, `w` `[c_in, k * k * c_out]`, result
+/// `[n * big, c_out]`.
+fn conv_transpose2d<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     w: &Mat<E, D>,
     conv: Conv,
@@ -49,8 +84,9 @@ pub fn conv_transpose2d<E: Float, D: Device<E>, T: Tape<E, D>>(
         .try_sum::<(usize, usize), Axis<1>>()
 }
 
-/// Dense layer. Shapes as in [`Backend::dense`](super::Backend::dense).
-pub fn dense<E: Float, D: Device<E>, T: Tape<E, D>>(
+/// Dense layer. *Shapes*: `x` any matrix of `n * n_in` values, `w` `[n_in, n_out]`, result
+/// `[n * n_out / c, c]`.
+fn dense<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     w: &Mat<E, D>,
     c: usize,
@@ -62,9 +98,8 @@ pub fn dense<E: Float, D: Device<E>, T: Tape<E, D>>(
         .try_reshape_like(&(n * n_out / c, c))
 }
 
-/// Batch normalization and activation. Shapes as in
-/// [`Backend::norm_act`](super::Backend::norm_act).
-pub fn norm_act<E: Float, D: Device<E>, T: Tape<E, D>>(
+/// Batch normalization and activation. *Shapes*: `x` `[rows, c]`, `gamma`, `beta` `[1, c]`.
+fn norm_act<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     gamma: &Mat<E, D>,
     beta: &Mat<E, D>,
@@ -95,8 +130,8 @@ pub fn norm_act<E: Float, D: Device<E>, T: Tape<E, D>>(
     Ok((activate(y, act)?, stats))
 }
 
-/// Bias and activation. Shapes as in [`Backend::bias_act`](super::Backend::bias_act).
-pub fn bias_act<E: Float, D: Device<E>, T: Tape<E, D>>(
+/// Bias and activation. *Shapes*: `x` `[rows, c]`, `bias` `[1, c]`.
+fn bias_act<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     bias: &Mat<E, D>,
     act: Activation,
@@ -122,7 +157,7 @@ fn activate<E: Float, D: Device<E>, T: Tape<E, D>>(
 }
 
 /// Rows of `x` `[rows, c]` by index; `None` gathers a row of zeros.
-fn gather_or_zero<E: Float, D: Device<E>, T: Tape<E, D>>(
+pub fn gather_or_zero<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     index: Vec<Option<usize>>,
 ) -> Result<Mat<E, D, T>, D> {
@@ -184,56 +219,12 @@ fn touched(g: &Geometry, y: usize, x: usize, tap: usize) -> Option<usize> {
 }
 
 #[cfg(feature = "cuda")]
-mod cuda {
-    use dfdx::prelude::{Cuda, Tape};
-
-    use super::super::{Backend, Wanted};
-    use super::{Activation, BatchStats, Conv, Mat, Result};
-
-    /// dfdx computes every gradient whether it is wanted or not.
-    impl Backend<f32> for Cuda {
-        fn conv2d<T: Tape<f32, Self>>(
-            x: Mat<f32, Self, T>,
-            w: &Mat<f32, Self>,
-            conv: Conv,
-            _: Wanted,
-        ) -> Result<Mat<f32, Self, T>, Self> {
-            super::conv2d(x, w, conv)
-        }
-
-        fn conv_transpose2d<T: Tape<f32, Self>>(
-            x: Mat<f32, Self, T>,
-            w: &Mat<f32, Self>,
-            conv: Conv,
-            _: Wanted,
-        ) -> Result<Mat<f32, Self, T>, Self> {
-            super::conv_transpose2d(x, w, conv)
-        }
-
-        fn dense<T: Tape<f32, Self>>(
-            x: Mat<f32, Self, T>,
-            w: &Mat<f32, Self>,
-            c: usize,
-            _: Wanted,
-        ) -> Result<Mat<f32, Self, T>, Self> {
-            super::dense(x, w, c)
-        }
-
-        fn norm_act<T: Tape<f32, Self>>(
-            x: Mat<f32, Self, T>,
-            gamma: &Mat<f32, Self>,
-            beta: &Mat<f32, Self>,
-            act: Activation,
-        ) -> Result<(Mat<f32, Self, T>, BatchStats<f32>), Self> {
-            super::norm_act(x, gamma, beta, act)
-        }
-
-        fn bias_act<T: Tape<f32, Self>>(
-            x: Mat<f32, Self, T>,
-            bias: &Mat<f32, Self>,
-            act: Activation,
-        ) -> Result<Mat<f32, Self, T>, Self> {
-            super::bias_act(x, bias, act)
-        }
+impl Backend<f32> for dfdx::prelude::Cuda {
+    fn forward_pass<T: Tape<f32, Self>>(
+        network: &Network<f32, Self>,
+        x: Mat<f32, Self, T>,
+        _: super::Wanted,
+    ) -> Result<(Mat<f32, Self, T>, PassStats<f32>), Self> {
+        forward_pass(network, x)
     }
 }

@@ -2,22 +2,26 @@
 //!
 //! Every activation is a matrix `[n * h * w, c]` (NHWC with the pixels in the rows),
 //! so a layer is one matrix product. dfdx keeps the tape and the tensors;
-//! [`Backend`] is what its devices have to offer: fast kernels on `Cpu`, dfdx's own
-//! ops elsewhere.
+//! [`Backend`] is what its devices have to offer: a whole pass by fast kernels on `Cpu`,
+//! by dfdx's own ops elsewhere.
 
 pub mod backend;
+pub mod buffers;
 pub mod conv;
+pub mod cpu;
 pub mod gemm;
 pub mod generic;
 pub mod geometry;
 pub mod network;
 pub mod norm;
+pub mod param;
 pub mod unfold;
 
 pub use backend::{Backend, Mat, Wanted};
 pub use conv::Conv;
 pub use geometry::{Geometry, Margins};
 pub use norm::{Activation, BatchStats};
+pub use param::Param;
 
 /// Element types that every kernel takes: `f32` to train, `f64` to check gradients.
 pub trait Float: dfdx::shapes::Dtype + num_traits::Float {

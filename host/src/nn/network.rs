@@ -1,8 +1,7 @@
 //! Both networks as one thing: a chain of blocks.
 
-use dfdx::prelude::Tape;
-
-use super::{Activation, Backend, BatchStats, Conv, Mat, Wanted};
+use super::buffers::Buffers;
+use super::{Activation, Backend, BatchStats, Conv, Float, Param};
 
 /// The linear part of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +40,15 @@ impl Op {
         }
     }
 
+    /// Values of one input.
+    pub fn input_len(&self) -> usize {
+        match *self {
+            Self::Dense { n_in, .. } => n_in,
+            Self::Conv(conv) => conv.geometry.big_len() * conv.c_in,
+            Self::ConvTranspose(conv) => conv.geometry.small_len() * conv.c_in,
+        }
+    }
+
     /// Values of one output.
     pub fn output_len(&self) -> usize {
         match *self {
@@ -60,130 +68,95 @@ pub struct BlockSpec {
     pub op: Op,
     /// Batch normalization instead of a bias.
     pub norm: bool,
+    /// Weights over their largest singular value.
+    pub spectral: bool,
     /// What follows.
     pub activation: Activation,
 }
 
 /// Linear part, then batch normalization or a bias, then an activation.
-pub struct Block<D: Backend<f32>> {
+pub struct Block<E: Float, D: Backend<E>> {
     /// Its description.
     pub spec: BlockSpec,
     /// Shape by [`Op::weight_shape`].
-    pub weight: Mat<f32, D>,
+    pub weight: Param<E, D>,
     /// `[1, c]`, with batch normalization only.
-    pub gamma: Option<Mat<f32, D>>,
+    pub gamma: Option<Param<E, D>>,
     /// `[1, c]`: what is added, with batch normalization or without.
-    pub beta: Mat<f32, D>,
+    pub beta: Param<E, D>,
     /// Moving averages of the batch statistics, with batch normalization only.
-    pub running: Option<BatchStats<f32>>,
+    pub running: Option<BatchStats<E>>,
 }
 
 /// Share of a new batch in the running statistics, as in PyTorch.
-const RUNNING_MOMENTUM: f32 = 0.1;
+const RUNNING_MOMENTUM: f64 = 0.1;
 
-impl<D: Backend<f32>> Block<D> {
-    /// Weights from `normal` (times `init_std`), scales near one, offsets zero.
-    fn new(
-        spec: BlockSpec,
-        init_std: f32,
-        normal: &mut impl FnMut() -> f32,
-        device: &D,
-    ) -> Result<Self, D::Err> {
-        let (rows, cols) = spec.op.weight_shape();
-        let c = spec.op.c_out();
-        let weight = (0..rows * cols).map(|_| init_std * normal()).collect();
-        let gamma: Vec<f32> = (0..c).map(|_| 1.0 + init_std * normal()).collect();
-        let gamma = device.try_tensor_from_vec(gamma, (1, c))?;
+impl<E: Float, D: Backend<E>> Block<E, D> {
+    /// A block with these weights and, for normalization, scales; offsets are zero.
+    pub fn new(spec: BlockSpec, weight: Vec<E>, gamma: Vec<E>, device: &D) -> Result<Self, D::Err> {
+        let (shape, c) = (spec.op.weight_shape(), spec.op.c_out());
+        let mut weight = Param::new(weight, shape, device)?;
+        if spec.spectral {
+            weight.normalize_spectrum();
+        }
+        let gamma = spec.norm.then(|| Param::new(gamma, (1, c), device));
         Ok(Self {
-            weight: device.try_tensor_from_vec(weight, (rows, cols))?,
-            gamma: spec.norm.then_some(gamma),
-            beta: device.try_zeros_like(&(1, c))?,
+            weight,
+            gamma: gamma.transpose()?,
+            beta: Param::new(vec![E::zero(); c], (1, c), device)?,
             running: spec.norm.then(|| BatchStats {
-                mean: vec![0.0; c],
-                var: vec![1.0; c],
+                mean: vec![E::zero(); c],
+                var: vec![E::one(); c],
             }),
             spec,
-        })
-    }
-
-    fn forward<T: Tape<f32, D>>(
-        &self,
-        x: Mat<f32, D, T>,
-        wanted: Wanted,
-    ) -> Result<(Mat<f32, D, T>, Option<BatchStats<f32>>), D::Err> {
-        let w = &self.weight;
-        let x = match self.spec.op {
-            Op::Dense { c_out, .. } => D::dense(x, w, c_out, wanted)?,
-            Op::Conv(conv) => D::conv2d(x, w, conv, wanted)?,
-            Op::ConvTranspose(conv) => D::conv_transpose2d(x, w, conv, wanted)?,
-        };
-        let act = self.spec.activation;
-        Ok(match &self.gamma {
-            Some(gamma) => {
-                let (y, stats) = D::norm_act(x, gamma, &self.beta, act)?;
-                (y, Some(stats))
-            }
-            None => (D::bias_act(x, &self.beta, act)?, None),
         })
     }
 }
 
 /// A chain of blocks.
-pub struct Network<D: Backend<f32>> {
+pub struct Network<E: Float, D: Backend<E>> {
     /// First to last.
-    pub blocks: Vec<Block<D>>,
+    pub blocks: Vec<Block<E, D>>,
+    /// What its passes compute in.
+    pub buffers: Buffers<E>,
 }
 
 /// The batch statistics of each block of a pass, where it normalizes.
-pub type PassStats = Vec<Option<BatchStats<f32>>>;
+pub type PassStats<E> = Vec<Option<BatchStats<E>>>;
 
-impl<D: Backend<f32>> Network<D> {
-    /// A network with normally distributed weights.
+impl<E: Float, D: Backend<E>> Network<E, D> {
+    /// A network with normally distributed weights (times `init_std`), scales near one and
+    /// offsets of zero.
     pub fn new(
         specs: Vec<BlockSpec>,
-        init_std: f32,
-        mut normal: impl FnMut() -> f32,
+        init_std: E,
+        mut normal: impl FnMut() -> E,
         device: &D,
     ) -> Result<Self, D::Err> {
-        let block = |spec| Block::new(spec, init_std, &mut normal, device);
+        let block = |spec: BlockSpec| {
+            let (rows, cols) = spec.op.weight_shape();
+            let weight = (0..rows * cols).map(|_| init_std * normal()).collect();
+            let scales = (0..spec.op.c_out()).map(|_| E::one() + init_std * normal());
+            let gamma = scales.collect();
+            Block::new(spec, weight, gamma, device)
+        };
         let blocks = specs.into_iter().map(block).collect::<Result<_, _>>()?;
-        Ok(Self { blocks })
-    }
-
-    /// Runs a batch through the chain with the batch's own statistics. `wanted` says
-    /// which gradients the caller will ask the tape for.
-    pub fn forward<T: Tape<f32, D>>(
-        &self,
-        mut x: Mat<f32, D, T>,
-        wanted: Wanted,
-    ) -> Result<(Mat<f32, D, T>, PassStats), D::Err> {
-        let mut pass_stats = Vec::with_capacity(self.blocks.len());
-        for (i, block) in self.blocks.iter().enumerate() {
-            let wanted = Wanted {
-                input: wanted.input || i > 0,
-                ..wanted
-            };
-            let stats;
-            (x, stats) = block.forward(x, wanted)?;
-            pass_stats.push(stats);
-        }
-        Ok((x, pass_stats))
+        let buffers = Buffers::default();
+        Ok(Self { blocks, buffers })
     }
 
     /// Moves the running statistics towards those of a pass over `n` images; the
     /// variance is made unbiased first.
-    pub fn update_running(&mut self, pass_stats: PassStats, n: usize) {
+    pub fn update_running(&mut self, pass_stats: PassStats<E>, n: usize) {
         for (block, stats) in self.blocks.iter_mut().zip(pass_stats) {
             if let (Some(running), Some(stats)) = (&mut block.running, stats) {
                 let c = block.spec.op.c_out();
-                let count = (n * block.spec.op.output_len() / c) as f32;
-                let unbias = count / (count - 1.0).max(1.0);
-                let towards = |old: &mut f32, new: f32| *old += RUNNING_MOMENTUM * (new - *old);
-                running
-                    .mean
-                    .iter_mut()
-                    .zip(stats.mean)
-                    .for_each(|(old, new)| towards(old, new));
+                let count = (n * block.spec.op.output_len() / c) as f64;
+                let unbias = E::of(count / (count - 1.0).max(1.0));
+                let share = E::of(RUNNING_MOMENTUM);
+                let towards = |old: &mut E, new: E| *old += share * (new - *old);
+                let means = running.mean.iter_mut().zip(stats.mean);
+                means.for_each(|(old, new)| towards(old, new));
                 let vars = running.var.iter_mut().zip(stats.var);
                 vars.for_each(|(old, new)| towards(old, new * unbias));
             }
@@ -191,7 +164,7 @@ impl<D: Backend<f32>> Network<D> {
     }
 
     /// The trained tensors with their names, in a fixed order.
-    pub fn params(&self) -> Vec<(String, &Mat<f32, D>)> {
+    pub fn params(&self) -> Vec<(String, &Param<E, D>)> {
         let mut params = Vec::new();
         for block in &self.blocks {
             let name = &block.spec.name;
@@ -205,7 +178,7 @@ impl<D: Backend<f32>> Network<D> {
     }
 
     /// As [`params`](Self::params), to change.
-    pub fn params_mut(&mut self) -> Vec<&mut Mat<f32, D>> {
+    pub fn params_mut(&mut self) -> Vec<&mut Param<E, D>> {
         let mut params = Vec::new();
         for block in &mut self.blocks {
             params.push(&mut block.weight);
@@ -216,7 +189,7 @@ impl<D: Backend<f32>> Network<D> {
     }
 
     /// The running statistics with their names, in a fixed order.
-    pub fn running_mut(&mut self) -> Vec<(String, &mut Vec<f32>)> {
+    pub fn running_mut(&mut self) -> Vec<(String, &mut Vec<E>)> {
         let mut stats = Vec::new();
         for block in &mut self.blocks {
             if let Some(running) = &mut block.running {

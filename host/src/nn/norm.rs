@@ -72,7 +72,7 @@ impl Activation {
 
     /// The derivative where the function's value is `y`.
     #[inline(always)]
-    fn slope<E: Float>(self, y: E) -> E {
+    pub fn slope<E: Float>(self, y: E) -> E {
         let step = |below: E| if y > E::zero() { E::one() } else { below };
         match self {
             Self::Linear => E::one(),
@@ -153,12 +153,11 @@ fn channel_sums<E: Float>(x: &[E], c: usize, add: impl Fn(&[E], &mut [E]) + Sync
     total
 }
 
-/// `y = act(x * scale + offset)`, channel by channel. *Shapes*: `x` `[rows, c]`.
-pub fn affine_act<E: Float>(x: &[E], scale: &[E], offset: &[E], act: Activation) -> Vec<E> {
+/// `y = act(x * scale + offset)`, channel by channel. *Shapes*: `x`, `y` `[rows, c]`.
+pub fn affine_act<E: Float>(x: &[E], scale: &[E], offset: &[E], act: Activation, y: &mut [E]) {
     let c = scale.len();
     let (group, tile) = (group_len(x.len() / c) * c, tile_rows(c) * c);
     let (scale, offset) = (tiled(scale), tiled(offset));
-    let mut y = vec![E::zero(); x.len()];
     let groups = x.par_chunks(group).zip(y.par_chunks_mut(group));
     groups.for_each(|(x, y)| {
         for (x, y) in x.chunks(tile).zip(y.chunks_mut(tile)) {
@@ -170,7 +169,6 @@ pub fn affine_act<E: Float>(x: &[E], scale: &[E], offset: &[E], act: Activation)
             );
         }
     });
-    y
 }
 
 /// Scale and offset that normalization with `stats` amounts to.
@@ -184,30 +182,29 @@ pub fn norm_affine<E: Float>(stats: &BatchStats<E>, gamma: &[E], beta: &[E]) -> 
 }
 
 /// Backward pass of `y = act(gamma * (x - mean) / std + beta)` through the batch's own
-/// statistics (Ioffe and Szegedy 2015, section 3). Adds the input's gradient to `gx` and
-/// returns those of `gamma` and `beta`. *Shapes*: `x`, `y`, `gy`, `gx` `[rows, c]`.
+/// statistics (Ioffe and Szegedy 2015, section 3). Turns `g` from the output's gradient into
+/// the input's and returns those of `gamma` and `beta`. *Shapes*: `x`, `y`, `g` `[rows, c]`.
 pub fn norm_act_grads<E: Float>(
     (x, y): (&[E], &[E]),
     stats: &BatchStats<E>,
     gamma: &[E],
     act: Activation,
-    mut gy: Vec<E>,
-    gx: &mut [E],
+    g: &mut [E],
 ) -> (Vec<E>, Vec<E>) {
     let c = gamma.len();
     let inv_std = stats.inv_std();
     let (group, tile) = (group_len(x.len() / c) * c, tile_rows(c) * c);
     let means = tiled(&stats.mean);
     let inputs = x.par_chunks(group).zip(y.par_chunks(group));
-    let sums = gy.par_chunks_mut(group).zip(inputs).map(|(gy, (x, y))| {
+    let sums = g.par_chunks_mut(group).zip(inputs).map(|(g, (x, y))| {
         let (mut g_beta, mut g_gamma) = (vec![E::zero(); tile], vec![E::zero(); tile]);
         let tiles = x.chunks(tile).zip(y.chunks(tile));
-        for (gy, (x, y)) in gy.chunks_mut(tile).zip(tiles) {
-            let slopes = gy.iter_mut().zip(y);
-            by_activation!(act, slopes.for_each(|(gy, &y)| *gy *= act.slope(y)));
-            g_beta.iter_mut().zip(&*gy).for_each(|(sum, &g)| *sum += g);
+        for (g, (x, y)) in g.chunks_mut(tile).zip(tiles) {
+            let slopes = g.iter_mut().zip(y);
+            by_activation!(act, slopes.for_each(|(g, &y)| *g *= act.slope(y)));
+            g_beta.iter_mut().zip(&*g).for_each(|(sum, &g)| *sum += g);
             let centred = x.iter().zip(&means).map(|(&x, &mean)| x - mean);
-            for ((sum, &g), centred) in g_gamma.iter_mut().zip(&*gy).zip(centred) {
+            for ((sum, &g), centred) in g_gamma.iter_mut().zip(&*g).zip(centred) {
                 *sum += g * centred;
             }
         }
@@ -228,44 +225,32 @@ pub fn norm_act_grads<E: Float>(
     let d = |ch: usize| -a[ch] * g_beta[ch] / count - b[ch] * stats.mean[ch];
     let d: Vec<E> = (0..c).map(d).collect();
     let (a, b, d) = (tiled(&a), tiled(&b), tiled(&d));
-    let inputs = gy.par_chunks(group).zip(x.par_chunks(group));
-    let groups = gx.par_chunks_mut(group).zip(inputs);
-    groups.for_each(|(gx, (gy, x))| {
-        let tiles = gy.chunks(tile).zip(x.chunks(tile));
-        for (gx, (gy, x)) in gx.chunks_mut(tile).zip(tiles) {
+    let groups = g.par_chunks_mut(group).zip(x.par_chunks(group));
+    groups.for_each(|(g, x)| {
+        for (g, x) in g.chunks_mut(tile).zip(x.chunks(tile)) {
             let channels = a.iter().zip(&b).zip(&d);
-            let inputs = gy.iter().zip(x).zip(channels);
-            for (gx, ((&gy, &x), ((&a, &b), &d))) in gx.iter_mut().zip(inputs) {
-                *gx += a * gy + b * x + d;
+            for ((g, &x), ((&a, &b), &d)) in g.iter_mut().zip(x).zip(channels) {
+                *g = a * *g + b * x + d;
             }
         }
     });
     (g_gamma, g_beta)
 }
 
-/// Backward pass of `y = act(x + bias)`: adds the input's gradient to `gx` and returns
-/// the bias's. *Shapes*: `y`, `gy`, `gx` `[rows, c]`.
-pub fn bias_act_grads<E: Float>(
-    y: &[E],
-    c: usize,
-    act: Activation,
-    gy: &[E],
-    gx: &mut [E],
-) -> Vec<E> {
+/// Backward pass of `y = act(x + bias)`: turns `g` from the output's gradient into the
+/// input's and returns the bias's. *Shapes*: `y`, `g` `[rows, c]`.
+pub fn bias_act_grads<E: Float>(y: &[E], c: usize, act: Activation, g: &mut [E]) -> Vec<E> {
     let (group, tile) = (group_len(y.len() / c) * c, tile_rows(c) * c);
-    let inputs = y.par_chunks(group).zip(gy.par_chunks(group));
-    let sums = gx.par_chunks_mut(group).zip(inputs).map(|(gx, (y, gy))| {
+    let groups = g.par_chunks_mut(group).zip(y.par_chunks(group));
+    let sums = groups.map(|(g, y)| {
         let mut sums = vec![E::zero(); tile];
-        let tiles = y.chunks(tile).zip(gy.chunks(tile));
-        for (gx, (y, gy)) in gx.chunks_mut(tile).zip(tiles) {
-            let inputs = y.iter().zip(gy).zip(&mut sums);
-            let inputs = gx.iter_mut().zip(inputs);
+        for (g, y) in g.chunks_mut(tile).zip(y.chunks(tile)) {
+            let values = g.iter_mut().zip(y).zip(&mut sums);
             by_activation!(
                 act,
-                inputs.for_each(|(gx, ((&y, &gy), sum))| {
-                    let g = gy * act.slope(y);
-                    *gx += g;
-                    *sum += g;
+                values.for_each(|((g, &y), sum)| {
+                    *g *= act.slope(y);
+                    *sum += *g;
                 })
             );
         }

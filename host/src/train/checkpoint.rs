@@ -1,7 +1,8 @@
 //! Checkpoints: a safetensors file with everything that the rest of a run depends on.
 //!
 //! Tensors: `generator.*` and `discriminator.*` (parameters, and the generator's running
-//! statistics), `average.*` (the averaged generator), `adam1.*` and `adam2.*` (moments).
+//! statistics), `average.*` (the averaged generator), `adam1.*` and `adam2.*` (moments),
+//! `spectral.*` (singular vectors, where spectra are normalized).
 //! The metadata's one entry, `run`, holds a [`RunState`] as JSON. The random streams are
 //! functions of the seed and the step, which are in there.
 //!
@@ -10,16 +11,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use dfdx::prelude::HasShape;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::loss::Anchors;
 use super::trainer::{Trainer, TrainerError};
 use crate::config::Config;
 use crate::files::write_atomic;
 use crate::generator::FloatGenerator;
 use crate::nn::Backend;
-use crate::nn::backend::values;
 
 /// What is not a tensor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct RunState {
     pub step: u64,
     /// Times that the run went back at half the rate.
     pub rollbacks: u32,
+    /// For the `LeCam` regularizer.
+    #[serde(default)]
+    pub anchors: Anchors,
 }
 
 /// Why a checkpoint could not be read or written.
@@ -90,13 +93,17 @@ pub fn save<D: Backend<f32>>(
     ];
     for (network, net, moments) in networks {
         for (i, (name, param)) in net.params().into_iter().enumerate() {
-            let (rows, cols) = *param.shape();
+            let shape = vec![param.shape.0, param.shape.1];
             let mut push = |prefix: String, v: Vec<f32>| {
-                tensors.push((format!("{prefix}.{name}"), vec![rows, cols], v));
+                tensors.push((format!("{prefix}.{name}"), shape.clone(), v));
             };
-            push(network.to_owned(), values(param));
+            push(network.to_owned(), param.trained().to_vec());
             push(format!("adam1.{network}"), moments.first[i].clone());
             push(format!("adam2.{network}"), moments.second[i].clone());
+            if let Some(vector) = param.singular_vector() {
+                let name = format!("spectral.{network}.{name}");
+                tensors.push((name, vec![vector.len()], vector.to_vec()));
+            }
         }
     }
     write(trainer, dataset, tensors, path)
@@ -132,7 +139,7 @@ pub fn averaged<D: Backend<f32>>(
 fn average_tensors<D: Backend<f32>>(trainer: &mut Trainer<D>) -> Vec<Named> {
     let params = trainer.generator.params().into_iter();
     let mut shapes: Vec<_> = params
-        .map(|(name, param)| (name, vec![param.shape().0, param.shape().1]))
+        .map(|(name, param)| (name, vec![param.shape.0, param.shape.1]))
         .collect();
     let running = trainer.generator.running_mut().into_iter();
     shapes.extend(running.map(|(name, stats)| (name, vec![stats.len()])));
@@ -157,6 +164,7 @@ fn write<D: Backend<f32>>(
         dataset: dataset.to_owned(),
         step: trainer.step,
         rollbacks: trainer.rollbacks,
+        anchors: trainer.anchors,
     };
     let state = serde_json::to_string(&state).map_err(|e| invalid(e.to_string()))?;
     let bytes: Vec<_> = tensors
@@ -243,6 +251,7 @@ pub fn restore<D: Backend<f32>>(path: &Path, device: D) -> Result<Trainer<D>, Ch
     let Opened { state, mut tensors } = open(path)?;
     let mut trainer = Trainer::new(state.config, device)?;
     (trainer.step, trainer.rollbacks) = (state.step, state.rollbacks);
+    trainer.anchors = state.anchors;
     let mut take = |name: String, into: &mut [f32]| match tensors.remove(&name) {
         Some(values) if values.len() == into.len() => {
             into.copy_from_slice(&values);
@@ -275,9 +284,13 @@ pub fn restore<D: Backend<f32>>(path: &Path, device: D) -> Result<Trainer<D>, Ch
     for (network, net, moments) in networks {
         let names: Vec<String> = net.params().into_iter().map(|(name, _)| name).collect();
         for (i, (name, param)) in names.into_iter().zip(net.params_mut()).enumerate() {
-            let mut value = values(param);
+            let mut value = param.trained().to_vec();
             take(format!("{network}.{name}"), &mut value)?;
-            param.copy_from(&value);
+            let mut vector = param.singular_vector().map(<[f32]>::to_vec);
+            if let Some(vector) = &mut vector {
+                take(format!("spectral.{network}.{name}"), vector)?;
+            }
+            param.restore(value, vector);
             take(format!("adam1.{network}.{name}"), &mut moments.first[i])?;
             take(format!("adam2.{network}.{name}"), &mut moments.second[i])?;
         }

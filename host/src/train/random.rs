@@ -16,6 +16,8 @@ pub enum Purpose {
     Epoch,
     /// Latents and classes of a step.
     Latents,
+    /// Changes to what the discriminator sees; three draws a step.
+    Augment,
 }
 
 /// The generator for `purpose` at `index` (a step or an epoch) of the run with `seed`.
@@ -31,6 +33,11 @@ pub fn stream(seed: u64, purpose: Purpose, index: u64) -> Pcg32 {
 /// A number from 0 to `below - 1`; the bias of at most `below / 2^32` is of no account here.
 pub fn below(rng: &mut Pcg32, below: usize) -> usize {
     ((u64::from(rng.next_u32()) * below as u64) >> 32) as usize
+}
+
+/// A number from 0 to 1.
+pub fn uniform(rng: &mut Pcg32) -> f32 {
+    rng.next_u32() as f32 / u32::MAX as f32
 }
 
 /// 64 random bits.

@@ -14,6 +14,7 @@ use crate::files::write_atomic;
 use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
+use crate::report;
 use crate::sample::{self, Order};
 
 /// The files of a run.
@@ -41,8 +42,14 @@ impl RunFolder {
         self.file("checkpoint.safetensors")
     }
 
-    fn metrics(&self) -> PathBuf {
+    /// One line of JSON for each step.
+    pub fn metrics(&self) -> PathBuf {
         self.file("metrics.jsonl")
+    }
+
+    /// What the averaged generator drew after `step` steps.
+    pub fn sample(&self, step: u64) -> PathBuf {
+        self.file(&format!("samples/step-{step:06}.png"))
     }
 }
 
@@ -83,13 +90,22 @@ pub enum Ending {
 /// What happens during a run, for those who watch.
 pub enum Event<'a> {
     /// A step is done.
-    Step(&'a StepReport),
+    Step {
+        /// What it did.
+        report: &'a StepReport,
+        /// Variance of its fakes as a share of the data's.
+        diversity: f32,
+    },
+    /// The averaged generator has drawn its grid.
+    Sampled(&'a Images),
     /// The run fits its budget with this many steps.
     Planned {
         /// In all.
         steps: u64,
     },
-    /// The run went back to this step at half the rate.
+    /// Files could not be written. Nothing is lost yet: the run goes on and tries again.
+    NotSaved(&'a RunError),
+    /// The run went back to this step's averaged generator at half the rate.
     RolledBack {
         /// Why.
         trouble: Trouble,
@@ -122,8 +138,7 @@ pub fn train<D: Backend<f32>>(
     }
     while trainer.step < trainer.config.training.steps {
         if stop.load(Ordering::Relaxed) {
-            metrics.flush()?;
-            checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
+            save(trainer, dataset, folder, &mut metrics)?;
             return Ok(Ending::Interrupted);
         }
         let report = trainer.train_step(&dataset.train)?;
@@ -136,7 +151,10 @@ pub fn train<D: Backend<f32>>(
             continue;
         }
         metrics.push(&report);
-        notify(Event::Step(&report));
+        notify(Event::Step {
+            report: &report,
+            diversity: watch.diversity(&report),
+        });
         if let Some(budget) = budget.filter(|_| report.step == first_step + TIMED_STEPS) {
             let steps = report.step + steps_within(budget, begin.elapsed());
             trainer.config.training.steps = steps;
@@ -148,15 +166,56 @@ pub fn train<D: Backend<f32>>(
         }
         let every = |steps: u64| report.step.is_multiple_of(steps);
         let last = report.step == trainer.config.training.steps;
+        let mut saved = Ok(());
         if every(trainer.config.training.sample_every) || last {
-            save_samples(trainer, dataset, folder)?;
+            saved = save_samples(trainer, dataset, folder, &mut notify);
         }
-        if every(trainer.config.training.checkpoint_every) || last {
-            metrics.flush()?;
-            checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
+        if last {
+            save_at_last(trainer, dataset, folder, &mut metrics, stop, &mut notify)?;
+        } else if every(trainer.config.training.checkpoint_every) && watch.healthy() {
+            saved = saved.and(save(trainer, dataset, folder, &mut metrics));
         }
+        saved.unwrap_or_else(|error| notify(Event::NotSaved(&error)));
     }
     Ok(Ending::Finished)
+}
+
+/// Everything that a run needs to go on, and its report.
+fn save<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &Dataset,
+    folder: &RunFolder,
+    metrics: &mut MetricsLog,
+) -> Result<(), RunError> {
+    metrics.flush()?;
+    checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
+    let page = report::write(folder);
+    page.map(drop)
+        .map_err(|(path, source)| RunError::Io { path, source })
+}
+
+/// Pause between attempts to save a finished run.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// Attempts before a finished run is given up.
+const RETRIES: u32 = 120;
+
+/// Saves a finished run: a full disk has ten minutes to be cleared, or until `stop`.
+fn save_at_last<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &Dataset,
+    folder: &RunFolder,
+    metrics: &mut MetricsLog,
+    stop: &AtomicBool,
+    notify: &mut impl FnMut(Event<'_>),
+) -> Result<(), RunError> {
+    for _ in 0..RETRIES {
+        match save(trainer, dataset, folder, metrics) {
+            Err(error) if !stop.load(Ordering::Relaxed) => notify(Event::NotSaved(&error)),
+            ended => return ended,
+        }
+        std::thread::sleep(RETRY_EVERY);
+    }
+    save(trainer, dataset, folder, metrics)
 }
 
 /// Further steps that fit, with a tenth of the budget kept for what comes after.
@@ -166,20 +225,26 @@ fn steps_within(budget: Duration, spent: Duration) -> u64 {
     (left / step).max(1.0) as u64
 }
 
-/// Goes back to the last checkpoint at half the rate; once only.
+/// Times that a run may go back.
+const MAX_ROLLBACKS: u32 = 3;
+
+/// Goes back to the averaged generator of the last checkpoint, at half the rate.
 fn roll_back<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     folder: &RunFolder,
     trouble: Trouble,
 ) -> Result<(), RunError> {
     let path = folder.checkpoint();
-    if trainer.rollbacks > 0 || !path.exists() {
+    if trainer.rollbacks >= MAX_ROLLBACKS || !path.exists() {
         return Err(RunError::Trouble(trouble));
     }
-    let steps = trainer.config.training.steps;
+    let (steps, rollbacks) = (trainer.config.training.steps, trainer.rollbacks);
+    let teacher = trainer.teacher.take();
     *trainer = checkpoint::restore(&path, trainer.device.clone())?;
+    trainer.teacher = teacher;
     trainer.config.training.steps = steps;
-    trainer.rollbacks += 1;
+    trainer.rollbacks = rollbacks + 1;
+    trainer.go_on_from_average();
     Ok(())
 }
 
@@ -214,11 +279,13 @@ fn save_samples<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
     folder: &RunFolder,
+    notify: &mut impl FnMut(Event<'_>),
 ) -> Result<(), RunError> {
     let generator = checkpoint::averaged(trainer, &dataset.name).map_err(RunError::Fold)?;
     let classes = dataset.class_names.len();
     let images = sample::float(&generator, &grid_order(classes));
-    let path = folder.file(&format!("samples/step-{:06}.png", trainer.step));
+    notify(Event::Sampled(&images));
+    let path = folder.sample(trainer.step);
     let grid = picture::grid(&images, grid_columns(classes), 2);
     picture::save_png(&path, &grid).map_err(|source| RunError::Io { path, source })
 }
@@ -261,11 +328,9 @@ impl MetricsLog {
             .create(true)
             .open(&self.path);
         let write = file.and_then(|mut file| file.write_all(self.lines.as_bytes()));
+        let path = self.path.clone();
+        write.map_err(|source| RunError::Io { path, source })?;
         self.lines.clear();
-        let path = &self.path;
-        write.map_err(|source| RunError::Io {
-            path: path.clone(),
-            source,
-        })
+        Ok(())
     }
 }

@@ -1,17 +1,18 @@
 //! One training step, and the state that it moves.
 
 use dfdx::prelude::{
-    Backward, Gradients, HasShape, NoneTape, OwnedTape, PutTape, SumTo, Tape, TryAdd, TryMul,
-    binary_cross_entropy_with_logits_loss,
+    Axis, Backward, GatherTo, Gradients, HasShape, OwnedTape, PutTape, SumTo, Tape, TryAdd, TryMul,
 };
 use gan_core::latent::fill_latent;
 use serde::Serialize;
 
 use super::adam::{Adam, Moments};
+use super::augment::augment;
+use super::loss::{self, Anchors, Loss, Scores};
 use super::random::{self, Purpose};
 use crate::config::{Config, Training};
 use crate::data::Images;
-use crate::generator::{input_row, pixel_value};
+use crate::generator::{FloatGenerator, input_row, pixel_value};
 use crate::nn::backend::values;
 use crate::nn::network::Network;
 use crate::nn::{Backend, Mat, Wanted};
@@ -21,11 +22,14 @@ use crate::nn::{Backend, Mat, Wanted};
 pub struct StepReport {
     /// Steps done so far, this one included.
     pub step: u64,
-    /// Mean binary cross-entropy of the discriminator, real and fake added by their weights.
+    /// Of the discriminator, all its terms.
     pub discriminator_loss: f32,
-    /// Mean binary cross-entropy of the generator.
+    /// Of the generator.
     pub generator_loss: f32,
-    /// Adam's rate in this step.
+    /// Mean error of the discriminator's verdicts, from 0 (never in doubt) to 1: its
+    /// probability of "generated" for real pictures, of "real" for generated ones.
+    pub discriminator_error: f32,
+    /// The generator's rate in this step.
     pub learning_rate: f32,
     /// Mean over pixels of the fakes' variance, where pixels go from -1 to 1.
     pub fake_variance: f32,
@@ -36,8 +40,8 @@ pub struct Trainer<D: Backend<f32>> {
     /// The run's configuration.
     pub config: Config,
     pub(super) device: D,
-    pub(super) generator: Network<D>,
-    pub(super) discriminator: Network<D>,
+    pub(super) generator: Network<f32, D>,
+    pub(super) discriminator: Network<f32, D>,
     pub(super) generator_moments: Moments,
     pub(super) discriminator_moments: Moments,
     /// Moving average of the generator's parameters, then of its running statistics.
@@ -46,13 +50,35 @@ pub struct Trainer<D: Backend<f32>> {
     pub(super) step: u64,
     /// Times that the run went back to a checkpoint at half the rate.
     pub(super) rollbacks: u32,
+    /// For the `LeCam` regularizer.
+    pub(super) anchors: Anchors,
+    pub(super) teacher: Option<FloatGenerator>,
     /// The current epoch's number and order.
     order: (u64, Vec<u32>),
 }
 
-fn lens<D: Backend<f32>>(network: &Network<D>) -> Vec<usize> {
-    let len = |(_, t): (String, &Mat<f32, D>)| t.shape().0 * t.shape().1;
-    network.params().into_iter().map(len).collect()
+fn lens<D: Backend<f32>>(network: &Network<f32, D>) -> Vec<usize> {
+    let params = network.params().into_iter();
+    params.map(|(_, param)| param.values.len()).collect()
+}
+
+const WEIGHTS_ONLY: Wanted = Wanted {
+    input: false,
+    weights: true,
+};
+const INPUT_ONLY: Wanted = Wanted {
+    input: true,
+    weights: false,
+};
+
+type TapedPair<D> = (Scores<D, OwnedTape<f32, D>>, Scores<D, OwnedTape<f32, D>>);
+
+/// Which of a step's uses of the discriminator an augmentation is drawn for.
+#[derive(Clone, Copy)]
+enum Seen {
+    Real,
+    Fake,
+    FakeAgain,
 }
 
 impl<D: Backend<f32>> Trainer<D> {
@@ -76,6 +102,8 @@ impl<D: Backend<f32>> Trainer<D> {
             average: Vec::new(),
             step: 0,
             rollbacks: 0,
+            anchors: Anchors::default(),
+            teacher: None,
             order: (u64::MAX, Vec::new()),
             config,
             device,
@@ -86,6 +114,21 @@ impl<D: Backend<f32>> Trainer<D> {
         Ok(trainer)
     }
 
+    /// From here on the generator is to draw what `teacher` draws, too; an error says why it
+    /// cannot.
+    pub fn learn_from(&mut self, teacher: FloatGenerator) -> Result<(), TrainerError> {
+        let format = |config: &Config| (config.image, config.generator.latent, config.input_len());
+        let (asked, given) = (format(&self.config), format(&teacher.config));
+        if asked != given {
+            return Err(TrainerError::Config(format!(
+                "the teacher draws other pictures or has another latent or other classes: \
+                 {given:?}, not {asked:?}"
+            )));
+        }
+        self.teacher = Some(teacher);
+        Ok(())
+    }
+
     /// Steps done so far.
     pub fn step(&self) -> u64 {
         self.step
@@ -93,11 +136,24 @@ impl<D: Backend<f32>> Trainer<D> {
 
     /// The generator's parameters, then its running statistics.
     fn generator_state(&mut self) -> Vec<Vec<f32>> {
-        let params = self.generator.params();
-        let mut state: Vec<_> = params.into_iter().map(|(_, t)| values(t)).collect();
+        let params = self.generator.params().into_iter();
+        let mut state: Vec<_> = params.map(|(_, param)| param.trained().to_vec()).collect();
         let running = self.generator.running_mut();
         state.extend(running.into_iter().map(|(_, stats)| stats.clone()));
         state
+    }
+
+    /// Puts the averaged generator in the place of the trained one.
+    pub(super) fn go_on_from_average(&mut self) {
+        let moments = lens(&self.generator).into_iter();
+        self.generator_moments = Moments::zeros(moments);
+        let mut average = self.average.iter();
+        for (param, average) in self.generator.params_mut().into_iter().zip(&mut average) {
+            param.restore(average.clone(), None);
+        }
+        for ((_, stats), average) in self.generator.running_mut().into_iter().zip(average) {
+            stats.clone_from(average);
+        }
     }
 
     /// One update of each network on the next batch of `images`.
@@ -105,69 +161,21 @@ impl<D: Backend<f32>> Trainer<D> {
         let batch = self.config.training.batch;
         let (real, real_labels) = self.next_batch(images);
         let (input, fake_labels) = self.draw_inputs(batch);
-        let both = Wanted {
-            input: true,
-            weights: true,
-        };
-
+        let lesson = self.teacher.as_ref().map(|teacher| teacher.draw(&input));
         let input = self.mat(input, batch)?.put_tape(OwnedTape::default());
-        let weights_only = Wanted {
-            input: false,
-            ..both
-        };
-        let (fake, stats) = self
-            .generator
-            .forward(input, weights_only)
-            .map_err(failed)?;
+        let (fake, stats) =
+            D::forward_pass(&self.generator, input, WEIGHTS_ONLY).map_err(failed)?;
         self.generator.update_running(stats, batch);
-        let fake_variance = pixel_variance(&values(&fake), batch);
+        let fake_values = values(&fake);
+        let fake_variance = pixel_variance(&fake_values, batch);
 
-        let real = self.mat(real, fake.shape().0)?;
-        let fake_copy = fake.retaped::<NoneTape>();
-        let real_loss = self.judge(
-            real.put_tape(OwnedTape::default()),
-            &real_labels,
-            1.0,
-            weights_only,
-        )?;
-        let fake_loss = self.judge(
-            fake_copy.put_tape(OwnedTape::default()),
-            &fake_labels,
-            0.0,
-            weights_only,
-        )?;
-        let Training {
-            real_weight,
-            fake_weight,
-            ..
-        } = self.config.training;
-        let real_loss = real_loss.try_mul(real_weight).map_err(failed)?;
-        let fake_loss = fake_loss.try_mul(fake_weight).map_err(failed)?;
-        let loss = real_loss.try_add(fake_loss).map_err(failed)?;
-        let discriminator_loss = loss.as_vec()[0];
-        let adam = self.adam();
-        let grads = loss.try_backward().map_err(failed)?;
-        update(
-            &mut self.discriminator,
-            &mut self.discriminator_moments,
-            grads,
-            adam,
-        )?;
-
-        let input_only = Wanted {
-            weights: false,
-            ..both
-        };
-        let loss = self.judge(fake, &fake_labels, 1.0, input_only)?;
-        let generator_loss = loss.as_vec()[0];
-        let grads = loss.try_backward().map_err(failed)?;
-        update(
-            &mut self.generator,
-            &mut self.generator_moments,
-            grads,
-            adam,
-        )?;
-
+        let judged = [
+            (&*real, &*real_labels, Seen::Real),
+            (&*fake_values, &*fake_labels, Seen::Fake),
+        ];
+        let (discriminator_loss, discriminator_error) = self.discriminator_step(judged)?;
+        let real = (&*real, &*real_labels);
+        let generator_loss = self.generator_step(fake, &fake_labels, real, lesson)?;
         let learning_rate = self.learning_rate();
         self.step += 1;
         self.update_average();
@@ -175,9 +183,71 @@ impl<D: Backend<f32>> Trainer<D> {
             step: self.step,
             discriminator_loss,
             generator_loss,
+            discriminator_error,
             learning_rate,
             fake_variance,
         })
+    }
+
+    /// Updates the discriminator; its loss and the mean error of its verdicts.
+    fn discriminator_step(
+        &mut self,
+        judged: [(&[f32], &[usize], Seen); 2],
+    ) -> Result<(f32, f32), TrainerError> {
+        let (real, fake) = self.judge_both(judged)?;
+        let scores = [real.as_vec(), fake.as_vec()];
+        let training = &self.config.training;
+        let loss = loss::discriminator(training, self.anchors, real, fake).map_err(failed)?;
+        self.anchors.follow(&scores[0], &scores[1]);
+        let value = loss.as_vec()[0];
+        let grads = loss.try_backward().map_err(failed)?;
+        let rate = training.discriminator_learning_rate;
+        let rate = rate.unwrap_or(training.learning_rate) * self.rate_share();
+        let adam = self.adam(rate);
+        update(
+            &mut self.discriminator,
+            &mut self.discriminator_moments,
+            grads,
+            adam,
+        )?;
+        Ok((value, verdict_error(&scores[0], &scores[1])))
+    }
+
+    /// Updates the generator by what the discriminator now says; its loss.
+    fn generator_step(
+        &mut self,
+        fake: Mat<f32, D, OwnedTape<f32, D>>,
+        labels: &[usize],
+        (real, real_labels): (&[f32], &[usize]),
+        lesson: Option<Vec<f32>>,
+    ) -> Result<f32, TrainerError> {
+        let training = &self.config.training;
+        let real_scores = if training.loss == Loss::Relativistic {
+            let real = self.seen(self.mat(real.to_vec(), labels.len())?, Seen::Real)?;
+            Some(self.judge(real, real_labels, INPUT_ONLY)?)
+        } else {
+            None
+        };
+        let fake_again = fake.retaped::<OwnedTape<f32, D>>();
+        let fake = self.seen(fake, Seen::FakeAgain)?;
+        let scores = self.judge(fake, labels, INPUT_ONLY)?;
+        let mut loss = loss::generator(training.loss, scores, real_scores).map_err(failed)?;
+        if let Some(lesson) = lesson {
+            let lesson = self.mat(lesson, fake_again.shape().0)?;
+            let weight = training.teacher_weight;
+            let distance = loss::distance(fake_again, lesson, weight).map_err(failed)?;
+            loss = loss.try_add(distance).map_err(failed)?;
+        }
+        let value = loss.as_vec()[0];
+        let grads = loss.try_backward().map_err(failed)?;
+        let adam = self.adam(self.learning_rate());
+        update(
+            &mut self.generator,
+            &mut self.generator_moments,
+            grads,
+            adam,
+        )?;
+        Ok(value)
     }
 
     fn mat(&self, data: Vec<f32>, rows: usize) -> Result<Mat<f32, D>, TrainerError> {
@@ -185,15 +255,71 @@ impl<D: Backend<f32>> Trainer<D> {
         self.device.try_tensor_from_vec(data, shape).map_err(failed)
     }
 
-    /// Mean loss of the discriminator's judgement of `x` against `target`.
+    /// What the discriminator gets to see of a batch.
+    fn seen<T: Tape<f32, D>>(
+        &self,
+        x: Mat<f32, D, T>,
+        seen: Seen,
+    ) -> Result<Mat<f32, D, T>, TrainerError> {
+        let Training {
+            seed,
+            augment: kinds,
+            ..
+        } = &self.config.training;
+        let kinds = kinds.as_deref().unwrap_or_default();
+        if kinds.is_empty() {
+            return Ok(x);
+        }
+        let mut rng = random::stream(*seed, Purpose::Augment, 3 * self.step + seen as u64);
+        augment(x, self.config.image, kinds, &mut rng).map_err(failed)
+    }
+
+    /// Scores of both batches. A discriminator that normalizes has to see them apart, for
+    /// each has statistics of its own; any other goes through its weights but once.
+    fn judge_both(
+        &self,
+        [real, fake]: [(&[f32], &[usize], Seen); 2],
+    ) -> Result<TapedPair<D>, TrainerError> {
+        let batch = self.config.training.batch;
+        let seen =
+            |(pixels, _, seen): (&[f32], _, _)| self.seen(self.mat(pixels.to_vec(), batch)?, seen);
+        let (real_seen, fake_seen) = (seen(real)?, seen(fake)?);
+        if self
+            .discriminator
+            .blocks
+            .iter()
+            .any(|block| block.spec.norm)
+        {
+            let judge = |x: Mat<f32, D>, labels| {
+                self.judge(x.put_tape(OwnedTape::default()), labels, WEIGHTS_ONLY)
+            };
+            return Ok((judge(real_seen, real.1)?, judge(fake_seen, fake.1)?));
+        }
+        let both = self.mat([values(&real_seen), values(&fake_seen)].concat(), 2 * batch)?;
+        let labels = [real.1, fake.1].concat();
+        let scores = self.judge(both.put_tape(OwnedTape::default()), &labels, WEIGHTS_ONLY)?;
+        let half = |scores: Scores<D, OwnedTape<f32, D>>, from: usize| {
+            let index = (from..from + batch).collect();
+            let index = self
+                .device
+                .try_tensor_from_vec(index, (batch,))
+                .map_err(failed)?;
+            scores
+                .try_gather::<(usize,), (usize,)>(index)
+                .map_err(failed)
+        };
+        let again = scores.retaped::<OwnedTape<f32, D>>();
+        Ok((half(scores, 0)?, half(again, batch)?))
+    }
+
+    /// The discriminator's scores of `x`, which come from the classes in `labels`.
     fn judge<T: Tape<f32, D>>(
         &self,
         x: Mat<f32, D, T>,
         labels: &[usize],
-        target: f32,
         wanted: Wanted,
-    ) -> Result<dfdx::prelude::Tensor<(), f32, D, T>, TrainerError> {
-        let (judgement, _) = self.discriminator.forward(x, wanted).map_err(failed)?;
+    ) -> Result<Scores<D, T>, TrainerError> {
+        let (judgement, _) = D::forward_pass(&self.discriminator, x, wanted).map_err(failed)?;
         let (batch, units) = *judgement.shape();
         let mut counts = vec![0.0; batch * units];
         for (i, row) in counts.chunks_exact_mut(units).enumerate() {
@@ -203,15 +329,8 @@ impl<D: Backend<f32>> Trainer<D> {
             }
         }
         let counts = self.mat(counts, batch)?;
-        let logits = judgement.try_mul(counts).map_err(failed)?;
-        let logits = logits
-            .try_sum::<(usize,), dfdx::shapes::Axis<1>>()
-            .map_err(failed)?;
-        let targets = self
-            .device
-            .try_tensor_from_vec(vec![target; batch], (batch,));
-        let targets = targets.map_err(failed)?;
-        Ok(binary_cross_entropy_with_logits_loss(logits, targets))
+        let scores = judgement.try_mul(counts).map_err(failed)?;
+        scores.try_sum::<(usize,), Axis<1>>().map_err(failed)
     }
 
     /// The next pictures `[batch, h * w * c]` from -1 to 1, and their classes.
@@ -249,46 +368,66 @@ impl<D: Backend<f32>> Trainer<D> {
         (input, labels)
     }
 
-    fn adam(&self) -> Adam {
+    fn adam(&self, rate: f32) -> Adam {
         let Training { beta1, beta2, .. } = self.config.training;
-        Adam::at(self.step + 1, self.learning_rate(), beta1, beta2)
+        Adam::at(self.step + 1, rate, beta1, beta2)
+    }
+
+    fn learning_rate(&self) -> f32 {
+        self.config.training.learning_rate * self.rate_share()
     }
 
     /// Constant at first, then falling linearly; halved by each rollback.
-    fn learning_rate(&self) -> f32 {
+    fn rate_share(&self) -> f32 {
         let t = &self.config.training;
         let progress = self.step as f32 / t.steps as f32;
         let fall = (progress - t.decay_from) / (1.0 - t.decay_from).max(f32::EPSILON);
         let share = 1.0 + (t.decay_to - 1.0) * fall.clamp(0.0, 1.0);
-        t.learning_rate * share * 0.5f32.powi(self.rollbacks as i32)
+        share * 0.5f32.powi(self.rollbacks as i32)
     }
 
     /// Moves the averaged generator; faster at first, so that a short run has one too.
     fn update_average(&mut self) {
         let t = self.step as f32;
-        let keep = self.config.training.ema.min((1.0 + t) / (10.0 + t));
-        let state = self.generator_state();
-        for (average, new) in self.average.iter_mut().zip(state) {
-            let pairs = average.iter_mut().zip(new);
-            pairs.for_each(|(average, new)| *average += (1.0 - keep) * (new - *average));
+        let share = 1.0 - self.config.training.ema.min((1.0 + t) / (10.0 + t));
+        let mut averages = self.average.iter_mut();
+        let mut follow = |new: &[f32]| {
+            let pairs = averages.next().into_iter().flatten().zip(new);
+            pairs.for_each(|(average, new)| *average += share * (new - *average));
+        };
+        for (_, param) in self.generator.params() {
+            follow(param.trained());
+        }
+        for (_, stats) in self.generator.running_mut() {
+            follow(stats);
         }
     }
 }
 
 fn update<D: Backend<f32>>(
-    network: &mut Network<D>,
+    network: &mut Network<f32, D>,
     moments: &mut Moments,
     mut grads: Gradients<f32, D>,
     adam: Adam,
 ) -> Result<(), TrainerError> {
+    let buffers = network.buffers.clone();
     let moments = moments.first.iter_mut().zip(&mut moments.second);
     for (param, (first, second)) in network.params_mut().into_iter().zip(moments) {
-        let mut value = values(param);
         let grad = D::last_gradient(&mut grads, param).map_err(failed)?;
-        adam.update(&mut value, &grad, first, second);
-        param.copy_from(&value);
+        let grad = param.step(grad, |value, grad| adam.update(value, grad, first, second));
+        buffers.give(grad);
     }
     Ok(())
+}
+
+/// Mean probability of the wrong verdict.
+fn verdict_error(real: &[f32], fake: &[f32]) -> f32 {
+    let sigmoid = |score: f32| 1.0 / (1.0 + (-score).exp());
+    let errors = real
+        .iter()
+        .map(|&s| sigmoid(-s))
+        .chain(fake.iter().map(|&s| sigmoid(s)));
+    errors.sum::<f32>() / (real.len() + fake.len()) as f32
 }
 
 /// Mean over pixels of the variance over a batch `[n, pixels]`.

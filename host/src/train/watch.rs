@@ -13,7 +13,7 @@ pub enum Trouble {
     },
     /// All pictures look alike.
     #[error(
-        "the generator has collapsed at step {step}: its pictures vary {percent:.2} % as much as the data"
+        "the generator has collapsed at step {step}: its pictures vary {percent:.0} % as much as the data"
     )]
     Collapsed {
         /// Where.
@@ -21,19 +21,32 @@ pub enum Trouble {
         /// Variance of the fakes, in percent of the data's.
         percent: f32,
     },
+    /// The generator has nothing to learn from.
+    #[error(
+        "the discriminator is saturated at step {step}: its verdicts are wrong by {percent:.2} % only"
+    )]
+    Saturated {
+        /// Where.
+        step: u64,
+        /// Mean error of its verdicts.
+        percent: f32,
+    },
 }
 
-/// Steps before the variance counts: an untrained generator draws grey.
+/// Steps before any of it counts: an untrained generator draws grey, and is easily told.
 const GRACE_STEPS: u64 = 200;
-/// Steps in a row that have to be flat.
-const FLAT_STEPS: u32 = 50;
-/// Share of the data's variance below which a step is flat.
-const FLAT_SHARE: f32 = 0.02;
+/// Steps in a row that have to look wrong.
+const WRONG_STEPS: u32 = 100;
+/// Share of the data's variance below which the fakes are too alike.
+const FLAT_SHARE: f32 = 0.2;
+/// Mean error of the verdicts below which nothing is left to learn from.
+const SATURATED_ERROR: f32 = 0.002;
 
 /// Follows a run's reports.
 pub struct Watch {
     data_variance: f32,
     flat_steps: u32,
+    saturated_steps: u32,
 }
 
 impl Watch {
@@ -42,6 +55,7 @@ impl Watch {
         Self {
             data_variance,
             flat_steps: 0,
+            saturated_steps: 0,
         }
     }
 
@@ -51,13 +65,35 @@ impl Watch {
         if !(report.discriminator_loss.is_finite() && report.generator_loss.is_finite()) {
             return Err(Trouble::NotANumber { step });
         }
-        let share = report.fake_variance / self.data_variance;
-        let flat = step > GRACE_STEPS && self.data_variance > 0.0 && share < FLAT_SHARE;
-        self.flat_steps = if flat { self.flat_steps + 1 } else { 0 };
-        if self.flat_steps >= FLAT_STEPS {
+        let share = self.diversity(report);
+        let error = report.discriminator_error;
+        let counts = step > GRACE_STEPS;
+        let count = |steps: &mut u32, wrong: bool| {
+            *steps = if counts && wrong { *steps + 1 } else { 0 };
+            *steps >= WRONG_STEPS
+        };
+        if count(&mut self.flat_steps, share < FLAT_SHARE) {
             let percent = 100.0 * share;
             return Err(Trouble::Collapsed { step, percent });
         }
+        if count(&mut self.saturated_steps, error < SATURATED_ERROR) {
+            let percent = 100.0 * error;
+            return Err(Trouble::Saturated { step, percent });
+        }
         Ok(())
+    }
+
+    /// Whether the last steps were above all suspicion.
+    pub fn healthy(&self) -> bool {
+        self.flat_steps == 0 && self.saturated_steps == 0
+    }
+
+    /// Variance of a step's fakes as a share of the data's; 1 where the data has none.
+    pub fn diversity(&self, report: &StepReport) -> f32 {
+        if self.data_variance > 0.0 {
+            report.fake_variance / self.data_variance
+        } else {
+            1.0
+        }
     }
 }

@@ -213,7 +213,7 @@ fn models() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         .into_iter()
         .map(|preset| Ok((preset.name.clone(), preset.encode()?)));
     let mut models = presets.collect::<anyhow::Result<Vec<_>>>()?;
-    let default = std::fs::read(root().join("firmware/model/default.gan"));
+    let default = std::fs::read(root().join("models/fashion.gan"));
     models.push((
         "default".into(),
         default.context("cannot read the default model")?,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::latent::{LATENT_SCALE, Pcg32};
 use gan_core::model::Window;
-use gan_core::{Activation, Multiplier, Op, Quant, Shape};
+use gan_core::{Activation, Multiplier, Op, Quant, Shape, WeightBits};
 
 /// A transposed convolution: `[kernel, stride, crop before, crop after, channels]`.
 type Conv = [usize; 5];
@@ -190,6 +190,7 @@ impl Numbers {
             multipliers: &self.multipliers,
             sum: self.output,
             output: self.output,
+            weight_bits: WeightBits::Eight,
             activation: if self.last {
                 Activation::Table(table)
             } else {

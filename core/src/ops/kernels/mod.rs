@@ -125,6 +125,7 @@ pub trait KernelSet {
     }
 
     /// The products of four dense outputs, summed; `weights` are `[n_in / 4][4][4]`.
+    #[inline(always)]
     fn dense(words: &[u32], weights: &[u8]) -> [i32; 4] {
         Portable::dense(words, weights)
     }

@@ -1,0 +1,150 @@
+//! What each op of a training step takes, and its share of all of them, for one preset:
+//! `cargo bench -p host --bench ops -- seed` (fashion if none is named).
+//!
+//! The ops are run alone, on 64 pictures of noise, and counted as often as a step runs them:
+//! the generator's once; the discriminator's three times forward, twice for its own
+//! gradients (real and generated pictures) and once for the generator's.
+
+use std::time::Instant;
+
+use gan_core::latent::Pcg32;
+use host::config::Config;
+use host::nn::buffers::Buffers;
+use host::nn::conv::WeightGrad;
+use host::nn::cpu::{linear, linear_grads};
+use host::nn::network::BlockSpec;
+use host::nn::{BatchStats, norm};
+use host::train::adam::Adam;
+
+const BATCH: usize = 64;
+const ROUNDS: usize = 7;
+
+fn noise(len: usize) -> Vec<f32> {
+    let mut rng = Pcg32::new(1);
+    let unit = |bits: u32| bits as f32 / u32::MAX as f32 - 0.5;
+    (0..len).map(|_| unit(rng.next_u32())).collect()
+}
+
+/// The fastest of a few runs, in milliseconds.
+fn time_ms(mut op: impl FnMut()) -> f64 {
+    op();
+    let times = (0..ROUNDS).map(|_| {
+        let begin = Instant::now();
+        op();
+        begin.elapsed().as_secs_f64() * 1e3
+    });
+    times.fold(f64::MAX, f64::min)
+}
+
+/// How often a step runs an op.
+struct Uses {
+    forward: f64,
+    weight_grads: f64,
+    input_grads: f64,
+}
+
+/// The ops of one block: name and milliseconds a step.
+fn block_ops(network: &str, spec: &BlockSpec, uses: &Uses) -> Vec<(String, f64)> {
+    let op = &spec.op;
+    let (rows, cols) = op.weight_shape();
+    let buffers = Buffers::default();
+    let (x, w) = (noise(BATCH * op.input_len()), noise(rows * cols));
+    let mut y = noise(BATCH * op.output_len());
+    let sums = y.clone();
+    let mut gx = x.clone();
+    let mut gw = WeightGrad {
+        values: w.clone(),
+        accumulate: false,
+    };
+    let forward = time_ms(|| linear(op, &x, &w, &mut y, &buffers));
+    let weights = time_ms(|| linear_grads(op, (&x, &w), &sums, None, Some(&mut gw), &buffers));
+    let input = time_ms(|| linear_grads(op, (&x, &w), &sums, Some(&mut gx), None, &buffers));
+    let ones = vec![1.0; op.c_out()];
+    let act = spec.activation;
+    let (act_forward, act_grads) = if spec.norm {
+        let stats = BatchStats::of(&sums, ones.len());
+        let forward = time_ms(|| {
+            let stats = BatchStats::of(&sums, ones.len());
+            let (scale, offset) = norm::norm_affine(&stats, &ones, &ones);
+            norm::affine_act(&sums, &scale, &offset, act, &mut y);
+        });
+        let mut g = sums.clone();
+        let grads = time_ms(|| {
+            norm::norm_act_grads((&sums, &y), &stats, &ones, act, &mut g);
+        });
+        (forward, grads)
+    } else {
+        let forward = time_ms(|| norm::affine_act(&sums, &ones, &ones, act, &mut y));
+        let mut g = sums.clone();
+        let grads = time_ms(|| {
+            norm::bias_act_grads(&y, ones.len(), act, &mut g);
+        });
+        (forward, grads)
+    };
+    let passes = uses.weight_grads.max(uses.input_grads);
+    let name = |part: &str| format!("{network} {}: {part}", spec.name);
+    vec![
+        (name("forward"), forward * uses.forward),
+        (name("weight gradients"), weights * uses.weight_grads),
+        (name("input gradients"), input * uses.input_grads),
+        (
+            name("normalization or bias, activation"),
+            act_forward * uses.forward + act_grads * passes,
+        ),
+    ]
+}
+
+fn adam(params: usize) -> f64 {
+    let grad = noise(params);
+    let (mut value, mut first, mut second) = (grad.clone(), grad.clone(), vec![1.0; params]);
+    let adam = Adam::at(1, 1e-9, 0.5, 0.99);
+    time_ms(|| adam.update(&mut value, &grad, &mut first, &mut second))
+}
+
+fn main() {
+    let preset = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let preset = preset.unwrap_or_else(|| "fashion".into());
+    let Some(Ok(config)) = Config::preset(&preset) else {
+        eprintln!("there is no preset `{preset}`");
+        std::process::exit(2);
+    };
+    let generator = config.generator_blocks().expect("a valid preset");
+    let discriminator = config.discriminator_blocks().expect("a valid preset");
+    let mut ops = Vec::new();
+    for (network, blocks) in [("generator", generator), ("discriminator", discriminator)] {
+        let mut params = 0;
+        for (i, spec) in blocks.iter().enumerate() {
+            let first = f64::from(u8::from(i == 0));
+            let uses = if network == "generator" {
+                Uses {
+                    forward: 1.0,
+                    weight_grads: 1.0,
+                    input_grads: 1.0 - first,
+                }
+            } else {
+                Uses {
+                    forward: 3.0,
+                    weight_grads: 2.0,
+                    input_grads: 3.0 - 2.0 * first,
+                }
+            };
+            ops.extend(block_ops(network, spec, &uses));
+            let (rows, cols) = spec.op.weight_shape();
+            params += rows * cols + 2 * spec.op.c_out();
+        }
+        ops.push((format!("{network}: Adam"), adam(params)));
+    }
+    let total: f64 = ops.iter().map(|(_, ms)| ms).sum();
+    for (name, ms) in &ops {
+        if *ms > 0.0 {
+            println!(
+                "{preset}: {name:<58} {ms:8.2} ms {:5.1} %",
+                100.0 * ms / total
+            );
+        }
+    }
+    println!(
+        "{preset}: {:<58} {total:8.2} ms",
+        "all ops, one after the other"
+    );
+}

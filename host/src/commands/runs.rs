@@ -1,0 +1,97 @@
+//! `host runs`: what is in the runs folder.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use host::train::checkpoint;
+use host::train::run::RunFolder;
+use serde_json::Value;
+
+use crate::cli::Runs;
+
+pub fn run(args: &Runs) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(&args.folder);
+    let entries = entries.with_context(|| format!("cannot read {}", args.folder.display()))?;
+    let folders: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
+    let mut folders: Vec<_> = folders?
+        .into_iter()
+        .filter(|path| RunFolder::new(path).checkpoint().exists())
+        .collect();
+    ensure!(
+        !folders.is_empty(),
+        "{} holds no runs; `host train` makes one",
+        args.folder.display()
+    );
+    folders.sort();
+    let found: Result<Vec<Run>, _> = folders.iter().map(|folder| Run::read(folder)).collect();
+    let found = found?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+        return Ok(());
+    }
+    println!(
+        "{:<28} {:<10} {:<18} {:>13} {:>9} {:>7} {:>7} {:>8} {:>8}",
+        "run", "preset", "data", "steps", "rollbacks", "loss D", "loss G", "PSNR", "int8"
+    );
+    found.iter().for_each(Run::print);
+    Ok(())
+}
+
+/// What is known of a run.
+#[derive(serde::Serialize)]
+struct Run {
+    run: String,
+    preset: String,
+    dataset: String,
+    step: u64,
+    steps: u64,
+    rollbacks: u32,
+    /// Of the last step, like the next.
+    discriminator_loss: Option<f64>,
+    generator_loss: Option<f64>,
+    /// Of the int8 generator against the float one.
+    psnr_db: Option<f64>,
+    model_bytes: Option<u64>,
+}
+
+impl Run {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let folder = RunFolder::new(path);
+        let state = checkpoint::load_state(&folder.checkpoint())?;
+        let metrics = std::fs::read_to_string(folder.metrics()).unwrap_or_default();
+        let last = metrics.lines().next_back().unwrap_or_default();
+        let last: Value = serde_json::from_str(last).unwrap_or_default();
+        let compared = std::fs::read(folder.file("compare.json")).unwrap_or_default();
+        let compared: Value = serde_json::from_slice(&compared).unwrap_or_default();
+        let model = std::fs::metadata(folder.file("generator.gan"));
+        Ok(Self {
+            run: path.display().to_string(),
+            preset: state.config.name,
+            dataset: state.dataset,
+            step: state.step,
+            steps: state.config.training.steps,
+            rollbacks: state.rollbacks,
+            discriminator_loss: last["discriminator_loss"].as_f64(),
+            generator_loss: last["generator_loss"].as_f64(),
+            psnr_db: compared["psnr_db"].as_f64(),
+            model_bytes: model.ok().map(|m| m.len()),
+        })
+    }
+
+    fn print(&self) {
+        let loss = |loss: Option<f64>| loss.map_or("-".into(), |v| format!("{v:.3}"));
+        println!(
+            "{:<28} {:<10} {:<18} {:>13} {:>9} {:>7} {:>7} {:>8} {:>8}",
+            self.run,
+            self.preset,
+            self.dataset,
+            format!("{}/{}", self.step, self.steps),
+            self.rollbacks,
+            loss(self.discriminator_loss),
+            loss(self.generator_loss),
+            self.psnr_db.map_or("-".into(), |v| format!("{v:.1} dB")),
+            self.model_bytes
+                .map_or("-".into(), |v| format!("{:.0} KB", v as f64 / 1000.0)),
+        );
+    }
+}

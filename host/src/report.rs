@@ -1,0 +1,196 @@
+//! A run's page: `report.html`, with nothing outside it.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use plotters::prelude::*;
+use serde_json::Value;
+
+use crate::files::write_atomic;
+use crate::train::run::RunFolder;
+
+/// Writes the page of a run from the files in its folder and returns its path; an error
+/// names the file.
+pub fn write(folder: &RunFolder) -> Result<PathBuf, (PathBuf, io::Error)> {
+    let path = folder.file("report.html");
+    let page = page(folder)?;
+    match write_atomic(&path, page.as_bytes()) {
+        Ok(()) => Ok(path),
+        Err(error) => Err((path, error)),
+    }
+}
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:860px;\
+padding:0 1rem;color:#223}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}\
+img{image-rendering:pixelated;max-width:100%}svg{width:100%;height:auto}\
+figure{margin:0 0 1rem}figcaption{color:#556;font-size:.9rem}\
+pre{background:#f4f4f6;padding:1rem;overflow:auto;font-size:.85rem}";
+
+fn page(folder: &RunFolder) -> Result<String, (PathBuf, io::Error)> {
+    let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|e| (path, e));
+    let metrics = read(folder.metrics())?;
+    let steps: Vec<Value> = metrics
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let name = folder.path().display().to_string();
+    let mut page = format!(
+        "<!doctype html>\n<html lang=en><meta charset=utf-8><title>{0}</title>\
+         <style>{STYLE}</style>\n<h1>{0}</h1>\n",
+        escape(&name)
+    );
+    for (title, keys, note) in CURVES {
+        let _ = write!(page, "<h2>{title}</h2>\n<figure>");
+        page.push_str(&curves(&steps, keys));
+        let _ = writeln!(page, "<figcaption>{note}</figcaption></figure>");
+    }
+    pictures(folder, &steps, &mut page)?;
+    for (title, file) in [
+        ("int8 against float", "compare.json"),
+        ("Configuration", "config.toml"),
+    ] {
+        if let Ok(text) = read(folder.file(file)) {
+            let _ = writeln!(page, "<h2>{title}</h2>\n<pre>{}</pre>", escape(&text));
+        }
+    }
+    Ok(page)
+}
+
+/// Title, keys of `metrics.jsonl` with their names, and what a healthy run looks like.
+type Curves = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
+const CURVES: [Curves; 4] = [
+    (
+        "Losses",
+        &[
+            ("discriminator_loss", "discriminator"),
+            ("generator_loss", "generator"),
+        ],
+        "They balance each other: neither goes to zero in a healthy run.",
+    ),
+    (
+        "Error of the discriminator",
+        &[("discriminator_error", "mean error of its verdicts")],
+        "0.5 is guessing; at 0 the generator has nothing to learn from.",
+    ),
+    (
+        "Variance of the pictures",
+        &[("fake_variance", "mean over pixels, from -1 to 1")],
+        "It comes near the data's and stays; a fall to zero is a collapse.",
+    ),
+    (
+        "Learning rate",
+        &[("learning_rate", "of the generator")],
+        "A jump down is a rollback.",
+    ),
+];
+
+/// The last grid, and how the pictures came about.
+fn pictures(
+    folder: &RunFolder,
+    steps: &[Value],
+    page: &mut String,
+) -> Result<(), (PathBuf, io::Error)> {
+    let step_of = |value: &Value| value.get("step").and_then(Value::as_u64);
+    let drawn: Vec<u64> = steps
+        .iter()
+        .filter_map(step_of)
+        .filter(|&step| folder.sample(step).exists())
+        .collect();
+    let quarter = drawn.len().div_ceil(4).max(1);
+    let shown = drawn.iter().rev().step_by(quarter);
+    page.push_str("<h2>Pictures</h2>\n");
+    for &step in shown {
+        let path = folder.sample(step);
+        let png = std::fs::read(&path).map_err(|e| (path, e))?;
+        let _ = writeln!(
+            page,
+            "<figure><img alt=\"pictures of step {step}\" src=\"data:image/png;base64,{}\">\
+             <figcaption>step {step}, the averaged generator</figcaption></figure>",
+            BASE64_STANDARD.encode(png)
+        );
+    }
+    Ok(())
+}
+
+/// Points of a curve; more than this are averaged.
+const POINTS: usize = 300;
+
+/// Curves over the steps, as SVG.
+fn curves(steps: &[Value], keys: &[(&str, &str)]) -> String {
+    let bin = steps.len().div_ceil(POINTS).max(1);
+    let series: Vec<Vec<(f64, f64)>> = keys
+        .iter()
+        .map(|(key, _)| {
+            let mean = |chunk: &[Value], key: &str| {
+                let values = chunk.iter().filter_map(|v| v.get(key)?.as_f64());
+                let (sum, n) = values.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
+                (n > 0.0).then_some(sum / n)
+            };
+            let chunks = steps.chunks(bin);
+            chunks
+                .filter_map(|chunk| Some((mean(chunk, "step")?, mean(chunk, key)?)))
+                .collect()
+        })
+        .collect();
+    let points = || series.iter().flatten();
+    let top = points().map(|p| p.1).fold(0.0, f64::max) * 1.05 + 1e-9;
+    let bottom = points().map(|p| p.1).fold(0.0, f64::min) * 1.05;
+    let right = points().map(|p| p.0).fold(1.0, f64::max);
+    let mut svg = String::new();
+    // Drawing into a string cannot fail but for a range that is empty, and none is.
+    draw(&series, keys, (right, bottom..top), &mut svg).unwrap_or_default();
+    svg
+}
+
+fn draw(
+    series: &[Vec<(f64, f64)>],
+    keys: &[(&str, &str)],
+    (right, height): (f64, std::ops::Range<f64>),
+    svg: &mut String,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let area = SVGBackend::with_string(svg, (820, 260)).into_drawing_area();
+    let mut chart = ChartBuilder::on(&area)
+        .margin(8)
+        .x_label_area_size(28)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..right, height)?;
+    let number = |v: &f64| format!("{v:.3e}");
+    let plain = |v: &f64| format!("{v}");
+    let tiny = chart.y_range().end < 1e-2;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_labels(8)
+        .y_labels(5)
+        .x_label_formatter(&plain)
+        .y_label_formatter(if tiny { &number } else { &plain })
+        .draw()?;
+    for (i, (points, (_, name))) in series.iter().zip(keys).enumerate() {
+        let color = Palette99::pick(i).to_rgba();
+        chart
+            .draw_series(LineSeries::new(
+                points.iter().copied(),
+                color.stroke_width(2),
+            ))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
+    }
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.8))
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
