@@ -162,16 +162,22 @@ fn draw(
         .x_label_area_size(28)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0..right, height)?;
-    let number = |v: &f64| format!("{v:.3e}");
-    let plain = |v: &f64| format!("{v}");
     let tiny = chart.y_range().end < 1e-2;
+    let exponent = |v: &f64| format!("{v:.1e}");
+    let plain = |v: &f64| {
+        let digits = format!("{v:.3}");
+        digits
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned()
+    };
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .x_labels(8)
         .y_labels(5)
         .x_label_formatter(&plain)
-        .y_label_formatter(if tiny { &number } else { &plain })
+        .y_label_formatter(if tiny { &exponent } else { &plain })
         .draw()?;
     for (i, (points, (_, name))) in series.iter().zip(keys).enumerate() {
         let color = Palette99::pick(i).to_rgba();

@@ -4,9 +4,11 @@
 use std::mem;
 use std::sync::Arc;
 
-use dfdx::prelude::{Cpu, Device, Gradients, HasErr, PutTape, SplitTape, Tape, TensorFromVec};
+use dfdx::prelude::{
+    Cpu, Device, Gradients, HasErr, HasShape, PutTape, SplitTape, Tape, TensorFromVec,
+};
 
-use super::backend::{Mat, values};
+use super::backend::Mat;
 use super::buffers::Buffers;
 use super::conv::{self, WeightGrad};
 use super::gemm::{Matrix, matmul_parallel};
@@ -27,7 +29,10 @@ where
     ) -> CpuResult<(Mat<E, Self, T>, PassStats<E>)> {
         let (x, mut tape) = x.split_tape();
         let buffers = network.buffers.clone();
-        let mut current = Arc::new(values(&x));
+        let (rows, cols) = *x.shape();
+        let mut input = buffers.take(rows * cols);
+        x.copy_into(&mut input);
+        let mut current = Arc::new(input);
         let mut passes = Vec::with_capacity(network.blocks.len());
         for block in &network.blocks {
             let pass = BlockPass::forward(block, current, &buffers);
@@ -51,8 +56,9 @@ where
             }
             if wanted.input {
                 let gx = grad_of(grads, &x)?;
-                gx.iter_mut().zip(gy).for_each(|(sum, g)| *sum += g);
+                gx.iter_mut().zip(&gy).for_each(|(sum, &g)| *sum += g);
             }
+            buffers.give(gy);
             Ok(())
         });
         Ok((y.put_tape(tape), stats))
