@@ -128,6 +128,7 @@ fn functions(elf: &Elf<'_>) -> Vec<Symbol> {
 
 /// Every branch from a function to the start of another.
 fn calls(elf: &Elf<'_>, functions: &[Symbol]) -> Vec<Call> {
+    let is_data = data_map(elf);
     let mut calls = Vec::new();
     for (caller, function) in functions.iter().enumerate() {
         let code = elf
@@ -137,9 +138,18 @@ fn calls(elf: &Elf<'_>, functions: &[Symbol]) -> Vec<Call> {
             .chunks_exact(2)
             .map(|b| u16::from_le_bytes([b[0], b[1]]))
             .collect();
-        for i in 0..words.len() {
+        let mut i = 0;
+        while i < words.len() {
             let site = function.address + 2 * i as u32;
-            let target = branch(site, words[i], words.get(i + 1).copied());
+            // Prefixes of 32-bit instructions (A5.1): their second half is none of its own.
+            let is_wide = words[i] >> 11 > 0b11100;
+            let at = i;
+            if is_data(site) {
+                i += 1;
+                continue;
+            }
+            i += 1 + usize::from(is_wide);
+            let target = branch(site, words[at], words.get(at + 1).copied());
             let callee = target
                 .and_then(|target| functions.binary_search_by_key(&target, |f| f.address).ok());
             calls.extend(
@@ -156,9 +166,24 @@ fn calls(elf: &Elf<'_>, functions: &[Symbol]) -> Vec<Call> {
     calls
 }
 
+/// Whether an address holds data, by the mapping symbols `$t` and `$d` (ELF for the Arm
+/// Architecture, 5.5.5).
+fn data_map(elf: &Elf<'_>) -> impl Fn(u32) -> bool {
+    let symbols = elf.symbols().into_iter();
+    let mut marks: Vec<(u32, bool)> = symbols
+        .filter(|symbol| symbol.name.starts_with("$t") || symbol.name.starts_with("$d"))
+        .map(|symbol| (symbol.address, symbol.name.starts_with("$d")))
+        .collect();
+    // Where both are, code counts: then the list is longer than it need be, not shorter.
+    marks.sort_unstable_by_key(|&(address, is_data)| (address, !is_data));
+    move |address| {
+        let after = marks.partition_point(|mark| mark.0 <= address);
+        after.checked_sub(1).is_some_and(|last| marks[last].1)
+    }
+}
+
 /// Where an instruction branches to: `BL`, `B.W` and `B` of the Thumb instruction set (Arm
-/// v7-M Architecture Reference Manual, A7.7.12 and A7.7.18). Data between instructions can
-/// look like one, which makes the list longer than it need be, never shorter.
+/// v7-M Architecture Reference Manual, A7.7.12 and A7.7.18).
 fn branch(site: u32, first: u16, second: Option<u16>) -> Option<u32> {
     let bits = |word: u16, at: u32, count: u32| u32::from(word) >> at & ((1 << count) - 1);
     let from = site.wrapping_add(4);
