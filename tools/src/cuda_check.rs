@@ -75,7 +75,14 @@ impl CudaCheck {
             .env("PATH", &path)
             .env("CUDA_PATH", &cuda)
             .env("LD_LIBRARY_PATH", cuda.join("lib"));
-        run(&mut doctor)
+        let output = doctor.output().context("cannot start the program")?;
+        let told = String::from_utf8_lossy(&output.stdout);
+        print!("{told}");
+        ensure!(
+            output.status.success() && told.contains("All of it is there."),
+            "`host doctor` does not find what it was built with"
+        );
+        Ok(())
     }
 }
 
@@ -105,7 +112,7 @@ fn fake_gpu(bin: &Path, compute_cap: &str) -> anyhow::Result<()> {
     fs::create_dir_all(bin)?;
     let program = bin.join("nvidia-smi");
     let script = format!(
-        "#!/bin/sh\ncase \"$1\" in\n*name*) echo 'none, only compiled for, 0, {compute_cap}' ;;\n\
+        "#!/bin/sh\ncase \"$1\" in\n*name*) echo 'none (only compiled for), 0, {compute_cap}' ;;\n\
          *) printf 'compute_cap\\n{compute_cap}\\n' ;;\nesac\n"
     );
     fs::write(&program, script)?;
