@@ -50,6 +50,17 @@ fn folder() -> TempDir {
     dir
 }
 
+/// A folder of square colour pictures, each another one.
+fn save_pictures(folder: &Path, count: u8, side: u32) {
+    fs::create_dir(folder).unwrap();
+    for i in 0..count {
+        let shade = |at: u32| (at * 256 / side) as u8;
+        let pixel = |x, y| image::Rgb([shade(x), shade(y), 10 * i]);
+        let picture = image::RgbImage::from_fn(side, side, pixel);
+        picture.save(folder.join(format!("{i}.png"))).unwrap();
+    }
+}
+
 const TRAIN: [&str; 7] = [
     "train",
     "--config",
@@ -222,13 +233,7 @@ fn a_run_can_be_quantized_inspected_sampled_and_compared() {
 fn a_small_folder_is_augmented_previewed_listed_and_reported() {
     let dir = tempdir().unwrap();
     let dir = dir.path();
-    fs::create_dir(dir.join("faces")).unwrap();
-    for i in 0..24u8 {
-        let face = image::RgbImage::from_fn(16, 16, |x, y| {
-            image::Rgb([x as u8 * 16, y as u8 * 16, 10 * i])
-        });
-        face.save(dir.join(format!("faces/{i}.png"))).unwrap();
-    }
+    save_pictures(&dir.join("faces"), 24, 16);
     let train = [
         "train", "--preset", "avatar", "--data", "faces", "--batch", "8",
     ];
@@ -389,13 +394,7 @@ fn errors_say_what_where_and_how_to_mend_it() {
 fn the_seed_presets_are_the_articles_network_and_its_mended_form() {
     let dir = tempdir().unwrap();
     let dir = dir.path();
-    fs::create_dir(dir.join("photos")).unwrap();
-    for i in 0..12u8 {
-        let picture = image::RgbImage::from_fn(64, 64, |x, y| {
-            image::Rgb([x as u8 * 4, y as u8 * 4, 20 * i])
-        });
-        picture.save(dir.join(format!("photos/{i}.png"))).unwrap();
-    }
+    save_pictures(&dir.join("photos"), 12, 64);
     // Kernels of 5x5, from 100 values to 8x8x256, 128, 128, 64 and 3 channels.
     let weights = 100 * 16_384 + 25 * (256 * 128 + 128 * 128 + 128 * 64 + 64 * 3);
     let biases = 16_384 + 128 + 128 + 64 + 3;

@@ -119,8 +119,10 @@ pub fn quantize_tuned(
         if !sums.iter().chain(&layer.weight).all(|v| v.is_finite()) {
             return Err(QuantizeError::NotANumber { layer: i });
         }
+        let bits = weight_bits(layer.op, options);
+        let rows = round_rows(layer, bits, latent);
         let rounded = FloatLayer {
-            weight: rounded_weights(layer, weight_bits(layer.op, options), latent),
+            weight: in_place(layer, &rows),
             ..layer.clone()
         };
         let mut rounded_sums = rounded.sums(&rounded_x);
@@ -130,16 +132,12 @@ pub fn quantize_tuned(
                 .zip(&correction)
                 .for_each(|(sum, c)| *sum += c);
         }
-        let products = f64::from(quant.scale) * largest_scale(layer, options, latent);
+        let largest_scale = rows.iter().map(|row| row.scale).fold(0.0, f64::max);
+        let products = f64::from(quant.scale) * largest_scale;
         let wide = options.wide_table.then_some(products as f32);
         let tensor = TensorQuants::choose(layer.activation, &sums, wide);
-        let int = int_layer(
-            layer,
-            (shape, quant),
-            &tensor,
-            &correction,
-            (generator, options),
-        );
+        let (rows, input) = ((bits, rows), (shape, quant));
+        let int = int_layer(layer, rows, input, &tensor, &correction, generator);
         layer.activate(&mut sums);
         tensor.round(layer.activation, &mut rounded_sums);
         (x, rounded_x) = (sums, rounded_sums);
@@ -259,17 +257,6 @@ fn wide_quant(act: Activation, sums: &[f32], products: f32) -> Quant {
     }
 }
 
-/// The largest scale of a layer's output channels.
-fn largest_scale(layer: &FloatLayer, options: &Options, latent: usize) -> f64 {
-    let (n, places) = rows_of(layer.op, latent);
-    let scales = (0..n).into_par_iter().map(|o| {
-        let places = places(o).into_iter();
-        let row: Vec<f32> = places.map(|(at, unit)| layer.weight[at] * unit).collect();
-        round_row(&row, weight_bits(layer.op, options)).0
-    });
-    scales.reduce(|| 0.0, f64::max)
-}
-
 /// The range of `[low, high]` and its clipped forms with the smallest squared error of
 /// the activation's output. `positive`: ReLU follows, so the range begins at 0 and its
 /// zero point is -128.
@@ -337,13 +324,13 @@ pub fn dequantize(q: i8, quant: &Quant) -> f32 {
 
 fn int_layer(
     layer: &FloatLayer,
+    (weight_bits, rows): (WeightBits, Vec<RoundedRow>),
     (input_shape, input): (Shape, Quant),
     tensor: &TensorQuants,
     correction: &[f32],
-    (generator, options): (&FloatGenerator, &Options),
+    generator: &FloatGenerator,
 ) -> IntLayer {
     let (op, output_shape) = runtime_op(layer.op, generator);
-    let weight_bits = weight_bits(layer.op, options);
     let mut int = IntLayer {
         op,
         input_shape,
@@ -356,14 +343,10 @@ fn int_layer(
         output: tensor.output,
         activation: activation(layer.activation, tensor),
     };
-    let (n, places) = rows_of(layer.op, generator.config.generator.latent);
-    for (o, correction) in (0..n).zip(correction) {
-        let weights = places(o).into_iter();
-        let weights: Vec<f32> = weights.map(|(at, unit)| layer.weight[at] * unit).collect();
+    for (o, (row, correction)) in rows.into_iter().zip(correction).enumerate() {
         let bias = layer.bias[o % layer.bias.len()];
-        let (scale, weights) = round_row(&weights, weight_bits);
-        int.weights.extend(weights);
-        let product_scale = f64::from(input.scale) * scale;
+        int.weights.extend(row.steps);
+        let product_scale = f64::from(input.scale) * row.scale;
         let bias = (f64::from(bias + correction) / product_scale).round();
         // The limit leaves room for the largest sum of products that a layer may have.
         int.bias.push(bias.clamp(-5e8, 5e8) as i32);
@@ -376,52 +359,68 @@ fn int_layer(
 /// Shares of an output channel's largest weight that are tried for its largest step.
 const WEIGHT_CLIPS: [f64; 8] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7];
 
-/// Scale and steps of one output channel's weights, with the smallest squared error.
-fn round_row(weights: &[f32], bits: WeightBits) -> (f64, Vec<i8>) {
-    let most = match bits {
-        WeightBits::Eight => 127.0,
-        WeightBits::Four => 7.0,
-    };
-    let largest = weights.iter().fold(0f32, |max, w| max.max(w.abs()));
-    let largest = f64::from(largest.max(f32::MIN_POSITIVE * 256.0));
-    let step = |w: f32, scale: f64| (f64::from(w) / scale).round().clamp(-most, most);
-    let error = |scale: f64| -> f64 {
-        let errors = weights
-            .iter()
-            .map(|&w| step(w, scale) * scale - f64::from(w));
-        errors.map(|e| e * e).sum()
-    };
-    let scales = WEIGHT_CLIPS.map(|share| share * largest / most);
-    let scale = scales
-        .into_iter()
-        .min_by(|&a, &b| error(a).total_cmp(&error(b)))
-        .unwrap_or(scales[0]);
-    let steps = weights.iter().map(|&w| step(w, scale) as i8).collect();
-    (scale, steps)
+/// The weights of one output channel (dense: value) in the runtime's order.
+struct RoundedRow {
+    places: Vec<Place>,
+    scale: f64,
+    steps: Vec<i8>,
+}
+
+impl RoundedRow {
+    /// Scale and steps with the smallest squared error.
+    fn of(layer: &FloatLayer, places: Vec<Place>, bits: WeightBits) -> Self {
+        let most = match bits {
+            WeightBits::Eight => 127.0,
+            WeightBits::Four => 7.0,
+        };
+        let weights = places.iter().map(|&(at, unit)| layer.weight[at] * unit);
+        let weights: Vec<f32> = weights.collect();
+        let largest = weights.iter().fold(0f32, |max, w| max.max(w.abs()));
+        let largest = f64::from(largest.max(f32::MIN_POSITIVE * 256.0));
+        let step = |w: f32, scale: f64| (f64::from(w) / scale).round().clamp(-most, most);
+        let error = |scale: f64| -> f64 {
+            let errors = weights
+                .iter()
+                .map(|&w| step(w, scale) * scale - f64::from(w));
+            errors.map(|e| e * e).sum()
+        };
+        let scales = WEIGHT_CLIPS.map(|share| share * largest / most);
+        let scale = scales
+            .into_iter()
+            .min_by(|&a, &b| error(a).total_cmp(&error(b)))
+            .unwrap_or(scales[0]);
+        let steps = weights.iter().map(|&w| step(w, scale) as i8).collect();
+        Self {
+            places,
+            scale,
+            steps,
+        }
+    }
+}
+
+/// A layer's weights, rounded; inputs from `latent` on are classes.
+fn round_rows(layer: &FloatLayer, bits: WeightBits, latent: usize) -> Vec<RoundedRow> {
+    let (n, places) = rows_of(layer.op, latent);
+    let rows = (0..n).into_par_iter();
+    rows.map(|o| RoundedRow::of(layer, places(o), bits))
+        .collect()
+}
+
+/// Rounded weights as floats, in the layer's own order.
+fn in_place(layer: &FloatLayer, rows: &[RoundedRow]) -> Vec<f32> {
+    let mut weight = layer.weight.clone();
+    for row in rows {
+        for (&(at, unit), &step) in row.places.iter().zip(&row.steps) {
+            weight[at] = (f64::from(step) * row.scale) as f32 / unit;
+        }
+    }
+    weight
 }
 
 /// A layer's weights as the runtime will have them, in floats, in the layer's own order;
 /// inputs from `latent` on are classes.
 pub fn rounded_weights(layer: &FloatLayer, bits: WeightBits, latent: usize) -> Vec<f32> {
-    let (n, places) = rows_of(layer.op, latent);
-    let rounded = (0..n).into_par_iter().map(|o| {
-        let places = places(o);
-        let row: Vec<f32> = places
-            .iter()
-            .map(|&(at, unit)| layer.weight[at] * unit)
-            .collect();
-        let (scale, steps) = round_row(&row, bits);
-        let values = steps
-            .into_iter()
-            .map(move |q| (f64::from(q) * scale) as f32);
-        places.into_iter().zip(values).collect::<Vec<_>>()
-    });
-    let rounded: Vec<_> = rounded.collect();
-    let mut weight = layer.weight.clone();
-    for ((at, unit), value) in rounded.into_iter().flatten() {
-        weight[at] = value / unit;
-    }
-    weight
+    in_place(layer, &round_rows(layer, bits, latent))
 }
 
 /// The runtime's operator and the map that it writes.

@@ -1,7 +1,7 @@
 """Judges generated pictures by a classifier that has nothing to do with this project.
 
-    cargo run -p host -- sample runs/fashion/fashion.gan --count 10000 --out /tmp/x.idx
-    python3 tools/bench/quality.py --data FASHION-MNIST-FOLDER /tmp/x.idx
+    cargo run -p host -- sample models/fashion.gan --count 10000 --out drawn.idx
+    python3 tools/bench/quality.py --data FASHION-MNIST-FOLDER drawn.idx
 
 Needs PyTorch. Trains a small CNN on the 60,000 training pictures (a few minutes, kept in --cache),
 then prints for each file and for the 10,000 held-out pictures: the share recognised as the class in
