@@ -28,6 +28,10 @@ pub enum Command {
     Sample(Sample),
     /// Measure how far a run's integers are from its floats
     Compare(Compare),
+    /// Say how far generated pictures are from real ones: the confidence risk
+    Evaluate(Evaluate),
+    /// Train the classifier by whose features pictures are judged
+    Features(Features),
     /// List the runs in a folder and how they ended
     Runs(Runs),
     /// Show what a .gan file holds and needs
@@ -155,6 +159,48 @@ pub struct Compare {
 }
 
 #[derive(Args)]
+pub struct Evaluate {
+    /// A run folder (float and int8), a .gan file, a generator (.safetensors), a folder of
+    /// pictures or an IDX file
+    pub subject: PathBuf,
+    /// The real pictures: what `train --data` takes [default: the run's own, or the embedded
+    /// set of the format]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Pictures to judge; no more than half of the held-out ones can be
+    #[arg(long, default_value_t = host::risk::judge::DEFAULT_COUNT)]
+    pub count: usize,
+    /// Seed of the first picture
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// A file of features, made by `host features`
+    #[arg(long, value_name = "FILE")]
+    pub features: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Write a page with the pictures, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Features {
+    /// Pictures to learn from, and their classes if they have any
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Format of the pictures: height x width, and x3 for colour
+    #[arg(long, value_name = "HxW[x3]", default_value = "28x28", value_parser = parse_format)]
+    pub format: host::config::Image,
+    /// Names for the classes of --data, with commas between them
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',', requires = "data")]
+    pub labels: Vec<String>,
+    /// File to write
+    #[arg(long, value_name = "FILE", default_value = "features.safetensors")]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
 pub struct Runs {
     /// Folder with the runs
     #[arg(default_value = "runs")]
@@ -185,6 +231,20 @@ fn parse_tile(text: &str) -> Result<(usize, usize), String> {
     sides
         .filter(|&(w, h)| w > 0 && h > 0)
         .ok_or_else(|| "write it as 16x16".into())
+}
+
+fn parse_format(text: &str) -> Result<host::config::Image, String> {
+    let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
+    let (height, width, channels) = match sizes.as_deref() {
+        Some(&[height, width]) => (height, width, 1),
+        Some(&[height, width, channels @ (1 | 3)]) => (height, width, channels),
+        _ => return Err("write it as 28x28, or as 64x64x3 for colour".into()),
+    };
+    Ok(host::config::Image {
+        height,
+        width,
+        channels,
+    })
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

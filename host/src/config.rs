@@ -186,6 +186,8 @@ pub struct Training {
     pub ema: f32,
     /// Standard deviation of the first weights.
     pub init_std: f32,
+    /// Whether a run that collapses, saturates or meets a NaN goes back and, at last, stops.
+    pub watch: bool,
     /// Steps between sample grids.
     pub sample_every: u64,
     /// Steps between checkpoints.
@@ -214,6 +216,7 @@ impl Default for Training {
             decay_to: 0.02,
             ema: 0.999,
             init_std: 0.02,
+            watch: true,
             sample_every: 250,
             checkpoint_every: 250,
         }

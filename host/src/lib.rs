@@ -10,6 +10,7 @@ pub mod nn;
 pub mod picture;
 pub mod quant;
 pub mod report;
+pub mod risk;
 pub mod sample;
 pub mod train;
 

@@ -2,6 +2,8 @@
 
 mod compare;
 mod doctor;
+mod evaluate;
+mod features;
 mod inspect;
 mod quantize;
 mod runs;
@@ -10,7 +12,10 @@ mod train;
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use host::config::{Data, Image};
+use host::data::{self, DataRequest, Dataset};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Command;
 
@@ -20,6 +25,8 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Quantize(args) => quantize::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Features(args) => features::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
@@ -34,4 +41,51 @@ fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// Checks the bytes of a `.gan` file.
 fn parse_gan<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<gan_core::Model<'a>> {
     gan_core::Model::parse(bytes).with_context(|| format!("{} is not usable", path.display()))
+}
+
+/// Loads pictures and names their classes.
+fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
+    let request = DataRequest {
+        path: data.path.clone(),
+        tile: data.tile,
+        height: image.height,
+        width: image.width,
+        channels: image.channels,
+    };
+    let bar = ProgressBar::new(0).with_prefix("pictures");
+    bar.set_style(ProgressStyle::with_template(
+        "{prefix} {wide_bar} {pos}/{len}",
+    )?);
+    let dataset = data::load(&request, &|done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let mut dataset = dataset?;
+    if !data.labels.is_empty() {
+        let (given, classes) = (data.labels.len(), dataset.class_names.len());
+        ensure!(
+            given == classes,
+            "--labels names {given} classes, the data has {classes}"
+        );
+        dataset.class_names.clone_from(&data.labels);
+    }
+    Ok(dataset)
+}
+
+/// A bar that shows what is being done; on standard error, and on a terminal only.
+fn stages() -> anyhow::Result<impl FnMut(&str, usize, usize)> {
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template(
+        "{msg} {wide_bar} {pos}/{len} {elapsed}",
+    )?);
+    Ok(move |stage: &str, done: usize, all: usize| {
+        bar.set_message(stage.to_owned());
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        bar.tick();
+        if done == all {
+            bar.reset();
+        }
+    })
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use dfdx::prelude::Cpu;
 use host::config::{Config, Data, PRESETS};
-use host::data::{self, DataRequest, Dataset};
+use host::data::Dataset;
 use host::files::write_atomic;
 use host::nn::Backend;
 use host::train::augment;
@@ -36,7 +36,14 @@ pub fn run(args: Train) -> anyhow::Result<()> {
             (config, RunFolder::new(out))
         }
     };
-    let dataset = load_data(&config)?;
+    let dataset = super::load_data(&config.data, config.image)?;
+    println!(
+        "data: {}, {} pictures to train on, {} held out, {} classes",
+        dataset.name,
+        dataset.train.len(),
+        dataset.held_out.len(),
+        dataset.class_names.len()
+    );
     if args.resume.is_some() {
         let names = &config.data.class_names;
         ensure!(
@@ -124,43 +131,6 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
     }
     config.check("the command line")?;
     Ok(config)
-}
-
-fn load_data(config: &Config) -> anyhow::Result<Dataset> {
-    let request = DataRequest {
-        path: config.data.path.clone(),
-        tile: config.data.tile,
-        height: config.image.height,
-        width: config.image.width,
-        channels: config.image.channels,
-    };
-    let bar = ProgressBar::new(0).with_prefix("pictures");
-    bar.set_style(ProgressStyle::with_template(
-        "{prefix} {wide_bar} {pos}/{len}",
-    )?);
-    let dataset = data::load(&request, &|done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    let mut dataset = dataset?;
-    let labels = &config.data.labels;
-    if !labels.is_empty() {
-        let (given, classes) = (labels.len(), dataset.class_names.len());
-        ensure!(
-            given == classes,
-            "--labels names {given} classes, the data has {classes}"
-        );
-        dataset.class_names.clone_from(labels);
-    }
-    println!(
-        "data: {}, {} pictures to train on, {} held out, {} classes",
-        dataset.name,
-        dataset.train.len(),
-        dataset.held_out.len(),
-        dataset.class_names.len()
-    );
-    Ok(dataset)
 }
 
 fn train_on<D: Backend<f32>>(

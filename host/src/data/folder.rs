@@ -95,6 +95,17 @@ fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
     Ok((subfolders, files))
 }
 
+/// The first picture of a folder, or of its first subfolder that has one.
+pub(super) fn first(folder: &Path) -> Result<PathBuf, DataError> {
+    let (subfolders, files) = entries(folder)?;
+    if let Some(file) = files.into_iter().next() {
+        return Ok(file);
+    }
+    let mut found = subfolders.iter().filter_map(|folder| first(folder).ok());
+    let none = || DataError::content(folder, "no picture in it (png, jpg, webp)");
+    found.next().ok_or_else(none)
+}
+
 /// Whether a file is a picture by its name.
 pub(super) fn is_picture(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default().to_string_lossy();

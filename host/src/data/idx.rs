@@ -72,6 +72,30 @@ pub(super) fn load(request: &DataRequest, path: &Path) -> Result<Loaded, DataErr
     Ok((class_names, train, held_out))
 }
 
+/// The images of one file, in their own format, and the labels of the file beside it.
+pub(super) fn load_all(path: &Path) -> Result<Images, DataError> {
+    let bytes = read(path)?;
+    let (sizes, _) = parse(&bytes, path)?;
+    let size = |i: usize| sizes.get(i).copied().unwrap_or(1);
+    let request = DataRequest {
+        height: size(1),
+        width: size(2),
+        channels: size(3),
+        ..DataRequest::default()
+    };
+    let mut images = parse_images(&bytes, path, &request)?;
+    let labels = labels_path(path);
+    if labels.exists() {
+        images.labels = parse_labels(&read(&labels)?, &labels)?;
+        if images.labels.len() != images.len() {
+            let (labels_len, images_len) = (images.labels.len(), images.len());
+            let problem = format!("{labels_len} labels for {images_len} images");
+            return Err(DataError::content(labels, problem));
+        }
+    }
+    Ok(images)
+}
+
 fn load_images(request: &DataRequest, path: &Path) -> Result<Images, DataError> {
     parse_images(&read(path)?, path, request)
 }

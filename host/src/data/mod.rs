@@ -190,6 +190,22 @@ pub fn load(
     Ok(dataset)
 }
 
+/// All pictures of an IDX file (and its labels file) or of a folder, in their own format: that
+/// of the folder's first picture.
+pub fn load_all(path: &Path) -> Result<Images, DataError> {
+    if path.is_file() && !folder::is_picture(path) {
+        return idx::load_all(path);
+    }
+    let mut request = DataRequest::default();
+    let first = folder::first(path)?;
+    let bytes = std::fs::read(&first).map_err(DataError::io(&first))?;
+    let picture = decode(&first, &bytes)?;
+    (request.height, request.width) = (picture.height() as usize, picture.width() as usize);
+    request.channels = if picture.color().has_color() { 3 } else { 1 };
+    let (_, images) = folder::load(&request, path, &|_, _| ())?;
+    Ok(images)
+}
+
 /// Puts every sixth picture of each class aside.
 fn split(name: String, class_names: Vec<String>, images: Images) -> Dataset {
     let (mut train, mut held_out) = (images.none_alike(), images.none_alike());

@@ -18,6 +18,14 @@ pub enum Purpose {
     Latents,
     /// Changes to what the discriminator sees; three draws a step.
     Augment,
+    /// First weights of a classifier.
+    ClassifierInit,
+    /// Order of a classifier's pictures in an epoch.
+    ClassifierOrder,
+    /// Shifts of a classifier's pictures in a step.
+    ClassifierShift,
+    /// Which real pictures stand on which side of a comparison.
+    Split,
 }
 
 /// The generator for `purpose` at `index` (a step or an epoch) of the run with `seed`.

@@ -132,6 +132,7 @@ pub fn train<D: Backend<f32>>(
     let mut metrics = MetricsLog::open(&folder.metrics(), trainer.step)?;
     let data_variance = data_variance(&dataset.train);
     let mut watch = Watch::new(data_variance);
+    let watched = trainer.config.training.watch;
     if !folder.checkpoint().exists() {
         // From here on a killed run can go on.
         checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
@@ -142,7 +143,8 @@ pub fn train<D: Backend<f32>>(
             return Ok(Ending::Interrupted);
         }
         let report = trainer.train_step(&dataset.train)?;
-        if let Err(trouble) = watch.check(&report) {
+        let checked = watch.check(&report);
+        if let Some(trouble) = checked.err().filter(|_| watched) {
             roll_back(trainer, folder, trouble)?;
             let step = trainer.step;
             notify(Event::RolledBack { trouble, step });
@@ -172,7 +174,7 @@ pub fn train<D: Backend<f32>>(
         }
         if last {
             save_at_last(trainer, dataset, folder, &mut metrics, stop, &mut notify)?;
-        } else if every(trainer.config.training.checkpoint_every) && watch.healthy() {
+        } else if every(trainer.config.training.checkpoint_every) && (watch.healthy() || !watched) {
             saved = saved.and(save(trainer, dataset, folder, &mut metrics));
         }
         saved.unwrap_or_else(|error| notify(Event::NotSaved(&error)));

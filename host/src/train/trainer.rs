@@ -92,7 +92,8 @@ impl<D: Backend<f32>> Trainer<D> {
         let network = |blocks, purpose| {
             let mut rng = random::stream(config.training.seed, purpose, 0);
             let normal = move || random::normal(&mut rng);
-            Network::new(blocks, config.training.init_std, normal, &device).map_err(failed)
+            Network::new(blocks, config.training.init_std, normal, &device)
+                .map_err(TrainerError::device)
         };
         let generator = network(g_blocks, Purpose::GeneratorInit)?;
         let discriminator = network(d_blocks, Purpose::DiscriminatorInit)?;
@@ -164,7 +165,7 @@ impl<D: Backend<f32>> Trainer<D> {
         let lesson = self.teacher.as_ref().map(|teacher| teacher.draw(&input));
         let input = self.mat(input, batch)?.put_tape(OwnedTape::default());
         let (fake, stats) =
-            D::forward_pass(&self.generator, input, WEIGHTS_ONLY).map_err(failed)?;
+            D::forward_pass(&self.generator, input, WEIGHTS_ONLY).map_err(TrainerError::device)?;
         self.generator.update_running(stats, batch);
         let fake_values = values(&fake);
         let fake_variance = pixel_variance(&fake_values, batch);
@@ -197,17 +198,18 @@ impl<D: Backend<f32>> Trainer<D> {
         let (real, fake) = self.judge_both(judged)?;
         let scores = [real.as_vec(), fake.as_vec()];
         let training = &self.config.training;
-        let loss = loss::discriminator(training, self.anchors, real, fake).map_err(failed)?;
+        let loss = loss::discriminator(training, self.anchors, real, fake)
+            .map_err(TrainerError::device)?;
         self.anchors.follow(&scores[0], &scores[1]);
         let value = loss.as_vec()[0];
-        let grads = loss.try_backward().map_err(failed)?;
+        let mut grads = loss.try_backward().map_err(TrainerError::device)?;
         let rate = training.discriminator_learning_rate;
         let rate = rate.unwrap_or(training.learning_rate) * self.rate_share();
         let adam = self.adam(rate);
         update(
             &mut self.discriminator,
             &mut self.discriminator_moments,
-            grads,
+            &mut grads,
             adam,
         )?;
         Ok((value, verdict_error(&scores[0], &scores[1])))
@@ -231,20 +233,22 @@ impl<D: Backend<f32>> Trainer<D> {
         let fake_again = fake.retaped::<OwnedTape<f32, D>>();
         let fake = self.seen(fake, Seen::FakeAgain)?;
         let scores = self.judge(fake, labels, INPUT_ONLY)?;
-        let mut loss = loss::generator(training.loss, scores, real_scores).map_err(failed)?;
+        let mut loss =
+            loss::generator(training.loss, scores, real_scores).map_err(TrainerError::device)?;
         if let Some(lesson) = lesson {
             let lesson = self.mat(lesson, fake_again.shape().0)?;
             let weight = training.teacher_weight;
-            let distance = loss::distance(fake_again, lesson, weight).map_err(failed)?;
-            loss = loss.try_add(distance).map_err(failed)?;
+            let distance =
+                loss::distance(fake_again, lesson, weight).map_err(TrainerError::device)?;
+            loss = loss.try_add(distance).map_err(TrainerError::device)?;
         }
         let value = loss.as_vec()[0];
-        let grads = loss.try_backward().map_err(failed)?;
+        let mut grads = loss.try_backward().map_err(TrainerError::device)?;
         let adam = self.adam(self.learning_rate());
         update(
             &mut self.generator,
             &mut self.generator_moments,
-            grads,
+            &mut grads,
             adam,
         )?;
         Ok(value)
@@ -252,7 +256,9 @@ impl<D: Backend<f32>> Trainer<D> {
 
     fn mat(&self, data: Vec<f32>, rows: usize) -> Result<Mat<f32, D>, TrainerError> {
         let shape = (rows, data.len() / rows);
-        self.device.try_tensor_from_vec(data, shape).map_err(failed)
+        self.device
+            .try_tensor_from_vec(data, shape)
+            .map_err(TrainerError::device)
     }
 
     /// What the discriminator gets to see of a batch.
@@ -271,7 +277,7 @@ impl<D: Backend<f32>> Trainer<D> {
             return Ok(x);
         }
         let mut rng = random::stream(*seed, Purpose::Augment, 3 * self.step + seen as u64);
-        augment(x, self.config.image, kinds, &mut rng).map_err(failed)
+        augment(x, self.config.image, kinds, &mut rng).map_err(TrainerError::device)
     }
 
     /// Scores of both batches. A discriminator that normalizes has to see them apart, for
@@ -303,10 +309,10 @@ impl<D: Backend<f32>> Trainer<D> {
             let index = self
                 .device
                 .try_tensor_from_vec(index, (batch,))
-                .map_err(failed)?;
+                .map_err(TrainerError::device)?;
             scores
                 .try_gather::<(usize,), (usize,)>(index)
-                .map_err(failed)
+                .map_err(TrainerError::device)
         };
         let again = scores.retaped::<OwnedTape<f32, D>>();
         Ok((half(scores, 0)?, half(again, batch)?))
@@ -319,7 +325,8 @@ impl<D: Backend<f32>> Trainer<D> {
         labels: &[usize],
         wanted: Wanted,
     ) -> Result<Scores<D, T>, TrainerError> {
-        let (judgement, _) = D::forward_pass(&self.discriminator, x, wanted).map_err(failed)?;
+        let (judgement, _) =
+            D::forward_pass(&self.discriminator, x, wanted).map_err(TrainerError::device)?;
         let (batch, units) = *judgement.shape();
         let mut counts = vec![0.0; batch * units];
         for (i, row) in counts.chunks_exact_mut(units).enumerate() {
@@ -329,8 +336,10 @@ impl<D: Backend<f32>> Trainer<D> {
             }
         }
         let counts = self.mat(counts, batch)?;
-        let scores = judgement.try_mul(counts).map_err(failed)?;
-        scores.try_sum::<(usize,), Axis<1>>().map_err(failed)
+        let scores = judgement.try_mul(counts).map_err(TrainerError::device)?;
+        scores
+            .try_sum::<(usize,), Axis<1>>()
+            .map_err(TrainerError::device)
     }
 
     /// The next pictures `[batch, h * w * c]` from -1 to 1, and their classes.
@@ -404,16 +413,17 @@ impl<D: Backend<f32>> Trainer<D> {
     }
 }
 
-fn update<D: Backend<f32>>(
+/// Moves the parameters of `network` by their gradients, which it takes out of `grads`.
+pub(crate) fn update<D: Backend<f32>>(
     network: &mut Network<f32, D>,
     moments: &mut Moments,
-    mut grads: Gradients<f32, D>,
+    grads: &mut Gradients<f32, D>,
     adam: Adam,
 ) -> Result<(), TrainerError> {
     let buffers = network.buffers.clone();
     let moments = moments.first.iter_mut().zip(&mut moments.second);
     for (param, (first, second)) in network.params_mut().into_iter().zip(moments) {
-        let grad = D::last_gradient(&mut grads, param).map_err(failed)?;
+        let grad = D::last_gradient(grads, param).map_err(TrainerError::device)?;
         let grad = param.step(grad, |value, grad| adam.update(value, grad, first, second));
         buffers.give(grad);
     }
@@ -459,6 +469,9 @@ pub enum TrainerError {
     Device(String),
 }
 
-fn failed<E: std::fmt::Debug>(error: E) -> TrainerError {
-    TrainerError::Device(format!("{error:?}"))
+impl TrainerError {
+    /// What dfdx's device said.
+    pub(crate) fn device<E: std::fmt::Debug>(error: E) -> Self {
+        Self::Device(format!("{error:?}"))
+    }
 }

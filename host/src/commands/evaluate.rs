@@ -1,0 +1,170 @@
+//! `host evaluate`: how far pictures are from real ones.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use gan_core::Model;
+use host::config::{Data, Image};
+use host::data::{self, Dataset, Images};
+use host::generator::FloatGenerator;
+use host::risk::features::Extractor;
+use host::risk::judge::{Judge, Judgement};
+use host::sample::{self, Order};
+use host::train::checkpoint::load_generator;
+use host::train::run::RunFolder;
+
+use crate::cli::Evaluate;
+
+/// Folder of the features that were trained for a set.
+const CACHE: &str = "runs/features";
+
+/// What is to be judged.
+enum Subject {
+    Float(Box<FloatGenerator>),
+    /// The bytes of a `.gan` file that has been checked.
+    Int8(Vec<u8>),
+    Pictures(Images),
+}
+
+pub fn run(args: &Evaluate) -> anyhow::Result<()> {
+    ensure!(args.count > 0, "--count must be 1 or more");
+    let subjects = subjects(&args.subject)?;
+    let dataset = real_pictures(args, &subjects)?;
+    let mut progress = super::stages()?;
+    let extractor = match &args.features {
+        Some(path) => read_features(path)?,
+        None => Extractor::find(&dataset, Path::new(CACHE), &mut progress)?,
+    };
+    let count = subjects.iter().map(|(_, subject)| match subject {
+        Subject::Pictures(images) => images.len(),
+        _ => args.count,
+    });
+    let count = count.min().unwrap_or(args.count).min(args.count);
+    let judge = Judge::new(&extractor, &dataset, count, &mut progress)?;
+    let mut judgements = Vec::new();
+    for (name, subject) in &subjects {
+        let images = draw(subject, &judge, args.seed)?;
+        judgements.push(judge.judge(name, &images, &mut progress)?);
+    }
+    drop(progress);
+    print(&judgements, args.json)
+}
+
+fn print(judgements: &[Judgement], json: bool) -> anyhow::Result<()> {
+    if json {
+        let cards: Vec<_> = judgements.iter().map(|judgement| &judgement.card).collect();
+        println!("{}", serde_json::to_string_pretty(&cards)?);
+        return Ok(());
+    }
+    for judgement in judgements {
+        println!("{}", judgement.card);
+    }
+    Ok(())
+}
+
+/// The subjects of a path, with their names: a run has two.
+fn subjects(path: &Path) -> anyhow::Result<Vec<(String, Subject)>> {
+    let name = path.display();
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let run = RunFolder::new(path);
+    if run.checkpoint().exists() {
+        let generator = load_generator(&run.checkpoint())?;
+        let mut subjects = vec![(format!("{name} (float)"), Subject::Float(generator.into()))];
+        let gan = run.file("generator.gan");
+        if gan.exists() {
+            subjects.push((format!("{name} (int8)"), Subject::Int8(read_gan(&gan)?)));
+        }
+        return Ok(subjects);
+    }
+    let subject = match ending {
+        Some("gan") => Subject::Int8(read_gan(path)?),
+        Some("safetensors") => Subject::Float(load_generator(path)?.into()),
+        _ => Subject::Pictures(data::load_all(path)?),
+    };
+    Ok(vec![(name.to_string(), subject)])
+}
+
+fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let bytes = super::read_gan(path)?;
+    super::parse_gan(&bytes, path)?;
+    Ok(bytes)
+}
+
+fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Result<Dataset> {
+    let (_, subject) = subjects.first().context("nothing to judge")?;
+    let mut source = Data::default();
+    let image = match subject {
+        Subject::Float(generator) => {
+            source = generator.config.data.clone();
+            generator.config.image
+        }
+        Subject::Int8(bytes) => {
+            let shape = super::parse_gan(bytes, &args.subject)?.output_shape();
+            Image {
+                height: shape.h,
+                width: shape.w,
+                channels: shape.c,
+            }
+        }
+        Subject::Pictures(images) => host::risk::features::format(images),
+    };
+    if args.data.is_some() {
+        source = Data {
+            path: args.data.clone(),
+            ..Data::default()
+        };
+    }
+    super::load_data(&source, image)
+}
+
+fn read_features(path: &Path) -> anyhow::Result<Extractor> {
+    let name = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
+    let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg);
+    extractor.with_context(|| format!("{name} holds no usable features"))
+}
+
+/// As many pictures as the judge wants, of each class as many as there are real ones.
+fn draw(subject: &Subject, judge: &Judge<'_>, seed: u64) -> anyhow::Result<Images> {
+    let counts = judge.class_counts();
+    let orders = |classes: usize| -> Vec<Order> {
+        let order = |count, seed, class| Order { count, seed, class };
+        if classes == 0 || classes != counts.len() {
+            return vec![order(judge.len(), seed, None)];
+        }
+        let mut next = seed;
+        let each = counts.iter().enumerate().map(|(class, &count)| {
+            let first = next;
+            next += count as u64;
+            order(count, first, Some(class))
+        });
+        each.collect()
+    };
+    let mut drawn: Option<Images> = None;
+    let mut add = |images: Images| match &mut drawn {
+        None => drawn = Some(images),
+        Some(drawn) => {
+            drawn.pixels.extend(images.pixels);
+            drawn.labels.extend(images.labels);
+        }
+    };
+    match subject {
+        Subject::Pictures(images) => return Ok(images.clone()),
+        Subject::Float(generator) => {
+            let classes = generator.config.data.class_names.len();
+            orders(classes)
+                .iter()
+                .for_each(|order| add(sample::float(generator, order)));
+        }
+        Subject::Int8(bytes) => {
+            let model = Model::parse(bytes)?;
+            for order in orders(model.class_count()) {
+                add(sample::int8(&model, &order)?);
+            }
+        }
+    }
+    match drawn {
+        Some(images) => Ok(images),
+        None => bail!("nothing was drawn"),
+    }
+}

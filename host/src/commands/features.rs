@@ -1,0 +1,23 @@
+//! `host features`: the classifier by whose features pictures are judged.
+
+use anyhow::Context;
+use host::config::Data;
+use host::files::write_atomic;
+use host::risk::features::Extractor;
+
+use crate::cli::Features;
+
+pub fn run(args: &Features) -> anyhow::Result<()> {
+    let data = Data {
+        path: args.data.clone(),
+        labels: args.labels.clone(),
+        ..Data::default()
+    };
+    let dataset = super::load_data(&data, args.format)?;
+    let bytes = Extractor::train(&dataset, &mut super::stages()?)?;
+    let out = args.out.display();
+    write_atomic(&args.out, &bytes).with_context(|| format!("cannot write {out}"))?;
+    let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg)?;
+    println!("{out}: {}, {} bytes", extractor.describe(), bytes.len());
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! The card: every figure of a set of pictures, and the verdict.
+
+use serde::Serialize;
+
+use super::interval::Estimate;
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    /// Name in JSON.
+    pub key: &'static str,
+    /// Name for people.
+    pub name: &'static str,
+    /// Of the pictures judged.
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    /// The same of real pictures, in place of the ones judged.
+    pub floor: Estimate,
+}
+
+/// How far the pictures may be trusted to be like the real ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// No rule speaks against them.
+    Low,
+    /// Some figure is worse than it should be.
+    Medium,
+    /// Collapsed, unlike the real ones, not what was asked for, or copied.
+    High,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Card {
+    /// What was judged.
+    pub subject: String,
+    /// Name of the real pictures.
+    pub data: String,
+    /// Pictures on each side.
+    pub n: usize,
+    /// What the features are, and their hash.
+    pub features: String,
+    /// In the order of the issue: observers, fidelity, diversity, class, memory, each, trends.
+    pub figures: Vec<Figure>,
+    /// By [`RULES`].
+    pub verdict: Verdict,
+    /// The rules that apply, with the figures.
+    pub reasons: Vec<String>,
+    /// What makes the figures less certain than they look.
+    pub warnings: Vec<String>,
+}
+
+/// A figure beyond a limit makes a verdict.
+struct Rule {
+    key: &'static str,
+    /// Whether the limit is from above.
+    above: bool,
+    limit: f64,
+    verdict: Verdict,
+    says: &'static str,
+}
+
+const fn rule(
+    key: &'static str,
+    above: bool,
+    limit: f64,
+    verdict: Verdict,
+    says: &'static str,
+) -> Rule {
+    Rule {
+        key,
+        above,
+        limit,
+        verdict,
+        says,
+    }
+}
+
+const RULES: [Rule; 8] = [
+    rule(
+        "coverage",
+        false,
+        0.5,
+        Verdict::High,
+        "most kinds of real pictures are not drawn",
+    ),
+    rule(
+        "precision",
+        false,
+        0.5,
+        Verdict::High,
+        "most pictures are unlike any real one",
+    ),
+    rule(
+        "class_risk",
+        true,
+        0.5,
+        Verdict::High,
+        "most are not the class asked for",
+    ),
+    rule(
+        "coverage",
+        false,
+        0.8,
+        Verdict::Medium,
+        "many kinds of real pictures are not drawn",
+    ),
+    rule(
+        "precision",
+        false,
+        0.8,
+        Verdict::Medium,
+        "many pictures are unlike any real one",
+    ),
+    rule(
+        "class_risk",
+        true,
+        0.2,
+        Verdict::Medium,
+        "many are not the class asked for",
+    ),
+    rule(
+        "risk_one_nearest",
+        true,
+        0.5,
+        Verdict::Medium,
+        "nearest neighbours tell them apart",
+    ),
+    rule(
+        "flagged",
+        true,
+        0.15,
+        Verdict::Medium,
+        "many pictures are stranger than real ones",
+    ),
+];
+
+/// The rules of the verdict, for people.
+pub const RULE_TEXT: &str = "high: coverage or precision below .50, class risk above .50, or \
+memorisation (share of copies surely above twice that of the control, and above .02); medium: \
+coverage or precision below .80, class risk above .20, R of the nearest neighbour above .50, or \
+more than .15 flagged; low: none of these";
+
+impl Card {
+    /// The figure of that name.
+    pub fn figure(&self, key: &str) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.key == key)
+    }
+
+    /// Sets the verdict by the figures.
+    pub fn judge(&mut self) {
+        let mut found: Vec<(Verdict, String)> = Vec::new();
+        for rule in &RULES {
+            let Some(figure) = self.figure(rule.key) else {
+                continue;
+            };
+            let value = figure.estimate.value;
+            let broken = if rule.above {
+                value > rule.limit
+            } else {
+                value < rule.limit
+            };
+            let told = found
+                .iter()
+                .any(|(_, reason)| reason.starts_with(figure.name));
+            if broken && !told {
+                let reason = format!("{} {value:.2}: {}", figure.name, rule.says);
+                found.push((rule.verdict, reason));
+            }
+        }
+        if let (Some(copies), Some(control)) =
+            (self.figure("copies"), self.figure("copies_control"))
+        {
+            let (copies, control) = (copies.estimate, control.estimate);
+            if copies.low > 2.0 * control.high && copies.low > 0.02 {
+                let reason = format!(
+                    "{:.0} % are as near to a training picture as only 1 % of real ones are",
+                    100.0 * copies.value
+                );
+                found.push((Verdict::High, reason));
+            }
+        }
+        self.verdict = found.iter().map(|f| f.0).max().unwrap_or(Verdict::Low);
+        self.reasons = found.into_iter().map(|f| f.1).collect();
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        })
+    }
+}
+
+impl std::fmt::Display for Card {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            subject, data, n, ..
+        } = self;
+        writeln!(
+            f,
+            "{subject}: {n} pictures against {n} held-out ones of {data}"
+        )?;
+        writeln!(f, "features: {}\n", self.features)?;
+        let head = ["", "value", "95 % interval", "real against real"];
+        writeln!(
+            f,
+            "{:44} {:>8}  {:>18}  {:>18}",
+            head[0], head[1], head[2], head[3]
+        )?;
+        for figure in &self.figures {
+            let Estimate { value, low, high } = figure.estimate;
+            let interval = format!("[{}, {}]", short(low), short(high));
+            let floor = short(figure.floor.value);
+            writeln!(
+                f,
+                "{:44} {:>8}  {interval:>18}  {floor:>18}",
+                figure.name,
+                short(value)
+            )?;
+        }
+        writeln!(f, "\nverdict: {} risk", self.verdict)?;
+        for reason in &self.reasons {
+            writeln!(f, "  {reason}")?;
+        }
+        writeln!(f, "rule: {RULE_TEXT}")?;
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Three digits after the point below ten, fewer above.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        ..10.0 => format!("{value:.3}"),
+        ..1000.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}

@@ -1,0 +1,381 @@
+//! Judges pictures against held-out real ones, figure by figure.
+//!
+//! The held-out pictures are halved: one half is what generated pictures are compared with,
+//! the other takes their place for the floor of every figure.
+
+use super::card::{Card, Figure, Verdict};
+use super::features::{Extractor, Task};
+use super::frechet::{frechet, kernel_distance};
+use super::interval::{Estimate, jackknife_over, ratio, share};
+use super::neighbours::{Points, balls, one_nearest_hits, p_values};
+use super::observers::LADDER;
+use super::{Progress, RiskError};
+use crate::data::{Dataset, Images};
+use crate::train::random::{self, Purpose};
+
+/// Neighbours of every k-nearest figure (Naeem et al. 2020).
+pub const NEIGHBOURS: usize = 5;
+/// A picture is flagged at this p-value.
+pub const FLAGGED: f64 = 0.05;
+/// Share of real pictures that count as copies.
+const COPIES: f64 = 0.01;
+/// Pictures on each side, unless asked for.
+pub const DEFAULT_COUNT: usize = 3000;
+/// Fewer than these make a warning.
+const FEW: usize = 200;
+/// Fewer than these are not judged.
+const TOO_FEW: usize = 10;
+
+/// A judge with the real pictures before it.
+pub struct Judge<'a> {
+    extractor: &'a Extractor,
+    data: String,
+    train: Points,
+    reference: Images,
+    reference_points: Points,
+    reference_scores: Vec<f32>,
+    control: Images,
+    copies: Limits,
+    floors: Measured,
+}
+
+/// Squared distances below which a picture counts as a copy: of a training picture, of one of
+/// the reference.
+struct Limits {
+    train: f32,
+    reference: f32,
+}
+
+/// What is found out about one set of pictures.
+struct Measured {
+    figures: Vec<(&'static str, &'static str, Estimate)>,
+    each: Each,
+}
+
+/// What is found out about each picture.
+#[derive(Clone, Debug)]
+pub struct Each {
+    /// Conformal p-values: small for a picture that is stranger than real ones.
+    pub p_values: Vec<f64>,
+    /// The nearest training picture.
+    pub nearest: Vec<usize>,
+}
+
+/// A card and what it says of each picture.
+pub struct Judgement {
+    /// The figures.
+    pub card: Card,
+    /// The pictures, in a random order.
+    pub images: Images,
+    /// Of each of them.
+    pub each: Each,
+    /// Of the real pictures that stood in for them.
+    pub floor: Each,
+}
+
+impl<'a> Judge<'a> {
+    /// For sets of `count` pictures, or as many as the held-out ones allow.
+    pub fn new(
+        extractor: &'a Extractor,
+        dataset: &Dataset,
+        count: usize,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, RiskError> {
+        let n = count.min(dataset.held_out.len() / 2);
+        if n < TOO_FEW {
+            return Err(RiskError::TooFew(format!(
+                "{count} pictures against {} held-out ones: at least {TOO_FEW} and {} are \
+                 needed",
+                dataset.held_out.len(),
+                2 * TOO_FEW
+            )));
+        }
+        let held_out = shuffled(&dataset.held_out, 2 * n);
+        let reference = pick(&held_out, 0..n);
+        let control = pick(&held_out, n..2 * n);
+        progress("looking at real pictures", 0, 3);
+        let train = extractor.classifier.features(&dataset.train)?;
+        let reference_points = extractor.classifier.features(&reference)?;
+        let control_points = extractor.classifier.features(&control)?;
+        progress("looking at real pictures", 1, 3);
+        let reference_scores = reference_points.kth_nearest(&train, NEIGHBOURS);
+        progress("looking at real pictures", 2, 3);
+        let copies = Limits {
+            train: quantile(control_points.kth_nearest(&train, 1)),
+            reference: quantile(control_points.kth_nearest(&reference_points, 1)),
+        };
+        let mut judge = Self {
+            extractor,
+            data: dataset.name.clone(),
+            train,
+            reference,
+            reference_points,
+            reference_scores,
+            control,
+            copies,
+            floors: Measured {
+                figures: Vec::new(),
+                each: Each {
+                    p_values: Vec::new(),
+                    nearest: Vec::new(),
+                },
+            },
+        };
+        judge.floors = judge.measure(&judge.control, "real pictures", progress)?;
+        Ok(judge)
+    }
+
+    /// Pictures on each side.
+    pub fn len(&self) -> usize {
+        self.reference.len()
+    }
+
+    /// Never: a judge without pictures is not made.
+    pub fn is_empty(&self) -> bool {
+        self.reference.is_empty()
+    }
+
+    /// How often each class stands among the real pictures; empty without classes.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let labels = &self.reference.labels;
+        let classes = labels
+            .iter()
+            .max()
+            .map_or(0, |&class| usize::from(class) + 1);
+        let mut counts = vec![0; classes];
+        labels
+            .iter()
+            .for_each(|&class| counts[usize::from(class)] += 1);
+        counts
+    }
+
+    /// Judges `images`, at least as many as [`len`](Self::len) says; their labels are the
+    /// classes asked for.
+    pub fn judge(
+        &self,
+        subject: &str,
+        images: &Images,
+        progress: &mut Progress<'_>,
+    ) -> Result<Judgement, RiskError> {
+        if images.len() < self.len() || images.image_len() != self.reference.image_len() {
+            return Err(RiskError::TooFew(format!(
+                "{subject}: {} pictures of {} values, {} of {} are needed",
+                images.len(),
+                images.image_len(),
+                self.len(),
+                self.reference.image_len()
+            )));
+        }
+        let images = shuffled(images, self.len());
+        let found = self.measure(&images, subject, progress)?;
+        let floors = &self.floors.figures;
+        let figures = found.figures.into_iter().zip(floors);
+        let figures = figures.map(|((key, name, estimate), (.., floor))| Figure {
+            key,
+            name,
+            estimate,
+            floor: *floor,
+        });
+        let mut card = Card {
+            subject: subject.to_owned(),
+            data: self.data.clone(),
+            n: self.len(),
+            features: self.extractor.describe(),
+            figures: figures.collect(),
+            verdict: Verdict::Low,
+            reasons: Vec::new(),
+            warnings: self.warnings(),
+        };
+        card.judge();
+        Ok(Judgement {
+            card,
+            images,
+            each: found.each,
+            floor: self.floors.each.clone(),
+        })
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.len() < FEW {
+            warnings.push(format!(
+                "{} pictures only: the intervals are wide, and small differences cannot be seen",
+                self.len()
+            ));
+        }
+        let accuracy = self.extractor.origin.accuracy.value;
+        if accuracy < 0.7 {
+            warnings.push(format!(
+                "the features' classifier is right about {:.0} % only: distances in them mean \
+                 little",
+                100.0 * accuracy
+            ));
+        }
+        warnings
+    }
+
+    /// All figures of `images` against the reference.
+    fn measure(
+        &self,
+        images: &Images,
+        subject: &str,
+        progress: &mut Progress<'_>,
+    ) -> Result<Measured, RiskError> {
+        let n = self.len();
+        let points = self.extractor.classifier.features(images)?;
+        let mut figures = Vec::new();
+        let hits = one_nearest_hits(&self.reference_points, &points);
+        let accuracies = self.observers(images, subject, share(hits, 2 * n), progress)?;
+        for ((risk, name), (key, accuracy)) in RISKS.iter().zip(&accuracies) {
+            figures.push((*risk, *name, accuracy.map(|a| (2.0 * a - 1.0).max(0.0))));
+            figures.push((*key, "  its accuracy", *accuracy));
+        }
+        progress(subject, LADDER.len(), LADDER.len() + 1);
+        let found = balls(&self.reference_points, &points, NEIGHBOURS);
+        let of = |hits: &[bool]| share(hits.iter().filter(|hit| **hit).count(), hits.len());
+        let precision = of(&found.inside);
+        let coverage = of(&found.covered);
+        figures.push((
+            "fidelity_risk",
+            "fidelity risk 1 - precision",
+            precision.map(|p| 1.0 - p),
+        ));
+        figures.push(("precision", "precision", precision));
+        figures.push(("density", "density", jackknife_over(&found.density)));
+        figures.push((
+            "diversity_risk",
+            "diversity risk 1 - coverage",
+            coverage.map(|c| 1.0 - c),
+        ));
+        figures.push(("coverage", "coverage", coverage));
+        figures.push(("recall", "recall", of(&found.recalled)));
+        figures.extend(self.class_risk(images, &points)?);
+        figures.extend(self.memorisation(&points));
+        let scores = points.kth_nearest(&self.train, NEIGHBOURS);
+        let p_values = p_values(&self.reference_scores, &scores);
+        let flagged = p_values.iter().filter(|&&p| p <= FLAGGED).count();
+        figures.push(("flagged", "flagged one by one, p <= .05", share(flagged, n)));
+        figures.push((
+            "fd",
+            "FD in these features",
+            frechet(&self.reference_points, &points),
+        ));
+        let kernel = kernel_distance(&self.reference_points, &points);
+        figures.push(("kd", "KID in these features", kernel));
+        let nearest = points.nearest(&self.train);
+        progress(subject, LADDER.len() + 1, LADDER.len() + 1);
+        let each = Each { p_values, nearest };
+        Ok(Measured { figures, each })
+    }
+
+    fn observers(
+        &self,
+        images: &Images,
+        subject: &str,
+        nearest: Estimate,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<(&'static str, Estimate)>, RiskError> {
+        let mut accuracies = vec![("one_nearest", nearest)];
+        for (i, observer) in LADDER.iter().enumerate() {
+            progress(subject, i, LADDER.len() + 1);
+            let accuracy = observer.accuracy(&self.reference, images, &mut |_, _| {})?;
+            accuracies.push((observer.key, accuracy));
+        }
+        Ok(accuracies)
+    }
+
+    /// With labels on both sides, and features that know the classes.
+    fn class_risk(
+        &self,
+        images: &Images,
+        points: &Points,
+    ) -> Result<Option<(&'static str, &'static str, Estimate)>, RiskError> {
+        let labelled = !images.labels.is_empty() && !self.control.labels.is_empty();
+        if !labelled || self.extractor.origin.task != Task::Classes {
+            return Ok(None);
+        }
+        let classifier = &self.extractor.classifier;
+        let hits = |points: &Points, labels: &[u8]| -> Result<(usize, usize), RiskError> {
+            let found = classifier.classify(points)?;
+            let hits = found.iter().zip(labels).filter(|(a, b)| a == b).count();
+            Ok((hits, labels.len()))
+        };
+        let asked = hits(points, &images.labels)?;
+        let control = classifier.features(&self.control)?;
+        let real = hits(&control, &self.control.labels)?;
+        let risk = ratio(asked, real).map(|ratio| 1.0 - ratio);
+        Ok(Some((
+            "class_risk",
+            "class risk: not recognised as asked for",
+            risk,
+        )))
+    }
+
+    fn memorisation(&self, points: &Points) -> [(&'static str, &'static str, Estimate); 3] {
+        let train = points.kth_nearest(&self.train, 1);
+        let reference = points.kth_nearest(&self.reference_points, 1);
+        let below = |distances: &[f32], limit: f32| {
+            let n = distances.iter().filter(|d| **d < limit).count();
+            share(n, distances.len())
+        };
+        let ratios = train.iter().zip(&reference);
+        let ratios: Vec<f64> = ratios
+            .map(|(t, r)| f64::from((t / r.max(f32::MIN_POSITIVE)).sqrt()))
+            .collect();
+        [
+            (
+                "copies",
+                "copies of training pictures",
+                below(&train, self.copies.train),
+            ),
+            (
+                "copies_control",
+                "  the same of held-out ones",
+                below(&reference, self.copies.reference),
+            ),
+            (
+                "distance_ratio",
+                "distance to training over held-out ones",
+                super::interval::median(&ratios),
+            ),
+        ]
+    }
+}
+
+const RISKS: [(&str, &str); 5] = [
+    ("risk_one_nearest", "R by the nearest neighbour in features"),
+    ("risk_small_cnn", "R by a small CNN"),
+    ("risk_strong_cnn", "R by a strong CNN"),
+    (
+        "risk_strong_cnn_display",
+        "R by it at the display's precision",
+    ),
+    ("risk_strong_cnn_half", "R by it at half resolution"),
+];
+
+fn quantile(mut distances: Vec<f32>) -> f32 {
+    distances.sort_by(f32::total_cmp);
+    let at = (COPIES * distances.len() as f64) as usize;
+    distances.get(at).copied().unwrap_or(0.0)
+}
+
+/// `n` of the pictures, in a random order.
+fn shuffled(images: &Images, n: usize) -> Images {
+    let mut rng = random::stream(1, Purpose::Split, 0);
+    let order = random::permutation(&mut rng, images.len());
+    pick(images, order.into_iter().take(n).map(|i| i as usize))
+}
+
+/// Some of the pictures.
+pub fn pick(images: &Images, which: impl IntoIterator<Item = usize>) -> Images {
+    let mut picked = Images {
+        pixels: Vec::new(),
+        labels: Vec::new(),
+        ..*images
+    };
+    for i in which {
+        picked.pixels.extend_from_slice(images.image(i));
+        picked.labels.extend(images.labels.get(i));
+    }
+    picked
+}

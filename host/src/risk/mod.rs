@@ -1,0 +1,44 @@
+//! The confidence risk: how far generated pictures are from real ones.
+
+pub mod card;
+pub mod classifier;
+pub mod features;
+pub mod frechet;
+pub mod interval;
+pub mod judge;
+pub mod neighbours;
+pub mod observers;
+
+use std::path::PathBuf;
+
+use crate::train::trainer::TrainerError;
+
+/// Gets what is being done, how much of it is, and how much there is.
+pub type Progress<'a> = dyn FnMut(&str, usize, usize) + 'a;
+
+/// Why pictures could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum RiskError {
+    /// A classifier could not be trained.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
+    /// The file system refused.
+    #[error("cannot write {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of features is not usable.
+    #[error("{path} holds no usable features: {reason}")]
+    Features {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Too little to compare.
+    #[error("{0}")]
+    TooFew(String),
+}
