@@ -179,9 +179,6 @@ pub struct Evaluate {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Write a page with the pictures, too
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
 }
 
 #[derive(Args)]

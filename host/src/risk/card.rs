@@ -43,7 +43,7 @@ pub struct Card {
     pub features: String,
     /// In the order of the issue: observers, fidelity, diversity, class, memory, each, trends.
     pub figures: Vec<Figure>,
-    /// By [`RULES`].
+    /// By [`RULE_TEXT`].
     pub verdict: Verdict,
     /// The rules that apply, with the figures.
     pub reasons: Vec<String>,
@@ -77,7 +77,7 @@ const fn rule(
     }
 }
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     rule(
         "coverage",
         false,
@@ -121,6 +121,13 @@ const RULES: [Rule; 8] = [
         "many are not the class asked for",
     ),
     rule(
+        "risk_small_cnn",
+        true,
+        0.5,
+        Verdict::Medium,
+        "even a small classifier tells them apart",
+    ),
+    rule(
         "risk_one_nearest",
         true,
         0.5,
@@ -139,7 +146,7 @@ const RULES: [Rule; 8] = [
 /// The rules of the verdict, for people.
 pub const RULE_TEXT: &str = "high: coverage or precision below .50, class risk above .50, or \
 memorisation (share of copies surely above twice that of the control, and above .02); medium: \
-coverage or precision below .80, class risk above .20, R of the nearest neighbour above .50, or \
+coverage or precision below .80, class risk above .20, R of the nearest neighbour or the small CNN above .50, or \
 more than .15 flagged; low: none of these";
 
 impl Card {
