@@ -7,8 +7,9 @@ use gan_core::Model;
 use host::config::{Data, Image};
 use host::data::{self, Dataset, Images};
 use host::generator::FloatGenerator;
+use host::risk::card::Card;
 use host::risk::features::Extractor;
-use host::risk::judge::{Judge, Judgement};
+use host::risk::judge::Judge;
 use host::sample::{self, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
@@ -41,23 +42,22 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     });
     let count = count.min().unwrap_or(args.count).min(args.count);
     let judge = Judge::new(&extractor, &dataset, count, &mut progress)?;
-    let mut judgements = Vec::new();
+    let mut cards = Vec::new();
     for (name, subject) in &subjects {
         let images = draw(subject, &judge, args.seed)?;
-        judgements.push(judge.judge(name, &images, &mut progress)?);
+        cards.push(judge.judge(name, &images, &mut progress)?);
     }
     drop(progress);
-    print(&judgements, args.json)
+    print(&cards, args.json)
 }
 
-fn print(judgements: &[Judgement], json: bool) -> anyhow::Result<()> {
+fn print(cards: &[Card], json: bool) -> anyhow::Result<()> {
     if json {
-        let cards: Vec<_> = judgements.iter().map(|judgement| &judgement.card).collect();
-        println!("{}", serde_json::to_string_pretty(&cards)?);
+        println!("{}", serde_json::to_string_pretty(cards)?);
         return Ok(());
     }
-    for judgement in judgements {
-        println!("{}", judgement.card);
+    for card in cards {
+        println!("{card}");
     }
     Ok(())
 }

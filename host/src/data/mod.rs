@@ -57,13 +57,20 @@ impl Images {
         }
     }
 
+    /// Those that `which` names, in its order.
+    pub fn pick(&self, which: impl IntoIterator<Item = usize>) -> Self {
+        let mut picked = self.none_alike();
+        which.into_iter().for_each(|i| picked.push_from(self, i));
+        picked
+    }
+
     fn push_from(&mut self, other: &Self, i: usize) {
         self.pixels.extend_from_slice(other.image(i));
         self.labels.extend(other.labels.get(i));
     }
 
     /// Without pictures, of the same format.
-    fn none_alike(&self) -> Self {
+    pub(crate) fn none_alike(&self) -> Self {
         Self {
             pixels: Vec::new(),
             labels: Vec::new(),

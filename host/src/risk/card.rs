@@ -158,6 +158,7 @@ impl Card {
     /// Sets the verdict by the figures.
     pub fn judge(&mut self) {
         let mut found: Vec<(Verdict, String)> = Vec::new();
+        let mut told = Vec::new();
         for rule in &RULES {
             let Some(figure) = self.figure(rule.key) else {
                 continue;
@@ -168,10 +169,9 @@ impl Card {
             } else {
                 value < rule.limit
             };
-            let told = found
-                .iter()
-                .any(|(_, reason)| reason.starts_with(figure.name));
-            if broken && !told {
+            // The first rule of a figure is its strictest.
+            if broken && !told.contains(&rule.key) {
+                told.push(rule.key);
                 let reason = format!("{} {value:.2}: {}", figure.name, rule.says);
                 found.push((rule.verdict, reason));
             }

@@ -281,9 +281,9 @@ impl Classifier {
         Ok(logits.chunks_exact(self.classes).map(best).collect())
     }
 
-    /// How many pictures it takes for what `labels` says.
-    pub fn hits(&self, images: &Images, labels: &[u8]) -> Result<usize, TrainerError> {
-        let found = self.classify(&self.features(images)?)?;
+    /// How many rows of features it takes for what `labels` says.
+    pub fn hits(&self, features: &Points, labels: &[u8]) -> Result<usize, TrainerError> {
+        let found = self.classify(features)?;
         Ok(found.iter().zip(labels).filter(|(a, b)| a == b).count())
     }
 }

@@ -79,7 +79,7 @@ impl Extractor {
         }
         let path = cache.join(format!("{}.safetensors", key(dataset)));
         if let Ok(bytes) = std::fs::read(&path) {
-            return Self::parse(&bytes).map_err(|reason| RiskError::Features { path, reason });
+            return Self::parse(&bytes).map_err(unusable(path));
         }
         let bytes = Self::train(dataset, progress)?;
         let io = |source| RiskError::Io {
@@ -88,20 +88,19 @@ impl Extractor {
         };
         std::fs::create_dir_all(cache).map_err(io)?;
         write_atomic(&path, &bytes).map_err(io)?;
-        Self::parse(&bytes).map_err(|reason| RiskError::Features { path, reason })
+        Self::parse(&bytes).map_err(unusable(path))
     }
 
     /// What comes with the program, if it recognises the set's classes.
     fn shipped(dataset: &Dataset) -> Result<Option<Self>, RiskError> {
         let held_out = dataset.held_out.first(1000);
-        let extractor = Self::parse(FASHION).map_err(|reason| RiskError::Features {
-            path: "host/data/features/fashion.safetensors".into(),
-            reason,
-        })?;
+        let extractor = Self::parse(FASHION);
+        let extractor = extractor.map_err(unusable("host/data/features/fashion.safetensors"))?;
         if format(&held_out) != extractor.origin.image || held_out.labels.is_empty() {
             return Ok(None);
         }
-        let hits = extractor.classifier.hits(&held_out, &held_out.labels)?;
+        let points = extractor.classifier.features(&held_out)?;
+        let hits = extractor.classifier.hits(&points, &held_out.labels)?;
         let fits = hits as f64 >= FITS * held_out.len() as f64;
         Ok(fits.then_some(extractor))
     }
@@ -110,27 +109,22 @@ impl Extractor {
     pub fn train(dataset: &Dataset, progress: &mut Progress<'_>) -> Result<Vec<u8>, RiskError> {
         let image = format(&dataset.train);
         let task = task(dataset);
-        let (train, held_out, classes, shift) = match task {
+        let (train, held_out, classes) = match task {
             Task::Classes => {
                 let classes = dataset.class_names.len();
-                (dataset.train.clone(), dataset.held_out.clone(), classes, 2)
+                (dataset.train.clone(), dataset.held_out.clone(), classes)
             }
             Task::Turns => {
                 let turned = |images: &Images| all_turns(&images.first(MAX_TURNED));
                 let classes = turns(image).len();
-                (
-                    turned(&dataset.train),
-                    turned(&dataset.held_out),
-                    classes,
-                    2,
-                )
+                (turned(&dataset.train), turned(&dataset.held_out), classes)
             }
         };
         let mut classifier = Classifier::new(STRONG, image, classes, 1)?;
         let schedule = Schedule {
             seen: affordable(SEEN, &train),
             rate: 2e-3,
-            shift,
+            shift: 2,
             seed: 1,
         };
         let mut progress = |done, all| progress("learning features", done, all);
@@ -145,12 +139,10 @@ impl Extractor {
         };
         // Judged as they will be read: rounded to 16 bits.
         let rounded = serialize(&classifier, &origin(share(0, 0)));
-        let invalid = |reason| RiskError::Features {
-            path: PathBuf::from("new features"),
-            reason,
-        };
-        let rounded = Self::parse(&rounded).map_err(invalid)?.classifier;
-        let hits = rounded.hits(&held_out, &held_out.labels)?;
+        let rounded = Self::parse(&rounded)
+            .map_err(unusable("new features"))?
+            .classifier;
+        let hits = rounded.hits(&rounded.features(&held_out)?, &held_out.labels)?;
         Ok(serialize(&rounded, &origin(share(hits, held_out.len()))))
     }
 
@@ -207,6 +199,11 @@ impl Extractor {
             self.hash
         )
     }
+}
+
+fn unusable(path: impl Into<PathBuf>) -> impl FnOnce(String) -> RiskError {
+    let path = path.into();
+    |reason| RiskError::Features { path, reason }
 }
 
 fn serialize(classifier: &Classifier, origin: &Origin) -> Vec<u8> {
@@ -279,11 +276,7 @@ fn turns(image: Image) -> &'static [usize] {
 /// Every picture in every turn, which is its label.
 fn all_turns(images: &Images) -> Images {
     let (h, w, c) = (images.height, images.width, images.channels);
-    let mut out = Images {
-        pixels: Vec::new(),
-        labels: Vec::new(),
-        ..*images
-    };
+    let mut out = images.none_alike();
     for i in 0..images.len() {
         let image = images.image(i);
         for (label, &turn) in turns(format(images)).iter().enumerate() {

@@ -34,9 +34,10 @@ pub struct Judge<'a> {
     reference: Images,
     reference_points: Points,
     reference_scores: Vec<f32>,
-    control: Images,
+    /// Real pictures recognised as their class, of how many; with labels only.
+    control_hits: Option<(usize, usize)>,
     copies: Limits,
-    floors: Measured,
+    floors: Vec<Measured>,
 }
 
 /// Squared distances below which a picture counts as a copy: of a training picture, of one of
@@ -46,32 +47,8 @@ struct Limits {
     reference: f32,
 }
 
-/// What is found out about one set of pictures.
-struct Measured {
-    figures: Vec<(&'static str, &'static str, Estimate)>,
-    each: Each,
-}
-
-/// What is found out about each picture.
-#[derive(Clone, Debug)]
-pub struct Each {
-    /// Conformal p-values: small for a picture that is stranger than real ones.
-    pub p_values: Vec<f64>,
-    /// The nearest training picture.
-    pub nearest: Vec<usize>,
-}
-
-/// A card and what it says of each picture.
-pub struct Judgement {
-    /// The figures.
-    pub card: Card,
-    /// The pictures, in a random order.
-    pub images: Images,
-    /// Of each of them.
-    pub each: Each,
-    /// Of the real pictures that stood in for them.
-    pub floor: Each,
-}
+/// Key, name for people, and value.
+type Measured = (&'static str, &'static str, Estimate);
 
 impl<'a> Judge<'a> {
     /// For sets of `count` pictures, or as many as the held-out ones allow.
@@ -91,8 +68,8 @@ impl<'a> Judge<'a> {
             )));
         }
         let held_out = shuffled(&dataset.held_out, 2 * n);
-        let reference = pick(&held_out, 0..n);
-        let control = pick(&held_out, n..2 * n);
+        let reference = held_out.pick(0..n);
+        let control = held_out.pick(n..2 * n);
         progress("looking at real pictures", 0, 3);
         let train = extractor.classifier.features(&dataset.train)?;
         let reference_points = extractor.classifier.features(&reference)?;
@@ -104,6 +81,7 @@ impl<'a> Judge<'a> {
             train: quantile(control_points.kth_nearest(&train, 1)),
             reference: quantile(control_points.kth_nearest(&reference_points, 1)),
         };
+        let control_hits = class_hits(extractor, &control, &control_points)?;
         let mut judge = Self {
             extractor,
             data: dataset.name.clone(),
@@ -111,17 +89,11 @@ impl<'a> Judge<'a> {
             reference,
             reference_points,
             reference_scores,
-            control,
+            control_hits,
             copies,
-            floors: Measured {
-                figures: Vec::new(),
-                each: Each {
-                    p_values: Vec::new(),
-                    nearest: Vec::new(),
-                },
-            },
+            floors: Vec::new(),
         };
-        judge.floors = judge.measure(&judge.control, "real pictures", progress)?;
+        judge.floors = judge.measure(&control, &control_points, "real pictures", progress)?;
         Ok(judge)
     }
 
@@ -156,7 +128,7 @@ impl<'a> Judge<'a> {
         subject: &str,
         images: &Images,
         progress: &mut Progress<'_>,
-    ) -> Result<Judgement, RiskError> {
+    ) -> Result<Card, RiskError> {
         if images.len() < self.len() || images.image_len() != self.reference.image_len() {
             return Err(RiskError::TooFew(format!(
                 "{subject}: {} pictures of {} values, {} of {} are needed",
@@ -167,14 +139,17 @@ impl<'a> Judge<'a> {
             )));
         }
         let images = shuffled(images, self.len());
-        let found = self.measure(&images, subject, progress)?;
-        let floors = &self.floors.figures;
-        let figures = found.figures.into_iter().zip(floors);
-        let figures = figures.map(|((key, name, estimate), (.., floor))| Figure {
-            key,
-            name,
-            estimate,
-            floor: *floor,
+        let points = self.extractor.classifier.features(&images)?;
+        let figures = self.measure(&images, &points, subject, progress)?;
+        let figures = figures.into_iter().filter_map(|(key, name, estimate)| {
+            // By key: pictures without labels have no class risk, though real ones do.
+            let (.., floor) = *self.floors.iter().find(|floor| floor.0 == key)?;
+            Some(Figure {
+                key,
+                name,
+                estimate,
+                floor,
+            })
         });
         let mut card = Card {
             subject: subject.to_owned(),
@@ -187,12 +162,7 @@ impl<'a> Judge<'a> {
             warnings: self.warnings(),
         };
         card.judge();
-        Ok(Judgement {
-            card,
-            images,
-            each: found.each,
-            floor: self.floors.each.clone(),
-        })
+        Ok(card)
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -214,24 +184,33 @@ impl<'a> Judge<'a> {
         warnings
     }
 
-    /// All figures of `images` against the reference.
+    /// All figures of `images`, whose features `points` are, against the reference.
     fn measure(
         &self,
         images: &Images,
+        points: &Points,
         subject: &str,
         progress: &mut Progress<'_>,
-    ) -> Result<Measured, RiskError> {
+    ) -> Result<Vec<Measured>, RiskError> {
         let n = self.len();
-        let points = self.extractor.classifier.features(images)?;
         let mut figures = Vec::new();
-        let hits = one_nearest_hits(&self.reference_points, &points);
-        let accuracies = self.observers(images, subject, share(hits, 2 * n), progress)?;
-        for ((risk, name), (key, accuracy)) in RISKS.iter().zip(&accuracies) {
-            figures.push((*risk, *name, accuracy.map(|a| (2.0 * a - 1.0).max(0.0))));
-            figures.push((*key, "  its accuracy", *accuracy));
+        let mut told_apart = |[risk, accuracy_key]: [&'static str; 2], name, accuracy: Estimate| {
+            figures.push((risk, name, accuracy.map(|a| (2.0 * a - 1.0).max(0.0))));
+            figures.push((accuracy_key, "  its accuracy", accuracy));
+        };
+        let hits = one_nearest_hits(&self.reference_points, points);
+        told_apart(
+            ["risk_one_nearest", "one_nearest"],
+            "R by the nearest neighbour in features",
+            share(hits, 2 * n),
+        );
+        for (i, observer) in LADDER.iter().enumerate() {
+            progress(subject, i, LADDER.len() + 1);
+            let accuracy = observer.accuracy(&self.reference, images)?;
+            told_apart(observer.keys, observer.name, accuracy);
         }
         progress(subject, LADDER.len(), LADDER.len() + 1);
-        let found = balls(&self.reference_points, &points, NEIGHBOURS);
+        let found = balls(&self.reference_points, points, NEIGHBOURS);
         let of = |hits: &[bool]| share(hits.iter().filter(|hit| **hit).count(), hits.len());
         let precision = of(&found.inside);
         let coverage = of(&found.covered);
@@ -249,8 +228,8 @@ impl<'a> Judge<'a> {
         ));
         figures.push(("coverage", "coverage", coverage));
         figures.push(("recall", "recall", of(&found.recalled)));
-        figures.extend(self.class_risk(images, &points)?);
-        figures.extend(self.memorisation(&points));
+        figures.extend(self.class_risk(images, points)?);
+        figures.extend(self.memorisation(points));
         let scores = points.kth_nearest(&self.train, NEIGHBOURS);
         let p_values = p_values(&self.reference_scores, &scores);
         let flagged = p_values.iter().filter(|&&p| p <= FLAGGED).count();
@@ -258,60 +237,26 @@ impl<'a> Judge<'a> {
         figures.push((
             "fd",
             "FD in these features",
-            frechet(&self.reference_points, &points),
+            frechet(&self.reference_points, points),
         ));
-        let kernel = kernel_distance(&self.reference_points, &points);
+        let kernel = kernel_distance(&self.reference_points, points);
         figures.push(("kd", "KID in these features", kernel));
-        let nearest = points.nearest(&self.train);
         progress(subject, LADDER.len() + 1, LADDER.len() + 1);
-        let each = Each { p_values, nearest };
-        Ok(Measured { figures, each })
-    }
-
-    fn observers(
-        &self,
-        images: &Images,
-        subject: &str,
-        nearest: Estimate,
-        progress: &mut Progress<'_>,
-    ) -> Result<Vec<(&'static str, Estimate)>, RiskError> {
-        let mut accuracies = vec![("one_nearest", nearest)];
-        for (i, observer) in LADDER.iter().enumerate() {
-            progress(subject, i, LADDER.len() + 1);
-            let accuracy = observer.accuracy(&self.reference, images, &mut |_, _| {})?;
-            accuracies.push((observer.key, accuracy));
-        }
-        Ok(accuracies)
+        Ok(figures)
     }
 
     /// With labels on both sides, and features that know the classes.
-    fn class_risk(
-        &self,
-        images: &Images,
-        points: &Points,
-    ) -> Result<Option<(&'static str, &'static str, Estimate)>, RiskError> {
-        let labelled = !images.labels.is_empty() && !self.control.labels.is_empty();
-        if !labelled || self.extractor.origin.task != Task::Classes {
-            return Ok(None);
-        }
-        let classifier = &self.extractor.classifier;
-        let hits = |points: &Points, labels: &[u8]| -> Result<(usize, usize), RiskError> {
-            let found = classifier.classify(points)?;
-            let hits = found.iter().zip(labels).filter(|(a, b)| a == b).count();
-            Ok((hits, labels.len()))
-        };
-        let asked = hits(points, &images.labels)?;
-        let control = classifier.features(&self.control)?;
-        let real = hits(&control, &self.control.labels)?;
-        let risk = ratio(asked, real).map(|ratio| 1.0 - ratio);
-        Ok(Some((
-            "class_risk",
-            "class risk: not recognised as asked for",
-            risk,
-        )))
+    fn class_risk(&self, images: &Images, points: &Points) -> Result<Option<Measured>, RiskError> {
+        let asked = class_hits(self.extractor, images, points)?;
+        let hits = asked.zip(self.control_hits);
+        Ok(hits.map(|(asked, real)| {
+            let risk = ratio(asked, real).map(|ratio| 1.0 - ratio);
+            let name = "class risk: not recognised as asked for";
+            ("class_risk", name, risk)
+        }))
     }
 
-    fn memorisation(&self, points: &Points) -> [(&'static str, &'static str, Estimate); 3] {
+    fn memorisation(&self, points: &Points) -> [Measured; 3] {
         let train = points.kth_nearest(&self.train, 1);
         let reference = points.kth_nearest(&self.reference_points, 1);
         let below = |distances: &[f32], limit: f32| {
@@ -342,16 +287,19 @@ impl<'a> Judge<'a> {
     }
 }
 
-const RISKS: [(&str, &str); 5] = [
-    ("risk_one_nearest", "R by the nearest neighbour in features"),
-    ("risk_small_cnn", "R by a small CNN"),
-    ("risk_strong_cnn", "R by a strong CNN"),
-    (
-        "risk_strong_cnn_display",
-        "R by it at the display's precision",
-    ),
-    ("risk_strong_cnn_half", "R by it at half resolution"),
-];
+/// Pictures recognised as their labels say, of how many; none without labels, or where the
+/// features do not know the classes.
+fn class_hits(
+    extractor: &Extractor,
+    images: &Images,
+    points: &Points,
+) -> Result<Option<(usize, usize)>, RiskError> {
+    if images.labels.is_empty() || extractor.origin.task != Task::Classes {
+        return Ok(None);
+    }
+    let hits = extractor.classifier.hits(points, &images.labels)?;
+    Ok(Some((hits, images.labels.len())))
+}
 
 fn quantile(mut distances: Vec<f32>) -> f32 {
     distances.sort_by(f32::total_cmp);
@@ -363,19 +311,5 @@ fn quantile(mut distances: Vec<f32>) -> f32 {
 fn shuffled(images: &Images, n: usize) -> Images {
     let mut rng = random::stream(1, Purpose::Split, 0);
     let order = random::permutation(&mut rng, images.len());
-    pick(images, order.into_iter().take(n).map(|i| i as usize))
-}
-
-/// Some of the pictures.
-pub fn pick(images: &Images, which: impl IntoIterator<Item = usize>) -> Images {
-    let mut picked = Images {
-        pixels: Vec::new(),
-        labels: Vec::new(),
-        ..*images
-    };
-    for i in which {
-        picked.pixels.extend_from_slice(images.image(i));
-        picked.labels.extend(images.labels.get(i));
-    }
-    picked
+    images.pick(order.into_iter().take(n).map(|i| i as usize))
 }

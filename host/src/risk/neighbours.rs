@@ -99,11 +99,6 @@ impl Points {
             kth(distances, k)
         })
     }
-
-    /// The nearest of `others` to each point.
-    pub fn nearest(&self, others: &Self) -> Vec<usize> {
-        self.distances(others, |_, distances| least(distances))
-    }
 }
 
 /// The `k`-th smallest (from 1); the largest where there are fewer.

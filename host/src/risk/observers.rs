@@ -20,9 +20,9 @@ pub enum View {
 /// A classifier that looks at pictures.
 #[derive(Clone, Copy, Debug)]
 pub struct Observer {
-    /// Name of its figure.
-    pub key: &'static str,
-    /// For people.
+    /// Keys of its figures: R, and the accuracy that it comes from.
+    pub keys: [&'static str; 2],
+    /// Name of R for people.
     pub name: &'static str,
     layers: Layers,
     view: View,
@@ -31,26 +31,26 @@ pub struct Observer {
 /// Weaker to stronger, then the strong one with worse eyes.
 pub const LADDER: [Observer; 4] = [
     Observer {
-        key: "small_cnn",
-        name: "small CNN",
+        keys: ["risk_small_cnn", "small_cnn"],
+        name: "R by a small CNN",
         layers: SMALL,
         view: View::Full,
     },
     Observer {
-        key: "strong_cnn",
-        name: "strong CNN",
+        keys: ["risk_strong_cnn", "strong_cnn"],
+        name: "R by a strong CNN",
         layers: STRONG,
         view: View::Full,
     },
     Observer {
-        key: "strong_cnn_display",
-        name: "strong CNN, at the display's precision",
+        keys: ["risk_strong_cnn_display", "strong_cnn_display"],
+        name: "R by it at the display's precision",
         layers: STRONG,
         view: View::Display,
     },
     Observer {
-        key: "strong_cnn_half",
-        name: "strong CNN, at half resolution",
+        keys: ["risk_strong_cnn_half", "strong_cnn_half"],
+        name: "R by it at half resolution",
         layers: STRONG,
         view: View::Half,
     },
@@ -62,12 +62,7 @@ const SEEN: usize = 48_000;
 impl Observer {
     /// Accuracy of the two-sample test (Lopez-Paz and Oquab 2017): trained on the first half
     /// of either set, judged on the rest. The sets are equally large and in random order.
-    pub fn accuracy(
-        &self,
-        real: &Images,
-        generated: &Images,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Estimate, RiskError> {
+    pub fn accuracy(&self, real: &Images, generated: &Images) -> Result<Estimate, RiskError> {
         let (real, generated) = (seen(real, self.view), seen(generated, self.view));
         let middle = real.len() / 2;
         let train = labelled(&real, &generated, 0..middle);
@@ -79,19 +74,15 @@ impl Observer {
             shift: 0,
             seed: 1,
         };
-        classifier.train(&train, &train.labels, &schedule, progress)?;
-        let hits = classifier.hits(&test, &test.labels)?;
+        classifier.train(&train, &train.labels, &schedule, &mut |_, _| {})?;
+        let hits = classifier.hits(&classifier.features(&test)?, &test.labels)?;
         Ok(share(hits, test.len()))
     }
 }
 
 /// Real pictures (label 0) and generated ones (1).
 fn labelled(real: &Images, generated: &Images, range: std::ops::Range<usize>) -> Images {
-    let mut both = Images {
-        pixels: Vec::new(),
-        labels: Vec::new(),
-        ..*real
-    };
+    let mut both = real.none_alike();
     for i in range {
         for (label, images) in [real, generated].into_iter().enumerate() {
             both.pixels.extend_from_slice(images.image(i));
