@@ -435,3 +435,72 @@ fn safetensors_header(file: &[u8]) -> Value {
     let len = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
     serde_json::from_slice(&file[8..8 + len]).unwrap()
 }
+
+#[test]
+fn a_run_is_evaluated_as_float_and_int8_with_their_differences_and_a_page() {
+    let dir = folder();
+    train(dir.path(), "run");
+    let args = ["evaluate", "run", "--count", "40"];
+    let json = ok(
+        dir.path(),
+        &[&args[..], &["--html", "card.html", "--json"]].concat(),
+    );
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let subjects: Vec<_> = json["cards"].as_array().unwrap().iter().collect();
+    assert_eq!(subjects[0]["subject"], "run (float)");
+    assert_eq!(subjects[1]["subject"], "run (int8)");
+    // Forty steps draw nothing that looks like clothes.
+    assert_eq!(subjects[1]["verdict"], "high");
+    assert_eq!(subjects[1]["n"], 40);
+    for difference in json["differences"].as_array().unwrap() {
+        let [float, int8] = ["float", "int8"].map(|side| difference[side].as_f64().unwrap());
+        let found = difference["difference"]["value"].as_f64().unwrap();
+        assert!((int8 - float - found).abs() < 1e-9, "{difference}");
+    }
+    let text = ok(dir.path(), &args);
+    assert!(
+        text.contains("verdict: high risk") && text.contains("what int8 changes"),
+        "{text}"
+    );
+    shown_by_a_browser(&dir.path().join("card.html"));
+}
+
+/// Whether a browser draws the page: its text, its curve and all of its pictures.
+fn shown_by_a_browser(page: &Path) {
+    if !crate::firmware::has("a_run_is_evaluated", &["chromium"], &[]) {
+        return;
+    }
+    let shot = page.with_extension("png");
+    let status = Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+        ])
+        .args(["--force-device-scale-factor=1", "--window-size=900,6000"])
+        .arg(format!(
+            "--user-data-dir={}",
+            page.with_extension("profile").display()
+        ))
+        .arg(format!("--screenshot={}", shot.display()))
+        .arg(format!("file://{}", page.display()))
+        .output();
+    let output = status.unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let shot = image::open(&shot).unwrap().to_rgb8();
+    // The ground of every grid stands between its pictures, in a line as wide as the grid.
+    let ground = image::Rgb([96, 96, 112]);
+    let lines = (0..shot.height()).filter(|&y| {
+        let on = (0..shot.width()).filter(|&x| *shot.get_pixel(x, y) == ground);
+        on.count() > 500
+    });
+    // Two grids of four rows for either card, one of three for the differences.
+    assert!(lines.count() >= 4 * 5 + 4, "grids are missing");
+    let colours: std::collections::HashSet<_> = shot.pixels().collect();
+    assert!(colours.len() > 100, "curves and text are missing");
+}

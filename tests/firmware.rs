@@ -123,7 +123,7 @@ fn the_simulator_records_a_walk_and_refuses_what_does_not_exist() {
 
 /// Whether what a test needs is there; if not, says so on one line, or fails where
 /// `REQUIRE_EMULATORS` is set.
-fn has(test: &str, programs: &[&str], targets: &[&str]) -> bool {
+pub fn has(test: &str, programs: &[&str], targets: &[&str]) -> bool {
     let starts = |program: &str| Command::new(program).arg("--version").output().is_ok();
     let installed = |target: &str| {
         let rustc = Command::new("rustc")

@@ -10,4 +10,5 @@ mod kernels;
 mod layers;
 mod programs;
 mod quantization;
+mod risk;
 mod training;

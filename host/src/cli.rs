@@ -176,6 +176,10 @@ pub struct Evaluate {
     /// A file of features, made by `host features`
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
+    /// Write a page with the cards, the riskiest and least risky pictures and their nearest
+    /// training pictures
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

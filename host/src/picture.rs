@@ -50,13 +50,18 @@ pub fn side_by_side(left: &RgbImage, right: &RgbImage) -> RgbImage {
     out
 }
 
-/// Writes a PNG, whole or not at all.
-pub fn save_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
+/// The bytes of a PNG.
+pub fn png(picture: &RgbImage) -> std::io::Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     picture
         .write_to(&mut bytes, ImageFormat::Png)
         .map_err(std::io::Error::other)?;
-    write_atomic(path, bytes.get_ref())
+    Ok(bytes.into_inner())
+}
+
+/// Writes a PNG, whole or not at all.
+pub fn save_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
+    write_atomic(path, &png(picture)?)
 }
 
 /// Two pixels a character, as half blocks in 24-bit colour.

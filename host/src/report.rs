@@ -23,7 +23,7 @@ pub fn write(folder: &RunFolder) -> Result<PathBuf, (PathBuf, io::Error)> {
     }
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:860px;\
+pub(crate) const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:860px;\
 padding:0 1rem;color:#223}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}\
 img{image-rendering:pixelated;max-width:100%}svg{width:100%;height:auto}\
 figure{margin:0 0 1rem}figcaption{color:#556;font-size:.9rem}\
@@ -112,9 +112,8 @@ fn pictures(
         let png = std::fs::read(&path).map_err(|e| (path, e))?;
         let _ = writeln!(
             page,
-            "<figure><img alt=\"pictures of step {step}\" src=\"data:image/png;base64,{}\">\
-             <figcaption>step {step}, the averaged generator</figcaption></figure>",
-            BASE64_STANDARD.encode(png)
+            "<figure>{}<figcaption>step {step}, the averaged generator</figcaption></figure>",
+            picture_tag(&png, &format!("pictures of step {step}"))
         );
     }
     Ok(())
@@ -144,15 +143,25 @@ fn curves(steps: &[Value], keys: &[(&str, &str)]) -> String {
     let top = points().map(|p| p.1).fold(0.0, f64::max) * 1.05 + 1e-9;
     let bottom = points().map(|p| p.1).fold(0.0, f64::min) * 1.05;
     let right = points().map(|p| p.0).fold(1.0, f64::max);
+    let names: Vec<&str> = keys.iter().map(|(_, name)| *name).collect();
+    lines(&series, &names, (right, bottom..top))
+}
+
+/// Lines through points from 0 to `right` and within `height`, as SVG.
+pub(crate) fn lines(
+    series: &[Vec<(f64, f64)>],
+    names: &[&str],
+    (right, height): (f64, std::ops::Range<f64>),
+) -> String {
     let mut svg = String::new();
     // Drawing into a string cannot fail but for a range that is empty, and none is.
-    draw(&series, keys, (right, bottom..top), &mut svg).unwrap_or_default();
+    draw(series, names, (right, height), &mut svg).unwrap_or_default();
     svg
 }
 
 fn draw(
     series: &[Vec<(f64, f64)>],
-    keys: &[(&str, &str)],
+    names: &[&str],
     (right, height): (f64, std::ops::Range<f64>),
     svg: &mut String,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -179,7 +188,7 @@ fn draw(
         .x_label_formatter(&plain)
         .y_label_formatter(if tiny { &exponent } else { &plain })
         .draw()?;
-    for (i, (points, (_, name))) in series.iter().zip(keys).enumerate() {
+    for (i, (points, name)) in series.iter().zip(names).enumerate() {
         let color = Palette99::pick(i).to_rgba();
         chart
             .draw_series(LineSeries::new(
@@ -197,6 +206,12 @@ fn draw(
     Ok(())
 }
 
-fn escape(text: &str) -> String {
+/// A PNG as an element of a page.
+pub(crate) fn picture_tag(png: &[u8], says: &str) -> String {
+    let bytes = BASE64_STANDARD.encode(png);
+    format!("<img alt=\"{says}\" src=\"data:image/png;base64,{bytes}\">")
+}
+
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -6,13 +6,17 @@ use anyhow::{Context, bail, ensure};
 use gan_core::Model;
 use host::config::{Data, Image};
 use host::data::{self, Dataset, Images};
+use host::files::write_atomic;
 use host::generator::FloatGenerator;
-use host::risk::card::Card;
+use host::risk::card::{Card, Difference, differences, side_by_side};
 use host::risk::features::Extractor;
 use host::risk::judge::Judge;
+use host::risk::observers::LADDER;
+use host::risk::page::{Exhibit, page};
 use host::sample::{self, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
+use serde::Serialize;
 
 use crate::cli::Evaluate;
 
@@ -41,25 +45,67 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
         _ => args.count,
     });
     let count = count.min().unwrap_or(args.count).min(args.count);
-    let judge = Judge::new(&extractor, &dataset, count, &mut progress)?;
-    let mut cards = Vec::new();
+    let judge = Judge::new(&extractor, &LADDER, &dataset, count, &mut progress)?;
+    let mut judged = Vec::new();
     for (name, subject) in &subjects {
         let images = draw(subject, &judge, args.seed)?;
-        cards.push(judge.judge(name, &images, &mut progress)?);
+        judged.push((judge.judge(name, &images, &mut progress)?, images));
     }
     drop(progress);
-    print(&cards, args.json)
+    let differences = match judged.as_slice() {
+        [(float, _), (int8, _)] => differences(float, int8),
+        _ => Vec::new(),
+    };
+    if let Some(path) = &args.html {
+        let page = exhibit(&judge, &judged, &differences, &dataset.train)?;
+        let name = path.display();
+        write_atomic(path, page.as_bytes()).with_context(|| format!("cannot write {name}"))?;
+        eprintln!("{name}: the cards, with pictures");
+    }
+    let cards = judged.into_iter().map(|(card, _)| card);
+    let report = Report {
+        cards: cards.collect(),
+        differences,
+    };
+    report.print(args.json)
 }
 
-fn print(cards: &[Card], json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(cards)?);
-        return Ok(());
+fn exhibit(
+    judge: &Judge<'_>,
+    judged: &[(Card, Images)],
+    differences: &[Difference],
+    train: &Images,
+) -> anyhow::Result<String> {
+    let each = judged.iter().map(|(_, images)| judge.each(images));
+    let each: Vec<_> = each.collect::<Result<_, _>>()?;
+    let exhibits = judged.iter().zip(&each);
+    let exhibits = exhibits.map(|((card, images), each)| Exhibit { card, images, each });
+    Ok(page(&exhibits.collect::<Vec<_>>(), differences, train)?)
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    cards: Vec<Card>,
+    /// Of a run: the integers' figures less the floats'.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differences: Vec<Difference>,
+}
+
+impl Report {
+    fn print(&self, json: bool) -> anyhow::Result<()> {
+        if json {
+            println!("{}", serde_json::to_string_pretty(self)?);
+            return Ok(());
+        }
+        for card in &self.cards {
+            println!("{card}");
+        }
+        if !self.differences.is_empty() {
+            println!("what int8 changes\n{}", side_by_side(&self.differences));
+        }
+        Ok(())
     }
-    for card in cards {
-        println!("{card}");
-    }
-    Ok(())
 }
 
 /// The subjects of a path, with their names: a run has two.
@@ -143,10 +189,7 @@ fn draw(subject: &Subject, judge: &Judge<'_>, seed: u64) -> anyhow::Result<Image
     let mut drawn: Option<Images> = None;
     let mut add = |images: Images| match &mut drawn {
         None => drawn = Some(images),
-        Some(drawn) => {
-            drawn.pixels.extend(images.pixels);
-            drawn.labels.extend(images.labels);
-        }
+        Some(drawn) => drawn.append(&images),
     };
     match subject {
         Subject::Pictures(images) => return Ok(images.clone()),

@@ -64,6 +64,12 @@ impl Images {
         picked
     }
 
+    /// Puts `other`'s behind these; of the same format.
+    pub fn append(&mut self, other: &Self) {
+        self.pixels.extend_from_slice(&other.pixels);
+        self.labels.extend_from_slice(&other.labels);
+    }
+
     fn push_from(&mut self, other: &Self, i: usize) {
         self.pixels.extend_from_slice(other.image(i));
         self.labels.extend(other.labels.get(i));

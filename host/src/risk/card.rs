@@ -43,7 +43,7 @@ pub struct Card {
     pub features: String,
     /// In the order of the issue: observers, fidelity, diversity, class, memory, each, trends.
     pub figures: Vec<Figure>,
-    /// By [`RULE_TEXT`].
+    /// By [`rule_text`].
     pub verdict: Verdict,
     /// The rules that apply, with the figures.
     pub reasons: Vec<String>,
@@ -143,11 +143,86 @@ const RULES: [Rule; 9] = [
     ),
 ];
 
+/// Memorised: the share of copies is surely above this, and above twice the control's.
+const COPIED: f64 = 0.02;
+
 /// The rules of the verdict, for people.
-pub const RULE_TEXT: &str = "high: coverage or precision below .50, class risk above .50, or \
-memorisation (share of copies surely above twice that of the control, and above .02); medium: \
-coverage or precision below .80, class risk above .20, R of the nearest neighbour or the small CNN above .50, or \
-more than .15 flagged; low: none of these";
+pub fn rule_text() -> String {
+    let of = |verdict| {
+        let rules = RULES.iter().filter(move |rule| rule.verdict == verdict);
+        let each = rules.map(|rule| {
+            let side = if rule.above { "above" } else { "below" };
+            format!("{} {side} {:.2}", rule.key, rule.limit)
+        });
+        each.collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "high: {}, or copies surely above {COPIED:.2} and above twice their control; medium: {}; \
+         low: none of these",
+        of(Verdict::High),
+        of(Verdict::Medium)
+    )
+}
+
+/// How far a figure of the integers is from that of the floats.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// Name in JSON.
+    pub key: &'static str,
+    /// Name for people.
+    pub name: &'static str,
+    /// Of the floats.
+    pub float: f64,
+    /// Of the integers.
+    pub int8: f64,
+    /// The integers' less the floats'. The interval is that of independent sets, so wider
+    /// than need be: both draw from the same latents.
+    pub difference: Estimate,
+}
+
+/// Figure by figure, what the integers change.
+pub fn differences(float: &Card, int8: &Card) -> Vec<Difference> {
+    let pairs = float.figures.iter().filter_map(|a| {
+        let b = int8.figure(a.key)?;
+        let (f, i) = (a.estimate, b.estimate);
+        let value = i.value - f.value;
+        let down = (i.value - i.low).hypot(f.high - f.value);
+        let up = (i.high - i.value).hypot(f.value - f.low);
+        Some(Difference {
+            key: a.key,
+            name: a.name,
+            float: f.value,
+            int8: i.value,
+            difference: Estimate {
+                value,
+                low: value - down,
+                high: value + up,
+            },
+        })
+    });
+    pairs.collect()
+}
+
+/// The differences as a table.
+pub fn side_by_side(differences: &[Difference]) -> String {
+    let head = ["", "float", "int8", "difference", "95 % interval"];
+    let mut text = format!(
+        "{:44} {:>8} {:>8} {:>11}  {:>18}\n",
+        head[0], head[1], head[2], head[3], head[4]
+    );
+    for row in differences {
+        let Estimate { value, low, high } = row.difference;
+        text += &format!(
+            "{:44} {:>8} {:>8} {:>11}  {:>18}\n",
+            row.name,
+            short(row.float),
+            short(row.int8),
+            short(value),
+            format!("[{}, {}]", short(low), short(high))
+        );
+    }
+    text
+}
 
 impl Card {
     /// The figure of that name.
@@ -180,7 +255,7 @@ impl Card {
             (self.figure("copies"), self.figure("copies_control"))
         {
             let (copies, control) = (copies.estimate, control.estimate);
-            if copies.low > 2.0 * control.high && copies.low > 0.02 {
+            if copies.low > 2.0 * control.high && copies.low > COPIED {
                 let reason = format!(
                     "{:.0} % are as near to a training picture as only 1 % of real ones are",
                     100.0 * copies.value
@@ -234,7 +309,7 @@ impl std::fmt::Display for Card {
         for reason in &self.reasons {
             writeln!(f, "  {reason}")?;
         }
-        writeln!(f, "rule: {RULE_TEXT}")?;
+        writeln!(f, "rule: {}", rule_text())?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }

@@ -43,8 +43,9 @@ pub fn share(hits: usize, n: usize) -> Estimate {
     let half = Z / (1.0 + Z * Z / n) * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     Estimate {
         value: p,
-        low: (middle - half).max(0.0),
-        high: (middle + half).min(1.0),
+        // Rounding must not leave the share itself outside.
+        low: (middle - half).clamp(0.0, p),
+        high: (middle + half).clamp(p, 1.0),
     }
 }
 

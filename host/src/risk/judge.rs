@@ -8,7 +8,7 @@ use super::features::{Extractor, Task};
 use super::frechet::{frechet, kernel_distance};
 use super::interval::{Estimate, jackknife_over, ratio, share};
 use super::neighbours::{Points, balls, one_nearest_hits, p_values};
-use super::observers::LADDER;
+use super::observers::Observer;
 use super::{Progress, RiskError};
 use crate::data::{Dataset, Images};
 use crate::train::random::{self, Purpose};
@@ -29,6 +29,7 @@ const TOO_FEW: usize = 10;
 /// A judge with the real pictures before it.
 pub struct Judge<'a> {
     extractor: &'a Extractor,
+    observers: &'a [Observer],
     data: String,
     train: Points,
     reference: Images,
@@ -38,6 +39,17 @@ pub struct Judge<'a> {
     control_hits: Option<(usize, usize)>,
     copies: Limits,
     floors: Vec<Measured>,
+}
+
+/// What is known of one picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Each {
+    /// Share of real pictures that are at least as far from the training pictures.
+    pub p_value: f64,
+    /// The training picture that is most like it.
+    pub nearest: usize,
+    /// What it is recognised as, by features that know the classes.
+    pub class: Option<u8>,
 }
 
 /// Squared distances below which a picture counts as a copy: of a training picture, of one of
@@ -51,9 +63,12 @@ struct Limits {
 type Measured = (&'static str, &'static str, Estimate);
 
 impl<'a> Judge<'a> {
-    /// For sets of `count` pictures, or as many as the held-out ones allow.
+    /// For sets of `count` pictures, or as many as the held-out ones allow, to be told from
+    /// real ones by `observers` (all of [`LADDER`](super::observers::LADDER), or none where
+    /// time is short).
     pub fn new(
         extractor: &'a Extractor,
+        observers: &'a [Observer],
         dataset: &Dataset,
         count: usize,
         progress: &mut Progress<'_>,
@@ -84,6 +99,7 @@ impl<'a> Judge<'a> {
         let control_hits = class_hits(extractor, &control, &control_points)?;
         let mut judge = Self {
             extractor,
+            observers,
             data: dataset.name.clone(),
             train,
             reference,
@@ -165,6 +181,28 @@ impl<'a> Judge<'a> {
         Ok(card)
     }
 
+    /// What is known of each of `images`, of any number.
+    pub fn each(&self, images: &Images) -> Result<Vec<Each>, RiskError> {
+        let points = self.extractor.classifier.features(images)?;
+        let classes = match self.extractor.origin.task {
+            Task::Classes => self.extractor.classifier.classify(&points)?,
+            Task::Turns => Vec::new(),
+        };
+        let nearest = points.nearest(&self.train);
+        let each = self.p_values_of(&points).into_iter().zip(nearest);
+        let each = each.enumerate().map(|(i, (p_value, nearest))| Each {
+            p_value,
+            nearest,
+            class: classes.get(i).copied(),
+        });
+        Ok(each.collect())
+    }
+
+    fn p_values_of(&self, points: &Points) -> Vec<f64> {
+        let scores = points.kth_nearest(&self.train, NEIGHBOURS);
+        p_values(&self.reference_scores, &scores)
+    }
+
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.len() < FEW {
@@ -204,12 +242,12 @@ impl<'a> Judge<'a> {
             "R by the nearest neighbour in features",
             share(hits, 2 * n),
         );
-        for (i, observer) in LADDER.iter().enumerate() {
-            progress(subject, i, LADDER.len() + 1);
+        for (i, observer) in self.observers.iter().enumerate() {
+            progress(subject, i, self.observers.len() + 1);
             let accuracy = observer.accuracy(&self.reference, images)?;
             told_apart(observer.keys, observer.name, accuracy);
         }
-        progress(subject, LADDER.len(), LADDER.len() + 1);
+        progress(subject, self.observers.len(), self.observers.len() + 1);
         let found = balls(&self.reference_points, points, NEIGHBOURS);
         let of = |hits: &[bool]| share(hits.iter().filter(|hit| **hit).count(), hits.len());
         let precision = of(&found.inside);
@@ -230,8 +268,7 @@ impl<'a> Judge<'a> {
         figures.push(("recall", "recall", of(&found.recalled)));
         figures.extend(self.class_risk(images, points)?);
         figures.extend(self.memorisation(points));
-        let scores = points.kth_nearest(&self.train, NEIGHBOURS);
-        let p_values = p_values(&self.reference_scores, &scores);
+        let p_values = self.p_values_of(points);
         let flagged = p_values.iter().filter(|&&p| p <= FLAGGED).count();
         figures.push(("flagged", "flagged one by one, p <= .05", share(flagged, n)));
         figures.push((
@@ -241,7 +278,7 @@ impl<'a> Judge<'a> {
         ));
         let kernel = kernel_distance(&self.reference_points, points);
         figures.push(("kd", "KID in these features", kernel));
-        progress(subject, LADDER.len() + 1, LADDER.len() + 1);
+        progress(subject, self.observers.len() + 1, self.observers.len() + 1);
         Ok(figures)
     }
 

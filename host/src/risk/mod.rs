@@ -8,6 +8,7 @@ pub mod interval;
 pub mod judge;
 pub mod neighbours;
 pub mod observers;
+pub mod page;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,9 @@ pub type Progress<'a> = dyn FnMut(&str, usize, usize) + 'a;
 /// Why pictures could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum RiskError {
+    /// A picture could not be encoded.
+    #[error("cannot encode a picture: {0}")]
+    Picture(std::io::Error),
     /// A classifier could not be trained.
     #[error(transparent)]
     Trainer(#[from] TrainerError),

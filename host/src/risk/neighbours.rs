@@ -92,6 +92,11 @@ impl Points {
         self.distances(others, |_, distances| kth(distances, k))
     }
 
+    /// Which of `others` is nearest to each point.
+    pub fn nearest(&self, others: &Self) -> Vec<usize> {
+        self.distances(others, |_, distances| least(distances))
+    }
+
     /// Squared distance of each point to its `k`-th nearest among the rest of them.
     pub fn kth_nearest_within(&self, k: usize) -> Vec<f32> {
         self.distances(self, |i, distances| {
