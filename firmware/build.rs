@@ -5,14 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use boards::{BOARDS, Board};
-use gan_core::{Mode, Model};
+use gan_core::{Critic, Mode, Model};
 
 #[path = "boards.rs"]
 #[allow(dead_code, reason = "the rest is for `cargo tools`")]
 mod boards;
 
 /// Flash that the program takes beside the model, at least.
-const PROGRAM_BYTES: usize = 54 << 10;
+const PROGRAM_BYTES: usize = 60 << 10;
 
 /// RAM that the program takes beside arena, inputs and stack, at least.
 const STATIC_BYTES: usize = 2 << 10;
@@ -75,8 +75,13 @@ fn model(board: Option<&Board>) {
     let model =
         Model::parse(&bytes).unwrap_or_else(|error| fail(&format!("GAN_MODEL: {shown}: {error}")));
     let (arena_words, input_len) = (model.required_words(Mode::Streamed), model.input_len());
+    let seen_len = model.critic().map_or(0, Critic::input_len);
     if let Some(board) = board {
-        ensure_fits(board, bytes.len(), 4 * arena_words + 2 * input_len);
+        ensure_fits(
+            board,
+            bytes.len(),
+            4 * arena_words + 2 * input_len + seen_len,
+        );
     }
     fs::write(out("model.gan"), &bytes).expect("a writable OUT_DIR");
     let constants = format!(
@@ -84,7 +89,9 @@ fn model(board: Option<&Board>) {
          /// Words of the arena.\n#[cfg(target_os = \"none\")]\n\
          pub const ARENA_WORDS: usize = {arena_words};\n\
          /// Values of the input.\n#[cfg(target_os = \"none\")]\n\
-         pub const INPUT_LEN: usize = {input_len};\n",
+         pub const INPUT_LEN: usize = {input_len};\n\
+         /// Values that the critic sees.\n#[cfg(target_os = \"none\")]\n\
+         pub const SEEN_LEN: usize = {seen_len};\n",
         bytes.len()
     );
     fs::write(out("model.rs"), constants).expect("a writable OUT_DIR");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use firmware::app::CANDIDATES;
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::{Activation, Multiplier, Shape, WeightBits};
 use image::codecs::gif::GifDecoder;
@@ -23,6 +24,8 @@ fn simulator(args: &[&str]) -> Output {
         .output()
         .expect("the simulator starts")
 }
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fashion.gan");
 
 /// What a simulated display shows in the end.
 fn simulated(panel: &str, args: &[&str]) -> RgbImage {
@@ -48,9 +51,8 @@ fn rounded(level: u8, max: u32) -> u8 {
 #[test]
 fn the_simulator_shows_what_host_sample_draws_for_the_seed_and_class_on_the_display() {
     let dir = tempdir().unwrap();
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fashion.gan");
     let drawn = [
-        "sample", model, "--count", "1", "--class", "7", "--seed", "3", "--out", "a.png",
+        "sample", MODEL, "--count", "1", "--class", "7", "--seed", "3", "--out", "a.png",
     ];
     ok(dir.path(), &drawn);
     // One picture in a frame of two pixels, two pixels a pixel.
@@ -64,6 +66,8 @@ fn the_simulator_shows_what_host_sample_draws_for_the_seed_and_class_on_the_disp
         "down,right,right",
         "--frame-ms",
         "9",
+        "--candidates",
+        "0",
     ];
     let oled = simulated("oled", &keys);
     let tft = simulated("tft", &keys);
@@ -80,13 +84,44 @@ fn the_simulator_shows_what_host_sample_draws_for_the_seed_and_class_on_the_disp
 
 #[test]
 fn a_walk_starts_and_ends_at_pictures_of_seeds() {
-    let shown = |args: &[&str]| simulated("tft", &[args, &["--frame-ms", "60"]].concat());
+    let all = ["--frame-ms", "60", "--candidates", "0"];
+    let shown = |args: &[&str]| simulated("tft", &[args, &all].concat());
     // The first picture, the walk's first, and one for each of its 32 steps.
     let walked = shown(&["--keys", "select", "--frames", "34"]);
     assert_eq!(walked, shown(&["--seed", "2"]));
     let between = shown(&["--keys", "select", "--frames", "18"]);
     assert_ne!(between, shown(&["--seed", "1"]));
     assert_ne!(between, walked);
+}
+
+#[test]
+fn the_gate_shows_the_seeds_that_the_models_critic_chooses() {
+    let bytes = fs::read(MODEL).unwrap();
+    let model = gan_core::Model::parse(&bytes).unwrap();
+    let mut memory = gan_core::gate::Memory {
+        arena: &mut vec![0; model.required_words(gan_core::Mode::Streamed)],
+        input: &mut vec![0; model.input_len()],
+        seen: &mut vec![0; model.critic().unwrap().input_len()],
+    };
+    let mut from = 1;
+    let mut chosen = || {
+        let choice = model.choose_seed(Some(0), from, CANDIDATES, &mut memory, || ());
+        let choice = choice.unwrap();
+        from = choice.seed + 1;
+        format!("seed: {}, step: 0, score: {:?}", choice.seed, choice.score)
+    };
+    let expected: Vec<String> = (0..30).map(|_| chosen()).collect();
+    let dir = tempdir().unwrap();
+    let out = dir.path().join("screen.png");
+    let keys = vec!["right"; 29].join(",");
+    let run = simulator(&["--keys", &keys, "--out", out.to_str().unwrap()]);
+    let log = String::from_utf8_lossy(&run.stderr).into_owned();
+    let shown = log.lines().filter(|line| line.starts_with("Frame"));
+    assert_eq!(shown.clone().count(), 30);
+    for (line, expected) in shown.zip(&expected) {
+        assert!(line.contains(expected), "{line}: not {expected}");
+    }
+    assert!(!expected[29].contains("seed: 30,"), "it has skipped none");
 }
 
 #[test]
@@ -213,8 +248,7 @@ fn assert_equals_simulator(board: &str, panel: &str, keys: &str, expected: (&str
 
 /// The checksum that the default model's file has of itself, from its header.
 fn default_crc32() -> u32 {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fashion.gan");
-    gan_core::Model::parse(&fs::read(path).unwrap())
+    gan_core::Model::parse(&fs::read(MODEL).unwrap())
         .unwrap()
         .crc32()
 }
@@ -222,16 +256,16 @@ fn default_crc32() -> u32 {
 #[test]
 fn the_lm3s6965evb_in_qemu_shows_the_simulators_pixels() {
     if has("LM3S6965", &["qemu-system-arm"], &[M3]) {
-        assert_equals_simulator("lm3s6965evb", "oled", "", ("0", "1"));
-        assert_equals_simulator("lm3s6965evb", "oled", "up,up,right,up,down", ("2", "2"));
+        assert_equals_simulator("lm3s6965evb", "oled", "", ("0", "2"));
+        assert_equals_simulator("lm3s6965evb", "oled", "up,up,right,up,down", ("2", "3"));
     }
 }
 
 #[test]
 fn the_pico_in_rp2040js_shows_the_simulators_pixels() {
     if has("Pico", &["node", "npm"], &[M0PLUS]) {
-        assert_equals_simulator("pico", "tft", "", ("0", "1"));
-        assert_equals_simulator("pico", "tft", "down,right,up,down", ("9", "2"));
+        assert_equals_simulator("pico", "tft", "", ("0", "2"));
+        assert_equals_simulator("pico", "tft", "down,right,up,down", ("9", "3"));
     }
 }
 

@@ -11,7 +11,7 @@ const TABLE: [u8; 256] = [9; 256];
 const LABELS: [&str; 2] = ["böse", "gut"];
 
 /// A small file with both operators, classes and a table.
-fn file() -> &'static [u8] {
+pub fn file() -> &'static [u8] {
     static FILE: OnceLock<Vec<u8>> = OnceLock::new();
     FILE.get_or_init(|| {
         let half = Multiplier {
@@ -148,7 +148,7 @@ fn crc(bytes: impl Iterator<Item = u8>) -> u32 {
     !crc.reverse_bits()
 }
 
-fn fix_crc(bytes: &mut [u8]) {
+pub fn fix_crc(bytes: &mut [u8]) {
     let covered = bytes[..12].iter().chain(&bytes[16..]).copied();
     let crc = crc(covered);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
@@ -239,7 +239,7 @@ proptest! {
     fn random_bytes_do_not_panic(bytes: Vec<u8>, magic: bool) {
         let mut bytes = bytes;
         if magic && bytes.len() > 16 {
-            bytes[..6].copy_from_slice(b"GAN8\x02\x00");
+            bytes[..6].copy_from_slice(b"GAN8\x03\x00");
             let len = bytes.len() as u32;
             bytes[8..12].copy_from_slice(&len.to_le_bytes());
             fix_crc(&mut bytes);

@@ -5,6 +5,7 @@ mod data;
 mod display;
 mod firmware;
 mod format;
+mod gate;
 mod golden;
 mod kernels;
 mod layers;

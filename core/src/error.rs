@@ -56,6 +56,8 @@ pub enum ModelError {
         /// Counted from 0.
         layer: usize,
     },
+    /// The vetted seeds or the critic lie outside the file, or do not fit the pictures.
+    BadGate,
     /// Name, data set and labels are not the lines of UTF-8 they have to be.
     BadText,
     /// The buffer to write into is too small.
@@ -92,6 +94,7 @@ impl fmt::Display for ModelError {
             Self::BadShape { layer } => write!(f, "layer {layer}: shapes do not fit"),
             Self::BadSection { layer } => write!(f, "layer {layer}: section out of place"),
             Self::BadValue { layer } => write!(f, "layer {layer}: value out of range"),
+            Self::BadGate => f.write_str("vetted seeds or critic do not fit the model"),
             Self::BadText => f.write_str("name, data set or labels are not lines of text"),
             Self::BufferTooSmall {
                 need_bytes,
@@ -117,7 +120,8 @@ pub enum InferError {
         /// Given.
         have_bytes: usize,
     },
-    /// The input has not [`Model::input_len`](crate::Model::input_len) values.
+    /// The input has not [`Model::input_len`](crate::Model::input_len) values, or what the
+    /// critic sees not [`Critic::input_len`](crate::Critic::input_len).
     InputLength {
         /// By the model.
         need: usize,

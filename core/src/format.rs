@@ -1,8 +1,8 @@
 //! The `.gan` file, version 3. This page is the specification; nothing else knows an offset.
 //!
 //! All numbers are little-endian. Sections begin at multiples of 16 bytes, in the order
-//! text, then each layer's weights, biases, mantissas, shifts, corrections and table; gaps
-//! are zero.
+//! text, then each layer's weights, biases, mantissas, shifts, corrections and table, then the
+//! critic and the vetted seeds; gaps are zero.
 //!
 //! Header, 48 bytes:
 //!
@@ -19,7 +19,8 @@
 //! | 24 | `u64` | training seed |
 //! | 32 | `u32` | length of the text in bytes |
 //! | 36 | `u32` | header length: 48 + 64 * layers |
-//! | 40 | `[u8; 8]` | zero |
+//! | 40 | `u32` | offset of the vetted seeds, or 0 |
+//! | 44 | `u32` | offset of the critic, or 0 |
 //!
 //! Layer table, 64 bytes a layer:
 //!
@@ -52,9 +53,22 @@
 //! Text: UTF-8 lines without a line break at the end: the model's name, the data set's
 //! name, one label per class. The first layer's input is the latent (scale 1/32, zero
 //! point 0) and the class, 96 (so 3.0) in its place and 0 in the others'.
+//!
+//! Critic (see [`gate`](crate::gate)), 144 bytes:
+//!
+//! | at | type | content |
+//! |---|---|---|
+//! | 0 | `u8` | 1 if it sees two by two pixels as one, else 0 |
+//! | 1 | `i8` | the least score that passes |
+//! | 2 | `[u8; 14]` | zero |
+//! | 16 | | two entries as in the layer table, both dense; their sections follow |
+//!
+//! Vetted seeds: `u32`, how many of each class; then as many `u32` for each class (once
+//! without classes), in rising order.
 
 use crate::error::ModelError;
 use crate::fixed::Multiplier;
+use crate::gate::Critic;
 use crate::layout;
 use crate::model::{Activation, Layer, Op, Quant, Shape, WIDE_TABLE_LEN, WeightBits, Window};
 
@@ -69,6 +83,11 @@ const VERSION: u16 = 3;
 const HEADER_LEN: usize = 48;
 const RECORD_LEN: usize = 64;
 const ALIGN: usize = 16;
+/// Where the header says where the gate is.
+const SEEDS_AT: usize = 40;
+const CRITIC_AT: usize = 44;
+/// Bytes of a critic before its layers' entries.
+const CRITIC_LEN: usize = 16;
 /// Weight layouts.
 const LAYOUT_8: u8 = 1;
 const LAYOUT_4: u8 = 2;
@@ -117,6 +136,17 @@ pub struct LayerSpec<'a> {
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
+}
+
+/// A critic's description, to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct CriticSpec<'a> {
+    /// Whether it sees two by two pixels as one.
+    pub halved: bool,
+    /// The least score that passes.
+    pub passing: i8,
+    /// Both dense, over `[1, 1, n]` as [`seen_shape`](crate::gate::seen_shape) has it.
+    pub layers: [LayerSpec<'a>; 2],
 }
 
 /// What the header says, beside the layers.
@@ -224,14 +254,78 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header<'_>, ModelError> {
     })
 }
 
-/// Reads layer number `index`; `input` is what its input values mean.
+/// Where the entry of layer number `index` begins.
+pub(crate) const fn record_at(index: usize) -> usize {
+    HEADER_LEN + RECORD_LEN * index
+}
+
+/// Offsets of what keeps pictures off the display.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GateAt {
+    pub seeds: Option<usize>,
+    pub critic: Option<usize>,
+}
+
+/// Where the vetted seeds and the critic begin.
+pub(crate) fn gate_at(bytes: &[u8]) -> Result<GateAt, ModelError> {
+    let at = |field| {
+        let at = read_len(bytes, field).filter(|at| at % ALIGN == 0);
+        let at = at.ok_or(ModelError::BadGate)?;
+        Ok(Some(at).filter(|&at| at != 0))
+    };
+    Ok(GateAt {
+        seeds: at(SEEDS_AT)?,
+        critic: at(CRITIC_AT)?,
+    })
+}
+
+/// Reads the critic at `at` of `picture`s whose values mean `input`.
+pub(crate) fn read_critic(
+    bytes: &[u8],
+    at: usize,
+    picture: Shape,
+    input: Quant,
+) -> Result<Critic<'_>, ModelError> {
+    let head: [u8; 2] = array(bytes, at).ok_or(ModelError::BadGate)?;
+    let [halved @ (0 | 1), passing] = head else {
+        return Err(ModelError::BadGate);
+    };
+    let read = |i: usize, input| {
+        let record = at + CRITIC_LEN + RECORD_LEN * i;
+        let layer = read_layer(bytes, record, i, input);
+        let layer = layer.map_err(|_| ModelError::BadGate)?;
+        layer.check(i).map_err(|_| ModelError::BadGate)?;
+        Ok(layer)
+    };
+    let first = read(0, input)?;
+    let second = read(1, first.output)?;
+    Critic::new(picture, halved == 1, passing as i8, [first, second])
+}
+
+/// Reads the vetted seeds: `[classes][n]`, or none.
+pub(crate) fn read_seeds(
+    bytes: &[u8],
+    at: Option<usize>,
+    class_count: usize,
+) -> Result<&[[u8; 4]], ModelError> {
+    let Some(at) = at else { return Ok(&[]) };
+    let seeds = || {
+        let each = read_len(bytes, at).filter(|&each| each > 0)?;
+        let len = each.checked_mul(class_count.max(1))?.checked_mul(4)?;
+        Some(bytes.get(at + 4..)?.get(..len)?.as_chunks().0)
+    };
+    seeds().ok_or(ModelError::BadGate)
+}
+
+/// Reads the layer whose entry is at `record`, and whose number in errors is `index`;
+/// `input` is what its input values mean.
 pub(crate) fn read_layer(
     bytes: &[u8],
+    record: usize,
     index: usize,
     input: Quant,
 ) -> Result<Layer<'_>, ModelError> {
-    let record = HEADER_LEN + RECORD_LEN * index;
-    let record = bytes.get(record..record + RECORD_LEN);
+    let record = bytes.get(record..).and_then(|rest| rest.get(..RECORD_LEN));
     let record = record.ok_or(ModelError::BadSection { layer: index })?;
     let unknown = ModelError::UnknownCode { layer: index };
     let &[
@@ -345,17 +439,33 @@ fn lens(layer: &LayerSpec<'_>) -> Option<layout::Lens> {
 
 /// Length of the file that [`encode`] will write.
 pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
-    let mut zero_point = 0;
-    let layers = spec.layers.iter().map(|layer| {
-        let lens = lens(layer);
-        let (weights, corrections) = lens.map_or((0, 0), |lens| (lens.weights, lens.corrections));
-        let corrections = if zero_point == 0 { 0 } else { corrections * 4 };
-        zero_point = layer.output.zero_point;
-        let words = aligned(layer.bias.len() * 4) + aligned(layer.multipliers.len() * 4);
-        let tables = aligned(corrections) + layer.activation.table_bytes();
-        aligned(weights) + words + aligned(layer.multipliers.len()) + tables
-    });
-    aligned(HEADER_LEN + RECORD_LEN * spec.layers.len() + text_len(spec)) + layers.sum::<usize>()
+    let text = record_at(spec.layers.len()) + text_len(spec);
+    let zero_points = spec.layers.iter().map(|layer| layer.output.zero_point);
+    let layers = spec.layers.iter().zip([0].into_iter().chain(zero_points));
+    layers.fold(text, |at, (layer, zero_point)| {
+        end_of_layer(at, layer, zero_point)
+    })
+}
+
+/// Where the sections of a layer end that begin behind `at`.
+fn end_of_layer(at: usize, layer: &LayerSpec<'_>, input_zero_point: i8) -> usize {
+    let lens = lens(layer);
+    let (weights, corrections) = lens.map_or((0, 0), |lens| (lens.weights, lens.corrections));
+    let corrections = if input_zero_point == 0 {
+        0
+    } else {
+        corrections
+    };
+    let sections = [
+        weights,
+        4 * layer.bias.len(),
+        4 * layer.multipliers.len(),
+        layer.multipliers.len(),
+        4 * corrections,
+        layer.activation.table_bytes(),
+    ];
+    let sections = sections.into_iter().filter(|&len| len > 0);
+    sections.fold(at, |at, len| aligned(at) + len)
 }
 
 fn lines<'a>(spec: &ModelSpec<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
@@ -388,7 +498,7 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
         return Err(ModelError::LayerCount { found });
     }
     out.fill(0);
-    let text_at = HEADER_LEN + RECORD_LEN * found;
+    let text_at = record_at(found);
     let mut writer = Writer { out, at: text_at };
     for (i, line) in lines(spec).enumerate() {
         writer.push(if i > 0 { b"\n" } else { b"" });
@@ -396,7 +506,7 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
     }
     let mut zero_point = 0;
     for (i, layer) in spec.layers.iter().enumerate() {
-        write_layer(&mut writer, i, layer, zero_point)?;
+        write_layer(&mut writer, (record_at(i), i), layer, zero_point)?;
         zero_point = layer.output.zero_point;
     }
     let u16_of = |v: usize| u16::try_from(v).map_err(|_| ModelError::BadText);
@@ -410,19 +520,96 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
     writer.put(24, &spec.seed.to_le_bytes());
     writer.put_len(32, text_len(spec))?;
     writer.put_len(36, text_at)?;
-    let crc = file_crc(writer.out);
-    writer.put(CRC_AT, &crc.to_le_bytes());
-    crate::Model::parse(writer.out)?;
+    seal(writer.out)?;
     Ok(need_bytes)
 }
 
+/// Writes the checksum and reads the file back.
+fn seal(out: &mut [u8]) -> Result<(), ModelError> {
+    let crc = file_crc(out);
+    if let Some(place) = out.get_mut(CRC_AT..CRC_AT + 4) {
+        place.copy_from_slice(&crc.to_le_bytes());
+    }
+    crate::Model::parse(out).map(drop)
+}
+
+/// A file's bytes before its gate, or before its vetted seeds only.
+fn without_gate(file: &[u8], keep_critic: bool) -> Result<&[u8], ModelError> {
+    let at = gate_at(file)?;
+    let critic = at.critic.filter(|_| !keep_critic);
+    let end = critic.or(at.seeds).unwrap_or(file.len());
+    file.get(..end).ok_or(ModelError::BadGate)
+}
+
+/// Writes `file` with other vetted seeds, `[classes][n]` in rising order, or with none, and
+/// returns its length; a critic stays.
+///
+/// *Errors*: a file that is not a model, a number of seeds that is no multiple of its
+/// classes, a buffer that is too small.
+pub fn encode_seeds(file: &[u8], seeds: &[u32], out: &mut [u8]) -> Result<usize, ModelError> {
+    let classes = crate::Model::parse(file)?.class_count().max(1);
+    if !seeds.len().is_multiple_of(classes) {
+        return Err(ModelError::BadGate);
+    }
+    let kept = without_gate(file, true)?;
+    let need_bytes = match seeds {
+        [] => kept.len(),
+        _ => aligned(kept.len()) + 4 + 4 * seeds.len(),
+    };
+    let mut w = Writer::behind(kept, need_bytes, out)?;
+    w.put(SEEDS_AT, &[0; 4]);
+    if !seeds.is_empty() {
+        w.section(SEEDS_AT)?;
+        let each = seeds.len().checked_div(classes).unwrap_or(0);
+        let each = u32::try_from(each).map_err(|_| ModelError::BadGate)?;
+        w.push(&each.to_le_bytes());
+        seeds.iter().for_each(|seed| w.push(&seed.to_le_bytes()));
+    }
+    seal(w.out)?;
+    Ok(need_bytes)
+}
+
+/// Writes `file` with another critic, and returns its length; vetted seeds do not stay.
+///
+/// *Errors*: a file that is not a model, a critic that does not fit it, a buffer that is too
+/// small.
+pub fn encode_critic(
+    file: &[u8],
+    critic: &CriticSpec<'_>,
+    out: &mut [u8],
+) -> Result<usize, ModelError> {
+    let model = crate::Model::parse(file)?;
+    let zero_point = model
+        .layers()
+        .last()
+        .map_or(0, |layer| layer.output.zero_point);
+    let kept = without_gate(file, false)?;
+    let [first, second] = &critic.layers;
+    let head_at = aligned(kept.len());
+    let head_end = head_at + CRITIC_LEN + 2 * RECORD_LEN;
+    let end = end_of_layer(head_end, first, zero_point);
+    let need_bytes = end_of_layer(end, second, first.output.zero_point);
+    let mut w = Writer::behind(kept, need_bytes, out)?;
+    w.put(SEEDS_AT, &[0; 4]);
+    w.section(CRITIC_AT)?;
+    w.push(&[u8::from(critic.halved)]);
+    w.push(&critic.passing.to_le_bytes());
+    w.at = head_end;
+    let record = head_at + CRITIC_LEN;
+    write_layer(&mut w, (record, 0), first, zero_point)?;
+    let behind = record + RECORD_LEN;
+    write_layer(&mut w, (behind, 1), second, first.output.zero_point)?;
+    seal(w.out)?;
+    Ok(need_bytes)
+}
+
+/// Writes the entry at `record`, and its sections; `index` is the layer's number in errors.
 fn write_layer(
     w: &mut Writer<'_>,
-    index: usize,
+    (record, index): (usize, usize),
     layer: &LayerSpec<'_>,
     input_zero_point: i8,
 ) -> Result<(), ModelError> {
-    let record = HEADER_LEN + RECORD_LEN * index;
     let bad_shape = ModelError::BadShape { layer: index };
     let lens = lens(layer).ok_or(bad_shape)?;
     let taps = match layer.op {
@@ -546,7 +733,22 @@ struct Writer<'o> {
     at: usize,
 }
 
-impl Writer<'_> {
+impl<'o> Writer<'o> {
+    /// Begins behind a copy of `kept`, in a file of `need_bytes`.
+    fn behind(kept: &[u8], need_bytes: usize, out: &'o mut [u8]) -> Result<Self, ModelError> {
+        let have_bytes = out.len();
+        let too_small = ModelError::BufferTooSmall {
+            need_bytes,
+            have_bytes,
+        };
+        let out = out.get_mut(..need_bytes).ok_or(too_small)?;
+        out.fill(0);
+        let mut writer = Self { out, at: 0 };
+        writer.push(kept);
+        writer.put_len(8, need_bytes)?;
+        Ok(writer)
+    }
+
     /// Writes at a fixed place; [`encoded_bytes`] made room for it.
     fn put(&mut self, at: usize, bytes: &[u8]) {
         if let Some(place) = self.out.get_mut(at..at + bytes.len()) {

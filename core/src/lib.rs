@@ -11,6 +11,7 @@
 //! - [`ops`]: one operator a file, on slices; [`ops::kernels`]: the inner loops.
 //! - [`fixed`]: the one rounding rule.
 //! - [`image`]: the last layer's values as pixels.
+//! - [`gate`]: which pictures are worth showing.
 //!
 //! The arithmetic is TensorFlow Lite's int8 specification: per-channel symmetric weights
 //! in `[-127, 127]`, asymmetric activations with one scale and zero point per tensor,
@@ -21,6 +22,7 @@
 pub mod error;
 pub mod fixed;
 pub mod format;
+pub mod gate;
 mod geometry;
 pub mod image;
 pub mod infer;
@@ -32,5 +34,6 @@ pub mod plan;
 
 pub use error::{InferError, ModelError};
 pub use fixed::Multiplier;
+pub use gate::Critic;
 pub use model::{Activation, Layer, Model, Op, Quant, Shape, WeightBits};
 pub use plan::Mode;

@@ -5,6 +5,7 @@ use heapless::Vec;
 use crate::error::{InferError, ModelError};
 use crate::fixed::Multiplier;
 use crate::format::{self, Header, MAX_LAYERS};
+use crate::gate::Critic;
 use crate::latent::{LATENT_SCALE, ONE_HOT, fill_latent};
 use crate::layout;
 use crate::plan::{Mode, Plan};
@@ -223,7 +224,7 @@ impl<'a> Layer<'a> {
     }
 
     /// Checks every value that arithmetic relies on.
-    fn check(&self, layer: usize) -> Result<(), ModelError> {
+    pub(crate) fn check(&self, layer: usize) -> Result<(), ModelError> {
         // Scales as bits: even a comparison would pull in floating point.
         let [sum, output] = [self.sum, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
         let scales = [sum, output]
@@ -268,6 +269,9 @@ pub struct Model<'a> {
     header: Header<'a>,
     file_bytes: usize,
     layers: Vec<Layer<'a>, MAX_LAYERS>,
+    critic: Option<Critic<'a>>,
+    /// `[classes][n]`, `u32`
+    seeds: &'a [[u8; 4]],
 }
 
 impl<'a> Model<'a> {
@@ -289,7 +293,7 @@ impl<'a> Model<'a> {
             zero_point: 0,
         };
         for i in 0..header.layer_count {
-            let layer = format::read_layer(bytes, i, input)?;
+            let layer = format::read_layer(bytes, format::record_at(i), i, input)?;
             if layer.input_shape != shape {
                 return Err(ModelError::BadShape { layer: i });
             }
@@ -300,11 +304,17 @@ impl<'a> Model<'a> {
                 .push(layer)
                 .map_err(|_| ModelError::LayerCount { found })?;
         }
-        let file_bytes = bytes.len();
+        let gate = format::gate_at(bytes)?;
+        let critic = match gate.critic {
+            Some(at) => Some(format::read_critic(bytes, at, shape, input)?),
+            None => None,
+        };
         Ok(Self {
             header,
-            file_bytes,
+            file_bytes: bytes.len(),
             layers,
+            critic,
+            seeds: format::read_seeds(bytes, gate.seeds, header.class_count)?,
         })
     }
 
@@ -359,6 +369,27 @@ impl<'a> Model<'a> {
         self.header.seed
     }
 
+    /// The judge of its pictures, if it has one.
+    pub const fn critic(&self) -> Option<&Critic<'a>> {
+        self.critic.as_ref()
+    }
+
+    /// Seeds whose pictures of `class` (0 in a model without classes) were found good, in
+    /// rising order; none where nobody has vetted any.
+    pub fn vetted_seeds(&self, class: usize) -> impl Iterator<Item = u64> + use<'a> {
+        let each = self.vetted_count();
+        let from = class.saturating_mul(each);
+        let seeds = self.seeds.get(from..).and_then(|seeds| seeds.get(..each));
+        let seeds = seeds.unwrap_or(&[]).iter();
+        seeds.map(|&seed| u64::from(u32::from_le_bytes(seed)))
+    }
+
+    /// Vetted seeds of each class.
+    pub fn vetted_count(&self) -> usize {
+        let classes = self.class_count().max(1);
+        self.seeds.len().checked_div(classes).unwrap_or(0)
+    }
+
     /// Checksum of the file.
     pub fn crc32(&self) -> u32 {
         self.header.crc32
@@ -389,7 +420,9 @@ impl<'a> Model<'a> {
     /// [`required_bytes`](Self::required_bytes) as the words that
     /// [`run`](Self::run) takes.
     pub fn required_words(&self, mode: Mode) -> usize {
-        Plan::new(self.layers(), mode).words()
+        // The critic looks when the picture is done.
+        let critic = self.critic.map_or(0, |critic| critic.words());
+        Plan::new(self.layers(), mode).words().max(critic)
     }
 
     /// Fills the input for `seed` and `class`: the latent, then the one-hot class.

@@ -5,6 +5,7 @@ use core::fmt;
 
 use embedded_graphics::pixelcolor::{Gray8, PixelColor, Rgb888};
 use embedded_graphics::prelude::DrawTarget;
+use gan_core::gate::{self, Choice};
 use gan_core::latent::slerp;
 use gan_core::{InferError, Mode, Model, ModelError};
 use heapless::Deque;
@@ -56,6 +57,8 @@ pub enum Event<'a> {
         seed: u64,
         /// Of [`WALK_STEPS`] on the way to the next seed.
         step: u8,
+        /// Of the seed's picture, by the model's critic; more is better.
+        score: Option<i8>,
         /// From the latent to the last row on the display.
         ms: u32,
     },
@@ -126,7 +129,12 @@ pub struct Memory<'a> {
     pub input: &'a mut [i8],
     /// As many again: where a walk goes.
     pub target: &'a mut [i8],
+    /// [`Critic::input_len`](gan_core::Critic::input_len) values; none without a critic.
+    pub seen: &'a mut [i8],
 }
+
+/// Pictures that the model's critic may look at for each one that is shown.
+pub const CANDIDATES: u32 = 4;
 
 /// How long the boot screen stays, unless a button is pressed.
 const BOOT_MS: u32 = 1500;
@@ -167,7 +175,13 @@ pub struct App<'a> {
     screen: Screen,
     scene: Scene,
     class: usize,
-    seed: u64,
+    /// Where to look for the next seed, if one is to be chosen.
+    from: Option<u64>,
+    /// On the display, or where the walk comes from.
+    here: Choice,
+    /// Where the walk goes, once it is under way.
+    next: Option<Choice>,
+    candidates: u32,
     /// Of the walk, also while it stands still.
     step: u8,
     palette: Palette,
@@ -178,7 +192,9 @@ pub struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    /// Shows the boot screen. The first picture will be of `class` and `seed`.
+    /// Shows the boot screen. The first picture will be of `class` and `seed`, or of the next
+    /// seed that was vetted or that the model's critic passes; it looks at up to `candidates`
+    /// for each picture.
     ///
     /// *Errors*: a picture larger than the display, a display that fails. A class that does
     /// not exist or memory of the wrong size is found by the first picture.
@@ -186,8 +202,8 @@ impl<'a> App<'a> {
         board: &mut B,
         model: &'a Model<'a>,
         memory: Memory<'a>,
-        class: usize,
-        seed: u64,
+        (class, seed): (usize, u64),
+        candidates: u32,
     ) -> Result<Self, Fault> {
         let screen = Screen::new(board.display(), model.output_shape())?;
         board.log(Event::Boot {
@@ -203,7 +219,10 @@ impl<'a> App<'a> {
             screen,
             scene: Scene::Boot,
             class,
-            seed,
+            from: Some(seed),
+            here: Choice { seed, score: None },
+            next: None,
+            candidates,
             step: 0,
             palette: Palette::Plain,
             since_ms: board.now_ms(),
@@ -244,10 +263,10 @@ impl<'a> App<'a> {
     fn act(&mut self, action: Action) {
         let classes = self.model.class_count().max(1);
         match action {
-            Action::NextClass => self.class = (self.class + 1) % classes,
-            Action::PreviousClass => self.class = (self.class + classes - 1) % classes,
+            Action::NextClass => self.show_class((self.class + 1) % classes),
+            Action::PreviousClass => self.show_class((self.class + classes - 1) % classes),
             Action::NewSeed => {
-                self.seed = self.seed.wrapping_add(1);
+                self.from = Some(self.here.seed.wrapping_add(1));
                 self.step = 0;
             }
             Action::Walk if self.scene == Scene::Walk => self.scene = Scene::Still,
@@ -259,23 +278,58 @@ impl<'a> App<'a> {
         self.is_stale = true;
     }
 
+    /// The seed stays, if the critic has no objection to it in the other class.
+    fn show_class(&mut self, class: usize) {
+        self.class = class;
+        self.from = Some(self.here.seed);
+    }
+
     fn advance(&mut self) {
         self.step += 1;
         if self.step >= WALK_STEPS {
             self.step = 0;
-            self.seed = self.seed.wrapping_add(1);
+            self.here = self.next.take().unwrap_or(self.here);
         }
         self.is_stale = true;
     }
 
+    fn class(&self) -> Option<usize> {
+        (self.model.class_count() > 0).then_some(self.class)
+    }
+
+    /// Chooses the seeds that are missing: what is shown, and where a walk goes.
+    fn choose<B: Board>(&mut self, board: &mut B) -> Result<(), InferError> {
+        if let Some(from) = self.from.take() {
+            self.here = self.choose_from(board, from)?;
+            self.next = None;
+        }
+        if self.step > 0 && self.next.is_none() {
+            let from = self.here.seed.wrapping_add(1);
+            self.next = Some(self.choose_from(board, from)?);
+        }
+        Ok(())
+    }
+
+    fn choose_from<B: Board>(&mut self, board: &mut B, from: u64) -> Result<Choice, InferError> {
+        let (class, pending) = (self.class(), &mut self.pending);
+        let mut memory = gate::Memory {
+            arena: self.memory.arena,
+            input: self.memory.input,
+            seen: self.memory.seen,
+        };
+        let between_rows = || queue(pending, board.action());
+        let candidates = self.candidates;
+        self.model
+            .choose_seed(class, from, candidates, &mut memory, between_rows)
+    }
+
     /// Writes the input: the seed's latent, moved towards the next seed's.
     fn fill_input(&mut self) -> Result<(), InferError> {
-        let class = (self.model.class_count() > 0).then_some(self.class);
+        let class = self.class();
         let Memory { input, target, .. } = &mut self.memory;
-        self.model.fill_input(self.seed, class, input)?;
-        if self.step > 0 {
-            let next = self.seed.wrapping_add(1);
-            self.model.fill_input(next, class, target)?;
+        self.model.fill_input(self.here.seed, class, input)?;
+        if let Some(next) = self.next.filter(|_| self.step > 0) {
+            self.model.fill_input(next.seed, class, target)?;
             let latent_len = self.model.latent_len();
             let (latent, _class) = input.split_at_mut_checked(latent_len).unwrap_or_default();
             slerp(latent, target, eased(self.step));
@@ -284,6 +338,7 @@ impl<'a> App<'a> {
     }
 
     fn draw<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
+        self.choose(board)?;
         self.since_ms = board.now_ms();
         self.fill_input()?;
         let Memory { input, arena, .. } = &mut self.memory;
@@ -299,15 +354,17 @@ impl<'a> App<'a> {
         let ms = board.now_ms().wrapping_sub(self.since_ms);
         let hud = Hud {
             label: self.model.label(self.class).unwrap_or(self.model.name()),
-            seed: self.seed,
+            seed: self.here.seed,
             step: self.step,
+            score: self.here.score,
             ms,
         };
         self.screen.show_hud(board.display(), &hud)?;
         board.log(Event::Frame {
-            class: (self.model.class_count() > 0).then_some(self.class),
-            seed: self.seed,
+            class: self.class(),
+            seed: self.here.seed,
             step: self.step,
+            score: self.here.score,
             ms,
         });
         Ok(())

@@ -76,6 +76,8 @@ pub struct Hud<'a> {
     pub seed: u64,
     /// On the way to the next seed.
     pub step: u8,
+    /// By the model's critic.
+    pub score: Option<i8>,
     /// It took.
     pub ms: u32,
 }
@@ -172,7 +174,7 @@ impl Screen {
             .map_err(|_| Fault::Display)
     }
 
-    /// Shows label, seed, time and walk.
+    /// Shows label, seed, time, and the walk or the critic's score.
     pub fn show_hud<D: DrawTarget>(&self, display: &mut D, hud: &Hud<'_>) -> Result<(), Fault>
     where
         D::Color: From<Gray8>,
@@ -188,7 +190,9 @@ impl Screen {
             let _ = write!(seed, "{}", hud.seed);
         }
         let mut walk = String::<MAX_TEXT>::new();
-        if hud.step > 0 {
+        if let (0, Some(score)) = (hud.step, hud.score) {
+            let _ = write!(walk, "score {score}");
+        } else if hud.step > 0 {
             let percent = u32::from(hud.step) * 100 / u32::from(WALK_STEPS);
             let _ = write!(walk, "to next {percent}%");
         }

@@ -32,6 +32,10 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Train the classifier by whose features pictures are judged
     Features(Features),
+    /// Keep seeds whose pictures pass, one by one, in a .gan file: its device draws no others
+    Vet(Vet),
+    /// Teach a .gan file a critic, by which its device chooses among candidates
+    Critic(Critic),
     /// List the runs in a folder and how they ended
     Runs(Runs),
     /// Show what a .gan file holds and needs
@@ -176,6 +180,9 @@ pub struct Evaluate {
     /// A file of features, made by `host features`
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
+    /// Choose each int8 picture among up to so many by the file's critic, as the firmware does
+    #[arg(long, value_name = "CANDIDATES", default_value_t = 0)]
+    pub gate: u32,
     /// Write a page with the cards, the riskiest and least risky pictures and their nearest
     /// training pictures
     #[arg(long, value_name = "FILE")]
@@ -199,6 +206,48 @@ pub struct Features {
     /// File to write
     #[arg(long, value_name = "FILE", default_value = "features.safetensors")]
     pub out: PathBuf,
+    /// Decides first weights, order and shifts: another seed is another judge
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Args)]
+pub struct Vet {
+    /// A .gan file
+    pub file: PathBuf,
+    /// Seeds to keep, as many of each class
+    #[arg(long, default_value_t = 256)]
+    pub count: usize,
+    /// Keep pictures that more than this share of real ones are at least as strange as
+    #[arg(long, default_value_t = host::risk::judge::FLAGGED)]
+    pub max_risk: f64,
+    /// The real pictures: what `train --data` takes [default: the embedded set of the format]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// A file of features, made by `host features`
+    #[arg(long, value_name = "FILE")]
+    pub features: Option<PathBuf>,
+    /// File to write [default: the file itself]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Critic {
+    /// A .gan file
+    pub file: PathBuf,
+    /// Share of the pictures that need no further candidate
+    #[arg(long, default_value_t = 0.8)]
+    pub passing: f64,
+    /// The real pictures: what `train --data` takes [default: the embedded set of the format]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// A file of features, made by `host features`
+    #[arg(long, value_name = "FILE")]
+    pub features: Option<PathBuf>,
+    /// File to write [default: the file itself]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -6,7 +6,7 @@
 //! the weights and the inputs of a layer moves its sums by on average, its bias takes back
 //! (after Nagel et al. 2019).
 
-use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::format::{CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encoded_bytes};
 use gan_core::latent::{LATENT_SCALE, ONE_HOT};
 use gan_core::model::{WIDE_TABLE_LEN, WeightBits, Window};
 use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
@@ -78,6 +78,30 @@ struct IntLayer {
     activation: IntActivation,
 }
 
+impl IntLayer {
+    fn spec(&self) -> LayerSpec<'_> {
+        LayerSpec {
+            op: self.op,
+            input_shape: self.input_shape,
+            output_shape: self.output_shape,
+            weights: &self.weights,
+            bias: &self.bias,
+            multipliers: &self.multipliers,
+            sum: self.sum,
+            output: self.output,
+            weight_bits: self.weight_bits,
+            activation: match &self.activation {
+                IntActivation::Clamp { min } => CoreActivation::Clamp {
+                    min: *min,
+                    max: 127,
+                },
+                IntActivation::Table(table) => CoreActivation::Table(table),
+                IntActivation::WideTable(table) => CoreActivation::WideTable(table),
+            },
+        }
+    }
+}
+
 enum IntActivation {
     Clamp { min: i8 },
     Table(Box<[u8; 256]>),
@@ -101,20 +125,96 @@ pub fn quantize_tuned(
         seed: CALIBRATION_SEED,
         class: None,
     };
-    let mut x = float_input(generator, &order, 0..order.count);
+    let first = &generator.config.generator.dense;
+    let input = Input {
+        x: float_input(generator, &order, 0..order.count),
+        shape: flat(generator.config.input_len()),
+        quant: Quant {
+            scale: LATENT_SCALE,
+            zero_point: 0,
+        },
+        latent: generator.config.generator.latent,
+    };
+    let dense_output = Shape {
+        h: first.height,
+        w: first.width,
+        c: first.channels,
+    };
+    let pairs = generator.layers.iter().zip(&tuned.layers);
+    let layers = round_layers(pairs, input, |_| dense_output, options)?;
+    encode_model(generator, &layers)
+}
+
+/// Quantizes a critic of two dense layers and writes it into a model's `file`; `seen` `[n, len]`
+/// is some of what it may see, as the integers mean it.
+pub fn quantize_critic(
+    file: &[u8],
+    layers: &[FloatLayer],
+    seen: Vec<f32>,
+    halved: bool,
+    passing: i8,
+) -> Result<Vec<u8>, QuantizeError> {
+    let model = gan_core::Model::parse(file)?;
+    let n_in = layers.first().map_or(0, |layer| layer.op.input_len());
+    let last = model.layers().last().map(|layer| layer.output);
+    let input = Input {
+        x: seen,
+        shape: flat(n_in),
+        quant: last.ok_or(ModelError::LayerCount { found: 0 })?,
+        latent: n_in,
+    };
+    let pairs = layers.iter().zip(layers);
+    let layers = round_layers(pairs, input, flat, &Options::default())?;
+    let [first, second] = layers.as_slice() else {
+        return Err(QuantizeError::Refused(ModelError::BadGate));
+    };
+    let spec = CriticSpec {
+        halved,
+        passing,
+        layers: [first.spec(), second.spec()],
+    };
+    match encode_critic(file, &spec, &mut []) {
+        Err(ModelError::BufferTooSmall { need_bytes, .. }) => {
+            let mut bytes = vec![0; need_bytes];
+            encode_critic(file, &spec, &mut bytes)?;
+            Ok(bytes)
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(Vec::new()),
+    }
+}
+
+fn flat(c: usize) -> Shape {
+    Shape { h: 1, w: 1, c }
+}
+
+/// What a first layer reads.
+struct Input {
+    /// `[n, len]`
+    x: Vec<f32>,
+    shape: Shape,
+    quant: Quant,
+    /// Values from here on are classes.
+    latent: usize,
+}
+
+/// Rounds layers one after the other, each for what the rounded ones before leave it:
+/// `(whole, tuned)`, see [`quantize_tuned`]. `dense_output`: the map of so many dense outputs.
+fn round_layers<'l>(
+    pairs: impl Iterator<Item = (&'l FloatLayer, &'l FloatLayer)>,
+    input: Input,
+    dense_output: impl Fn(usize) -> Shape,
+    options: &Options,
+) -> Result<Vec<IntLayer>, QuantizeError> {
+    let Input {
+        mut x,
+        mut shape,
+        mut quant,
+        latent,
+    } = input;
     let mut rounded_x = x.clone();
-    let latent = generator.config.generator.latent;
-    let mut shape = Shape {
-        h: 1,
-        w: 1,
-        c: generator.config.input_len(),
-    };
-    let mut quant = Quant {
-        scale: LATENT_SCALE,
-        zero_point: 0,
-    };
     let mut layers = Vec::new();
-    for (i, (whole, layer)) in generator.layers.iter().zip(&tuned.layers).enumerate() {
+    for (i, (whole, layer)) in pairs.enumerate() {
         let mut sums = whole.sums(&x);
         if !sums.iter().chain(&layer.weight).all(|v| v.is_finite()) {
             return Err(QuantizeError::NotANumber { layer: i });
@@ -137,14 +237,15 @@ pub fn quantize_tuned(
         let wide = options.wide_table.then_some(products as f32);
         let tensor = TensorQuants::choose(layer.activation, &sums, wide);
         let (rows, input) = ((bits, rows), (shape, quant));
-        let int = int_layer(layer, rows, input, &tensor, &correction, generator);
+        let op = runtime_op(layer.op, &dense_output);
+        let int = int_layer(layer, rows, input, &tensor, &correction, op);
         layer.activate(&mut sums);
         tensor.round(layer.activation, &mut rounded_sums);
         (x, rounded_x) = (sums, rounded_sums);
         (shape, quant) = (int.output_shape, int.output);
         layers.push(int);
     }
-    encode_model(generator, &layers)
+    Ok(layers)
 }
 
 /// Bits of a layer's weights.
@@ -328,9 +429,8 @@ fn int_layer(
     (input_shape, input): (Shape, Quant),
     tensor: &TensorQuants,
     correction: &[f32],
-    generator: &FloatGenerator,
+    (op, output_shape): (CoreOp, Shape),
 ) -> IntLayer {
-    let (op, output_shape) = runtime_op(layer.op, generator);
     let mut int = IntLayer {
         op,
         input_shape,
@@ -424,17 +524,9 @@ pub fn rounded_weights(layer: &FloatLayer, bits: WeightBits, latent: usize) -> V
 }
 
 /// The runtime's operator and the map that it writes.
-fn runtime_op(op: Op, generator: &FloatGenerator) -> (CoreOp, Shape) {
-    let first = &generator.config.generator.dense;
+fn runtime_op(op: Op, dense_output: impl Fn(usize) -> Shape) -> (CoreOp, Shape) {
     match op {
-        Op::Dense { .. } => {
-            let shape = Shape {
-                h: first.height,
-                w: first.width,
-                c: first.channels,
-            };
-            (CoreOp::Dense, shape)
-        }
+        Op::Dense { n_out, .. } => (CoreOp::Dense, dense_output(n_out)),
         Op::ConvTranspose(conv) | Op::Conv(conv) => {
             let g = conv.geometry;
             let full = |i: usize| (g.small[i] - 1) * g.stride + g.kernel;
@@ -534,28 +626,7 @@ fn activation(act: Activation, tensor: &TensorQuants) -> IntActivation {
 }
 
 fn encode_model(generator: &FloatGenerator, layers: &[IntLayer]) -> Result<Vec<u8>, QuantizeError> {
-    let specs: Vec<LayerSpec> = layers
-        .iter()
-        .map(|layer| LayerSpec {
-            op: layer.op,
-            input_shape: layer.input_shape,
-            output_shape: layer.output_shape,
-            weights: &layer.weights,
-            bias: &layer.bias,
-            multipliers: &layer.multipliers,
-            sum: layer.sum,
-            output: layer.output,
-            weight_bits: layer.weight_bits,
-            activation: match &layer.activation {
-                IntActivation::Clamp { min } => CoreActivation::Clamp {
-                    min: *min,
-                    max: 127,
-                },
-                IntActivation::Table(table) => CoreActivation::Table(table),
-                IntActivation::WideTable(table) => CoreActivation::WideTable(table),
-            },
-        })
-        .collect();
+    let specs: Vec<LayerSpec> = layers.iter().map(IntLayer::spec).collect();
     let config = &generator.config;
     let labels: Vec<&str> = config.data.class_names.iter().map(String::as_str).collect();
     let spec = ModelSpec {

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use gan_core::gate::Memory;
 use gan_core::latent::fill_latent;
-use gan_core::{InferError, Mode, Model};
+use gan_core::{Critic, InferError, Mode, Model};
 use rayon::prelude::*;
 
 use crate::data::Images;
@@ -70,8 +71,36 @@ pub fn float(generator: &FloatGenerator, order: &Order) -> Images {
 
 /// Draws with the runtime of the device, one picture per thread at a time.
 pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
+    let each = (0..order.count).map(|i| order.at(i, model.class_count()));
+    int8_of(model, &each.collect::<Vec<_>>())
+}
+
+/// Seeds, from `order`'s on, of what a device shows when it walks: the vetted ones in a model
+/// that has some, each chosen out of up to `candidates` by a critic that it has.
+pub fn shown(
+    model: &Model<'_>,
+    order: &Order,
+    candidates: u32,
+) -> Result<Vec<(u64, Option<usize>)>, InferError> {
+    let mut memory = Memory {
+        arena: &mut vec![0; model.required_words(Mode::Streamed)],
+        input: &mut vec![0; model.input_len()],
+        seen: &mut vec![0; model.critic().map_or(0, Critic::input_len)],
+    };
+    let mut from = order.seed;
+    let next = |i| {
+        let (_, class) = order.at(i, model.class_count());
+        let choice = model.choose_seed(class, from, candidates, &mut memory, || ())?;
+        from = choice.seed.wrapping_add(1);
+        Ok((choice.seed, class))
+    };
+    (0..order.count).map(next).collect()
+}
+
+/// Draws pictures of these seeds and classes with the runtime of the device.
+pub fn int8_of(model: &Model<'_>, each: &[(u64, Option<usize>)]) -> Result<Images, InferError> {
     let shape = model.output_shape();
-    let mut pixels = vec![0; order.count * shape.len()];
+    let mut pixels = vec![0; each.len() * shape.len()];
     let pictures = pixels.par_chunks_exact_mut(shape.len()).enumerate();
     pictures.try_for_each_init(
         || {
@@ -79,7 +108,7 @@ pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
             (vec![0; model.input_len()], arena)
         },
         |(input, arena), (i, picture)| {
-            let (seed, class) = order.at(i, model.class_count());
+            let (seed, class) = each[i];
             model.fill_input(seed, class, input)?;
             model.run(input, arena, |row, values| {
                 let row = picture.chunks_exact_mut(values.len()).nth(row);
@@ -93,6 +122,6 @@ pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
         width: shape.w,
         channels: shape.c,
         pixels,
-        labels: order.labels(model.class_count()),
+        labels: each.iter().filter_map(|e| Some(e.1? as u8)).collect(),
     })
 }

@@ -22,6 +22,9 @@ const MODEL_AT: usize = if cfg!(feature = "bench-an505") {
 /// Room for the largest model's whole layers.
 const ARENA_WORDS: usize = 48 * 1024;
 
+/// Room for what the largest critic sees.
+const SEEN_LEN: usize = 4 * 1024;
+
 /// Seed of the picture that is drawn.
 const SEED: u64 = 1;
 
@@ -85,6 +88,17 @@ fn measure(model: Model<'static>) -> Option<()> {
     let mut before = counter::ticks();
     model.run(input, &mut arena, |_, _| ()).ok()?;
     line("image", counter::ticks().wrapping_sub(before));
+
+    if let Some(critic) = model.critic() {
+        let mut seen = [0i8; SEEN_LEN];
+        let seen = seen.get_mut(..critic.input_len())?;
+        let look = |row, values: &[i8]| critic.take_row(row, values, seen);
+        before = counter::ticks();
+        model.run(input, &mut arena, look).ok()?;
+        let score = critic.score(seen, &mut arena).ok()?;
+        line("judged", counter::ticks().wrapping_sub(before));
+        line("score", u32::from(score as u8));
+    }
 
     before = counter::ticks();
     let layers = model.run_observed(input, &mut arena, |_, values| {

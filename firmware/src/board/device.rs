@@ -3,17 +3,18 @@
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use firmware::app::{App, Board, Event, Fault, Memory};
+use firmware::app::{App, Board, CANDIDATES, Event, Fault, Memory};
 use firmware::screen::show_fault;
 use gan_core::Model;
 use static_cell::ConstStaticCell;
 
-use crate::model::{self, ARENA_WORDS, INPUT_LEN};
+use crate::model::{self, ARENA_WORDS, INPUT_LEN, SEEN_LEN};
 
 /// Exactly what the built-in model takes.
 static ARENA: ConstStaticCell<[u32; ARENA_WORDS]> = ConstStaticCell::new([0; ARENA_WORDS]);
 static INPUT: ConstStaticCell<[i8; INPUT_LEN]> = ConstStaticCell::new([0; INPUT_LEN]);
 static TARGET: ConstStaticCell<[i8; INPUT_LEN]> = ConstStaticCell::new([0; INPUT_LEN]);
+static SEEN: ConstStaticCell<[i8; SEEN_LEN]> = ConstStaticCell::new([0; SEEN_LEN]);
 
 /// Class and seed of the first picture.
 const FIRST: (usize, u64) = (0, 1);
@@ -36,9 +37,10 @@ fn draw<B: Board>(board: &mut B, idle: &impl Fn()) -> Result<Infallible, Fault> 
         arena: ARENA.take(),
         input: INPUT.take(),
         target: TARGET.take(),
+        seen: SEEN.take(),
     };
     let model = Model::parse(model::bytes())?;
-    let mut app = App::boot(board, &model, memory, FIRST.0, FIRST.1)?;
+    let mut app = App::boot(board, &model, memory, FIRST, CANDIDATES)?;
     loop {
         app.step(board)?;
         idle();

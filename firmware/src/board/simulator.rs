@@ -12,10 +12,10 @@ use clap::{Parser, ValueEnum};
 use embedded_graphics::pixelcolor::{Gray4, Gray8, PixelColor, Rgb565, Rgb888};
 use embedded_graphics::prelude::*;
 use embedded_graphics_simulator::{OutputSettings, OutputSettingsBuilder, SimulatorDisplay};
-use firmware::app::{App, Board, Event, Fault, Memory, WALK_FRAME_MS};
+use firmware::app::{App, Board, CANDIDATES, Event, Fault, Memory, WALK_FRAME_MS};
 use firmware::buttons::Action;
 use firmware::screen::show_fault;
-use gan_core::{Mode, Model};
+use gan_core::{Critic, Mode, Model};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, RgbImage};
 
@@ -35,6 +35,9 @@ struct Cli {
     /// First seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Pictures that the model's critic may look at for each one that is shown; 0 for none.
+    #[arg(long, default_value_t = CANDIDATES)]
+    candidates: u32,
     /// Keys to press, one after the other's picture: up (next class), down (previous
     /// class), left (palette), right (new seed), select (walk).
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -168,8 +171,10 @@ fn run<C: Color>(cli: &Cli, bytes: &[u8], simulator: &mut Simulator<C>) -> Resul
         arena: &mut vec![0; model.required_words(Mode::Streamed)],
         input: &mut vec![0; model.input_len()],
         target: &mut vec![0; model.input_len()],
+        seen: &mut vec![0; model.critic().map_or(0, Critic::input_len)],
     };
-    let mut app = App::boot(simulator, &model, memory, class, cli.seed)?;
+    let first = (class, cli.seed);
+    let mut app = App::boot(simulator, &model, memory, first, cli.candidates)?;
     #[cfg(feature = "sdl")]
     if cli.window {
         return window::run(&mut app, simulator).map_err(Failure::Fault);

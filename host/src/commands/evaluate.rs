@@ -2,26 +2,23 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use gan_core::Model;
-use host::config::{Data, Image};
+use host::config::Data;
 use host::data::{self, Dataset, Images};
 use host::files::write_atomic;
 use host::generator::FloatGenerator;
 use host::risk::card::{Card, Difference, differences, side_by_side};
-use host::risk::features::Extractor;
 use host::risk::judge::Judge;
 use host::risk::observers::LADDER;
 use host::risk::page::{Exhibit, page};
 use host::sample::{self, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::cli::Evaluate;
-
-/// Folder of the features that were trained for a set.
-const CACHE: &str = "runs/features";
 
 /// What is to be judged.
 enum Subject {
@@ -36,19 +33,15 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     let subjects = subjects(&args.subject)?;
     let dataset = real_pictures(args, &subjects)?;
     let mut progress = super::stages()?;
-    let extractor = match &args.features {
-        Some(path) => read_features(path)?,
-        None => Extractor::find(&dataset, Path::new(CACHE), &mut progress)?,
-    };
-    let count = subjects.iter().map(|(_, subject)| match subject {
-        Subject::Pictures(images) => images.len(),
-        _ => args.count,
-    });
-    let count = count.min().unwrap_or(args.count).min(args.count);
+    let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
+    let mut count = args.count;
+    for (_, subject) in &subjects {
+        count = count.min(subject.most()?);
+    }
     let judge = Judge::new(&extractor, &LADDER, &dataset, count, &mut progress)?;
     let mut judged = Vec::new();
     for (name, subject) in &subjects {
-        let images = draw(subject, &judge, args.seed)?;
+        let images = draw(subject, &judge, args)?;
         judged.push((judge.judge(name, &images, &mut progress)?, images));
     }
     drop(progress);
@@ -136,6 +129,23 @@ fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+impl Subject {
+    /// The most pictures that it can show.
+    fn most(&self) -> anyhow::Result<usize> {
+        Ok(match self {
+            Self::Pictures(images) => images.len(),
+            Self::Float(_) => usize::MAX,
+            Self::Int8(bytes) => {
+                let model = Model::parse(bytes)?;
+                match model.vetted_count() {
+                    0 => usize::MAX,
+                    each => each * model.class_count().max(1),
+                }
+            }
+        })
+    }
+}
+
 fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Result<Dataset> {
     let (_, subject) = subjects.first().context("nothing to judge")?;
     let mut source = Data::default();
@@ -144,14 +154,7 @@ fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Res
             source = generator.config.data.clone();
             generator.config.image
         }
-        Subject::Int8(bytes) => {
-            let shape = super::parse_gan(bytes, &args.subject)?.output_shape();
-            Image {
-                height: shape.h,
-                width: shape.w,
-                channels: shape.c,
-            }
-        }
+        Subject::Int8(bytes) => super::image_of(&Model::parse(bytes)?),
         Subject::Pictures(images) => host::risk::features::format(images),
     };
     if args.data.is_some() {
@@ -163,51 +166,55 @@ fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Res
     super::load_data(&source, image)
 }
 
-fn read_features(path: &Path) -> anyhow::Result<Extractor> {
-    let name = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
-    let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg);
-    extractor.with_context(|| format!("{name} holds no usable features"))
-}
-
-/// As many pictures as the judge wants, of each class as many as there are real ones.
-fn draw(subject: &Subject, judge: &Judge<'_>, seed: u64) -> anyhow::Result<Images> {
-    let counts = judge.class_counts();
-    let orders = |classes: usize| -> Vec<Order> {
-        let order = |count, seed, class| Order { count, seed, class };
-        if classes == 0 || classes != counts.len() {
-            return vec![order(judge.len(), seed, None)];
-        }
-        let mut next = seed;
-        let each = counts.iter().enumerate().map(|(class, &count)| {
-            let first = next;
-            next += count as u64;
-            order(count, first, Some(class))
-        });
-        each.collect()
-    };
-    let mut drawn: Option<Images> = None;
-    let mut add = |images: Images| match &mut drawn {
-        None => drawn = Some(images),
-        Some(drawn) => drawn.append(&images),
-    };
+/// As many pictures as the judge wants, of each class as many as there are real ones; of a
+/// vetted model, those that it shows.
+fn draw(subject: &Subject, judge: &Judge<'_>, args: &Evaluate) -> anyhow::Result<Images> {
     match subject {
-        Subject::Pictures(images) => return Ok(images.clone()),
+        Subject::Pictures(images) => Ok(images.clone()),
         Subject::Float(generator) => {
             let classes = generator.config.data.class_names.len();
-            orders(classes)
-                .iter()
-                .for_each(|order| add(sample::float(generator, order)));
+            let orders = orders(judge, classes, args.seed);
+            let drawn = orders.iter().map(|order| sample::float(generator, order));
+            let drawn = drawn.reduce(|mut all, images| {
+                all.append(&images);
+                all
+            });
+            drawn.context("nothing was drawn")
         }
         Subject::Int8(bytes) => {
             let model = Model::parse(bytes)?;
-            for order in orders(model.class_count()) {
-                add(sample::int8(&model, &order)?);
-            }
+            let classes = model.class_count();
+            let orders = match model.vetted_count() {
+                0 => orders(judge, classes, args.seed),
+                count => (0..classes.max(1))
+                    .map(|class| Order {
+                        count,
+                        seed: 0,
+                        class: (classes > 0).then_some(class),
+                    })
+                    .collect(),
+            };
+            let shown = orders
+                .par_iter()
+                .map(|order| sample::shown(&model, order, args.gate));
+            let shown: Vec<_> = shown.collect::<Result<_, _>>()?;
+            Ok(sample::int8_of(&model, &shown.concat())?)
         }
     }
-    match drawn {
-        Some(images) => Ok(images),
-        None => bail!("nothing was drawn"),
+}
+
+/// The judge's classes in its numbers, each with seeds of its own; all without classes.
+fn orders(judge: &Judge<'_>, classes: usize, seed: u64) -> Vec<Order> {
+    let counts = judge.class_counts();
+    let order = |count, seed, class| Order { count, seed, class };
+    if classes == 0 || classes != counts.len() {
+        return vec![order(judge.len(), seed, None)];
     }
+    let mut next = seed;
+    let each = counts.iter().enumerate().map(|(class, &count)| {
+        let first = next;
+        next += count as u64;
+        order(count, first, Some(class))
+    });
+    each.collect()
 }

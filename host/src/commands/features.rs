@@ -14,7 +14,7 @@ pub fn run(args: &Features) -> anyhow::Result<()> {
         ..Data::default()
     };
     let dataset = super::load_data(&data, args.format)?;
-    let bytes = Extractor::train(&dataset, &mut super::stages()?)?;
+    let bytes = Extractor::train(&dataset, args.seed, &mut super::stages()?)?;
     let out = args.out.display();
     write_atomic(&args.out, &bytes).with_context(|| format!("cannot write {out}"))?;
     let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg)?;

@@ -1,6 +1,6 @@
 //! `host inspect`: what a `.gan` file holds and needs.
 
-use gan_core::{Layer, Mode, Op};
+use gan_core::{Critic, Layer, Mode, Op};
 use serde_json::json;
 
 use crate::cli::Inspect;
@@ -29,6 +29,8 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             "arena_whole_layers_bytes": model.required_bytes(Mode::WholeLayers),
             "parameters": parameters,
             "macs": macs,
+            "vetted_seeds": model.vetted_count() * model.class_count().max(1),
+            "critic_bytes": model.critic().map(Critic::flash_bytes),
             "crc32": format!("{:08x}", model.crc32()),
             "layers": layers.iter().map(layer_json).collect::<Vec<_>>(),
         });
@@ -52,6 +54,19 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
         "pictures    {}x{}x{} (height x width x channels)",
         shape.h, shape.w, shape.c
     );
+    match model.vetted_count() {
+        0 => println!("seeds       any"),
+        each => println!("seeds       {each} vetted ones a class, no others"),
+    }
+    match model.critic() {
+        None => println!("critic      none"),
+        Some(critic) => println!(
+            "critic      {} bytes, sees {} values, passes from score {} on",
+            critic.flash_bytes(),
+            critic.input_len(),
+            critic.passing()
+        ),
+    }
     println!("flash       {} bytes", model.file_bytes());
     println!(
         "arena       {} bytes, {} of them rows ({} bytes with whole layers)",

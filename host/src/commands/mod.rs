@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod compare;
+mod critic;
 mod doctor;
 mod evaluate;
 mod features;
@@ -9,12 +10,15 @@ mod quantize;
 mod runs;
 mod sample;
 mod train;
+mod vet;
 
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use host::config::{Data, Image};
 use host::data::{self, DataRequest, Dataset};
+use host::risk::Progress;
+use host::risk::features::Extractor;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Command;
@@ -27,6 +31,8 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Compare(args) => compare::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Features(args) => features::run(&args),
+        Command::Vet(args) => vet::run(&args),
+        Command::Critic(args) => critic::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
@@ -71,6 +77,34 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
         dataset.class_names.clone_from(&data.labels);
     }
     Ok(dataset)
+}
+
+/// Format of a model's pictures.
+fn image_of(model: &gan_core::Model<'_>) -> Image {
+    let shape = model.output_shape();
+    Image {
+        height: shape.h,
+        width: shape.w,
+        channels: shape.c,
+    }
+}
+
+/// Folder of the features that were trained for a set.
+const CACHE: &str = "runs/features";
+
+/// The features of a file, or those for a set.
+fn find_features(
+    file: Option<&Path>,
+    dataset: &Dataset,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<Extractor> {
+    let Some(path) = file else {
+        return Ok(Extractor::find(dataset, Path::new(CACHE), progress)?);
+    };
+    let name = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
+    let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg);
+    extractor.with_context(|| format!("{name} holds no usable features"))
 }
 
 /// A bar that shows what is being done; on standard error, and on a terminal only.

@@ -7,7 +7,7 @@ use dfdx::prelude::{
 use super::neighbours::Points;
 use crate::config::Image;
 use crate::data::Images;
-use crate::generator::pixel_value;
+use crate::generator::{FloatLayer, pixel_value};
 use crate::nn::buffers::Buffers;
 use crate::nn::network::{Block, BlockSpec, Network, Op};
 use crate::nn::{Activation, Backend, Conv, Geometry, Margins, Wanted};
@@ -16,24 +16,34 @@ use crate::train::random::{self, Purpose};
 use crate::train::trainer::{TrainerError, update};
 
 /// Layers of a classifier, before its last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Layers {
     /// Channels, kernel and stride of each convolution; pads by `(kernel - 1) / 2`.
     convolutions: &'static [(usize, usize, usize)],
     /// Units of the dense layer that follows: the features.
     pub features: usize,
+    activation: Activation,
 }
 
 /// The weaker observer.
 pub const SMALL: Layers = Layers {
     convolutions: &[(16, 4, 2), (32, 4, 2)],
     features: 16,
+    activation: Activation::LeakyRelu,
 };
 
 /// The stronger observer, and what features come from.
 pub const STRONG: Layers = Layers {
     convolutions: &[(32, 4, 2), (64, 4, 2), (64, 3, 1), (96, 3, 2)],
     features: 64,
+    activation: Activation::LeakyRelu,
+};
+
+/// The critic that goes with a generator onto a device.
+pub const CRITIC: Layers = Layers {
+    convolutions: &[],
+    features: 64,
+    activation: Activation::Relu,
 };
 
 impl Layers {
@@ -65,7 +75,7 @@ impl Layers {
                 c_out,
             };
             let name = format!("conv{}", i + 1);
-            specs.push(block(name, Op::Conv(conv), Activation::LeakyRelu));
+            specs.push(block(name, Op::Conv(conv), self.activation));
             (size, c_in) = (geometry.small, c_out);
         }
         let dense = |n_in, n_out| Op::Dense {
@@ -77,7 +87,7 @@ impl Layers {
         specs.push(block(
             "features".into(),
             dense(n_in, self.features),
-            Activation::LeakyRelu,
+            self.activation,
         ));
         let last = dense(self.features, classes);
         specs.push(block("classes".into(), last, Activation::Linear));
@@ -167,6 +177,35 @@ impl Classifier {
             }
         }
         Ok(Self { classes, networks })
+    }
+
+    /// The layers of a classifier of two classes without convolutions, the last one's output
+    /// being how much likelier the second class is (the difference of the logits).
+    pub(super) fn two_dense_layers(&self) -> Option<Vec<FloatLayer>> {
+        let layer = |network: &Network<f32, Cpu>| {
+            let [block] = network.blocks.as_slice() else {
+                return None;
+            };
+            let params = network.params().into_iter();
+            let mut values = params.map(|(_, param)| param.values.to_vec());
+            Some(FloatLayer {
+                op: block.spec.op,
+                weight: values.next()?,
+                bias: values.next()?,
+                activation: block.spec.activation,
+            })
+        };
+        let first = layer(&self.networks[0])?;
+        let mut last = layer(&self.networks[1])?;
+        let difference = |pair: &[f32]| Some(pair.get(1)? - pair.first()?);
+        last.weight = last.weight.chunks_exact(2).filter_map(difference).collect();
+        last.bias = last.bias.chunks_exact(2).filter_map(difference).collect();
+        last.op = Op::Dense {
+            n_in: last.weight.len(),
+            n_out: 1,
+            c_out: 1,
+        };
+        Some(vec![first, last])
     }
 
     /// The parameters with their names and shapes.

@@ -59,6 +59,8 @@ pub struct Extractor {
 const VERSION: u32 = 1;
 /// Of 28x28 grey clothes; made by `host features --data FASHION-MNIST-FOLDER`.
 const FASHION: &[u8] = include_bytes!("../../data/features/fashion.safetensors");
+/// Of features that nobody asked for.
+const SEED: u64 = 1;
 /// Pictures seen in training.
 const SEEN: usize = 240_000;
 /// Pictures that are turned; all turns of them are seen.
@@ -81,7 +83,7 @@ impl Extractor {
         if let Ok(bytes) = std::fs::read(&path) {
             return Self::parse(&bytes).map_err(unusable(path));
         }
-        let bytes = Self::train(dataset, progress)?;
+        let bytes = Self::train(dataset, SEED, progress)?;
         let io = |source| RiskError::Io {
             path: path.clone(),
             source,
@@ -106,7 +108,11 @@ impl Extractor {
     }
 
     /// Trains on a set; the bytes of the file.
-    pub fn train(dataset: &Dataset, progress: &mut Progress<'_>) -> Result<Vec<u8>, RiskError> {
+    pub fn train(
+        dataset: &Dataset,
+        seed: u64,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<u8>, RiskError> {
         let image = format(&dataset.train);
         let task = task(dataset);
         let (train, held_out, classes) = match task {
@@ -120,12 +126,12 @@ impl Extractor {
                 (turned(&dataset.train), turned(&dataset.held_out), classes)
             }
         };
-        let mut classifier = Classifier::new(STRONG, image, classes, 1)?;
+        let mut classifier = Classifier::new(STRONG, image, classes, seed)?;
         let schedule = Schedule {
             seen: affordable(SEEN, &train),
             rate: 2e-3,
             shift: 2,
-            seed: 1,
+            seed,
         };
         let mut progress = |done, all| progress("learning features", done, all);
         classifier.train(&train, &train.labels, &schedule, &mut progress)?;

@@ -2,6 +2,7 @@
 
 pub mod card;
 pub mod classifier;
+pub mod critic;
 pub mod features;
 pub mod frechet;
 pub mod interval;
@@ -9,9 +10,11 @@ pub mod judge;
 pub mod neighbours;
 pub mod observers;
 pub mod page;
+pub mod vet;
 
 use std::path::PathBuf;
 
+use crate::quant::QuantizeError;
 use crate::train::trainer::TrainerError;
 
 /// Gets what is being done, how much of it is, and how much there is.
@@ -23,6 +26,25 @@ pub enum RiskError {
     /// A picture could not be encoded.
     #[error("cannot encode a picture: {0}")]
     Picture(std::io::Error),
+    /// A model could not be drawn from.
+    #[error(transparent)]
+    Infer(#[from] gan_core::InferError),
+    /// The critic has no int8 form.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// Too few seeds pass.
+    #[error(
+        "class {class}: only {found} of {tried} pictures pass: a higher --max-risk or a smaller \
+         --count may do, or a better model"
+    )]
+    TooRisky {
+        /// Counted from 0.
+        class: usize,
+        /// That pass.
+        found: usize,
+        /// That were drawn.
+        tried: usize,
+    },
     /// A classifier could not be trained.
     #[error(transparent)]
     Trainer(#[from] TrainerError),

@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use gan_core::{Layer, Mode, Model, Op};
+use gan_core::gate::Memory;
+use gan_core::{Critic, Layer, Mode, Model, Op};
 use serde::{Deserialize, Serialize};
 
 use crate::boards::build;
@@ -142,6 +143,8 @@ struct Counts {
     model: String,
     /// Of a whole picture, streamed.
     instructions: u64,
+    /// What the critic takes beside it, if there is one: its eyes and its verdict.
+    critic_instructions: Option<u64>,
     macs: u64,
     arena_bytes: usize,
     /// Of the arena: rows between layers, the least that streaming takes.
@@ -273,6 +276,13 @@ impl Machine {
             "{name} on {core}: picture {crc:08x}, layers {layers:08x?}; the host's are \
              {expected:08x} and {expected_layers:08x?}"
         );
+        let score = all("score").first().map(|&score| score as u8 as i8);
+        let expected = host_score(&model)?;
+        ensure!(
+            score == expected,
+            "{name} on {core}: score {score:?}; the host's is {expected:?}"
+        );
+        let judged = all("judged").first().map(|&ticks| instructions(ticks));
         let layers = model.layers().iter().zip(all("layer")).enumerate();
         let layers = layers.map(|(i, (layer, ticks))| LayerCounts {
             name: describe(i, layer),
@@ -284,6 +294,7 @@ impl Machine {
             core: self.core.into(),
             model: name.into(),
             instructions: instructions(image),
+            critic_instructions: judged.map(|judged| judged.saturating_sub(instructions(image))),
             macs: model.layers().iter().map(|l| l.mac_count() as u64).sum(),
             arena_bytes: model.required_bytes(Mode::Streamed),
             row_bytes: model.row_bytes(Mode::Streamed),
@@ -327,6 +338,17 @@ fn host_crcs(model: &Model<'_>) -> anyhow::Result<(u32, Vec<u32>)> {
         layers.push(crc32fast::hash(&unsigned(values)));
     })?;
     Ok((picture.finalize(), layers))
+}
+
+/// What the critic says of the same picture, if there is one.
+fn host_score(model: &Model<'_>) -> anyhow::Result<Option<i8>> {
+    let mut memory = Memory {
+        arena: &mut vec![0; model.required_words(Mode::Streamed)],
+        input: &mut vec![0; model.input_len()],
+        seen: &mut vec![0; model.critic().map_or(0, Critic::input_len)],
+    };
+    let class = (model.class_count() > 0).then_some(0);
+    Ok(model.choose_seed(class, 1, 1, &mut memory, || ())?.score)
 }
 
 fn unsigned(values: &[i8]) -> Vec<u8> {
@@ -413,6 +435,9 @@ impl Counts {
             self.macs,
             self.model_bytes,
         );
+        if let Some(instructions) = self.critic_instructions {
+            println!("{:32} {instructions:12}", "critic, beside a picture");
+        }
         let (board, mhz) = machine.board;
         let ms = self.instructions as f64 / f64::from(mhz) / 1e3;
         println!(

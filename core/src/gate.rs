@@ -1,0 +1,224 @@
+//! What keeps risky pictures off a display: seeds that were vetted, and a critic that looks
+//! at candidates before they are shown.
+//!
+//! The critic is two dense layers over the picture, halved in size where it is large. Its
+//! score says how ordinary a picture is; more is better.
+
+use crate::error::{InferError, ModelError};
+use crate::model::{Layer, Model, Shape};
+use crate::ops::dense;
+use crate::ops::kernels::Native;
+
+/// A judge of single pictures, small enough for the device.
+#[derive(Clone, Copy, Debug)]
+pub struct Critic<'a> {
+    /// Of the generator.
+    picture: Shape,
+    halved: bool,
+    passing: i8,
+    layers: [Layer<'a>; 2],
+}
+
+/// A seed, and what the critic said of its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What to draw.
+    pub seed: u64,
+    /// None where nobody looked.
+    pub score: Option<i8>,
+}
+
+/// What choosing works in.
+pub struct Memory<'m> {
+    /// [`Model::required_words`](crate::Model::required_words) of
+    /// [`Mode::Streamed`](crate::Mode::Streamed).
+    pub arena: &'m mut [u32],
+    /// [`Model::input_len`] values.
+    pub input: &'m mut [i8],
+    /// [`Critic::input_len`] values; none for a model without a critic.
+    pub seen: &'m mut [i8],
+}
+
+/// The picture as a critic sees it: whole, or halved, two by two pixels as one; a last odd
+/// row or column is left out.
+pub const fn seen_shape(picture: Shape, halved: bool) -> Shape {
+    Shape {
+        h: picture.h >> halved as u32,
+        w: picture.w >> halved as u32,
+        c: picture.c,
+    }
+}
+
+impl<'a> Critic<'a> {
+    /// *Errors*: layers that do not fit the pictures.
+    pub(crate) fn new(
+        picture: Shape,
+        halved: bool,
+        passing: i8,
+        layers: [Layer<'a>; 2],
+    ) -> Result<Self, ModelError> {
+        let flat = |c| Shape { h: 1, w: 1, c };
+        let [first, second] = &layers;
+        let hidden = first.output_shape;
+        let fits = first.input_shape == flat(seen_shape(picture, halved).len())
+            && hidden == flat(hidden.c)
+            && second.input_shape == hidden
+            && second.output_shape == flat(1);
+        if !fits {
+            return Err(ModelError::BadGate);
+        }
+        Ok(Self {
+            picture,
+            halved,
+            passing,
+            layers,
+        })
+    }
+
+    /// Its layers, both dense.
+    pub const fn layers(&self) -> &[Layer<'a>; 2] {
+        &self.layers
+    }
+
+    /// Whether it sees two by two pixels as one.
+    pub const fn is_halved(&self) -> bool {
+        self.halved
+    }
+
+    /// The least score of a picture that needs no further candidate.
+    pub const fn passing(&self) -> i8 {
+        self.passing
+    }
+
+    /// Values that it sees.
+    pub const fn input_len(&self) -> usize {
+        seen_shape(self.picture, self.halved).len()
+    }
+
+    /// Bytes of its layers.
+    pub fn flash_bytes(&self) -> usize {
+        self.layers.iter().map(Layer::flash_bytes).sum()
+    }
+
+    const fn hidden_words(&self) -> usize {
+        self.layers[0].output_shape.len().div_ceil(4)
+    }
+
+    fn scratch_words(&self) -> usize {
+        let words = self.layers.iter().map(|layer| {
+            let (n_in, n_out) = (layer.input_shape.len(), layer.output_shape.len());
+            dense::scratch_words(n_in, n_out, layer.weight_bits)
+        });
+        words.max().unwrap_or(0)
+    }
+
+    /// Words of the arena that [`score`](Self::score) takes.
+    pub(crate) fn words(&self) -> usize {
+        self.scratch_words() + self.hidden_words()
+    }
+
+    /// Takes a row of the picture, top to bottom. *Shapes*: `values` `[w * c]`, `seen`
+    /// [`input_len`](Self::input_len). Means of two are rounded up, across and then down.
+    pub fn take_row(&self, row: usize, values: &[i8], seen: &mut [i8]) {
+        let shape = seen_shape(self.picture, self.halved);
+        let row_len = shape.w * shape.c;
+        let at = (row >> u32::from(self.halved)) * row_len;
+        let Some(into) = seen.get_mut(at..at + row_len) else {
+            return;
+        };
+        if !self.halved {
+            into.iter_mut().zip(values).for_each(|(to, &v)| *to = v);
+            return;
+        }
+        let mean = |a: i8, b: i8| ((i16::from(a) + i16::from(b) + 1) >> 1) as i8;
+        let c = shape.c.max(1);
+        let mut pixels = values.chunks_exact(c);
+        for to in into.chunks_exact_mut(c) {
+            let (Some(left), Some(right)) = (pixels.next(), pixels.next()) else {
+                return;
+            };
+            for (to, (&left, &right)) in to.iter_mut().zip(left.iter().zip(right)) {
+                let across = mean(left, right);
+                *to = if row.is_multiple_of(2) {
+                    across
+                } else {
+                    mean(*to, across)
+                };
+            }
+        }
+    }
+
+    /// How ordinary the picture is whose rows were [taken](Self::take_row); more is better.
+    ///
+    /// *Errors*: an arena or a `seen` that is too small.
+    pub fn score(&self, seen: &[i8], arena: &mut [u32]) -> Result<i8, InferError> {
+        let (need, have) = (self.input_len(), seen.len());
+        let seen = seen.get(..need).filter(|_| need == have);
+        let seen = seen.ok_or(InferError::InputLength { need, have })?;
+        let too_small = InferError::ArenaTooSmall {
+            need_bytes: 4 * self.words(),
+            have_bytes: 4 * arena.len(),
+        };
+        let arena = arena.get_mut(..self.words()).ok_or(too_small)?;
+        let parts = arena.split_at_mut_checked(self.scratch_words());
+        let (scratch, hidden) = parts.ok_or(too_small)?;
+        let [first, second] = &self.layers;
+        let hidden: &mut [i8] = bytemuck::must_cast_slice_mut(hidden);
+        let hidden = hidden.get_mut(..first.output_shape.len());
+        let hidden = hidden.ok_or(too_small)?;
+        dense::output_row::<Native>(first, 0, seen, scratch, hidden);
+        let mut score = [0];
+        dense::output_row::<Native>(second, 0, hidden, scratch, &mut score);
+        let [score] = score;
+        Ok(score)
+    }
+}
+
+impl Model<'_> {
+    /// The next seed worth a look: the first from `from` on that was vetted for `class`, or
+    /// the first of all that were; `from` itself in a model without vetted seeds.
+    pub fn next_seed(&self, class: Option<usize>, from: u64) -> u64 {
+        let vetted = || self.vetted_seeds(class.unwrap_or(0));
+        let next = vetted().find(|&seed| seed >= from);
+        next.or_else(|| vetted().next()).unwrap_or(from)
+    }
+
+    /// Chooses a seed from `from` on: the first of up to `candidates` whose picture passes the
+    /// critic, or else the best of them. Without a critic, or with no candidates, nobody
+    /// looks at the [next seed](Self::next_seed).
+    ///
+    /// Each candidate is drawn once, to no display; `between_rows` is called after each row.
+    ///
+    /// *Errors*: memory that does not suit the model, a class that does not exist.
+    pub fn choose_seed(
+        &self,
+        class: Option<usize>,
+        from: u64,
+        candidates: u32,
+        memory: &mut Memory<'_>,
+        mut between_rows: impl FnMut(),
+    ) -> Result<Choice, InferError> {
+        let mut seed = self.next_seed(class, from);
+        let mut best = Choice { seed, score: None };
+        let Some(critic) = self.critic() else {
+            return Ok(best);
+        };
+        let Memory { arena, input, seen } = memory;
+        for _ in 0..candidates {
+            self.fill_input(seed, class, input)?;
+            self.run(input, arena, |row, values| {
+                critic.take_row(row, values, seen);
+                between_rows();
+            })?;
+            let score = Some(critic.score(seen, arena)?);
+            if score > best.score {
+                best = Choice { seed, score };
+            }
+            if score >= Some(critic.passing()) {
+                break;
+            }
+            seed = self.next_seed(class, seed.wrapping_add(1));
+        }
+        Ok(best)
+    }
+}

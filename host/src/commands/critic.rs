@@ -1,0 +1,49 @@
+//! `host critic`: a judge for the device, into the `.gan` file.
+
+use anyhow::{Context, ensure};
+use host::config::Data;
+use host::files::write_atomic;
+use host::risk::critic::teach;
+use host::risk::judge::Judge;
+
+use crate::cli::Critic;
+
+pub fn run(args: &Critic) -> anyhow::Result<()> {
+    let share = 0.0..=1.0;
+    ensure!(share.contains(&args.passing), "--passing goes from 0 to 1");
+    let bytes = super::read_gan(&args.file)?;
+    let model = super::parse_gan(&bytes, &args.file)?;
+    let data = Data {
+        path: args.data.clone(),
+        ..Data::default()
+    };
+    let dataset = super::load_data(&data, super::image_of(&model))?;
+    let mut progress = super::stages()?;
+    let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
+    let half = dataset.held_out.len() / 2;
+    let judge = Judge::new(&extractor, &[], &dataset, half, &mut progress)?;
+    let taught = teach(
+        &bytes,
+        &judge,
+        &dataset.held_out,
+        args.passing,
+        &mut progress,
+    )?;
+    drop(progress);
+    let path = args.out.as_ref().unwrap_or(&args.file);
+    let name = path.display();
+    write_atomic(path, &taught.bytes).with_context(|| format!("cannot write {name}"))?;
+    let (all, passing) = (taught.flagged, taught.flagged_of_passing);
+    println!(
+        "{name}: {} bytes, {} of them the critic; of fresh pictures {:.1} % are flagged, of those \
+         that pass {:.1} %",
+        taught.bytes.len(),
+        taught.bytes.len() - bytes.len(),
+        100.0 * all.value,
+        100.0 * passing.value
+    );
+    if model.vetted_count() > 0 {
+        println!("the vetted seeds are gone: `host vet` finds them again");
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! `host vet`: seeds whose pictures pass, into the `.gan` file.
+
+use anyhow::{Context, ensure};
+use gan_core::format::encode_seeds;
+use host::config::Data;
+use host::files::write_atomic;
+use host::risk::judge::Judge;
+use host::risk::vet::vet;
+
+use crate::cli::Vet;
+
+pub fn run(args: &Vet) -> anyhow::Result<()> {
+    ensure!(args.count > 0, "--count must be 1 or more");
+    let risk = 0.0..1.0;
+    ensure!(
+        risk.contains(&args.max_risk),
+        "--max-risk goes from 0 to below 1"
+    );
+    let bytes = super::read_gan(&args.file)?;
+    let model = super::parse_gan(&bytes, &args.file)?;
+    let data = Data {
+        path: args.data.clone(),
+        ..Data::default()
+    };
+    let dataset = super::load_data(&data, super::image_of(&model))?;
+    let mut progress = super::stages()?;
+    let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
+    let half = dataset.held_out.len() / 2;
+    let judge = Judge::new(&extractor, &[], &dataset, half, &mut progress)?;
+    let classes = model.class_count().max(1);
+    let per_class = args.count.div_ceil(classes);
+    let seeds = vet(&model, &judge, per_class, args.max_risk, &mut progress)?;
+    drop(progress);
+    let mut out = vec![0; bytes.len() + 4 * seeds.len() + 64];
+    let len = encode_seeds(&bytes, &seeds, &mut out)?;
+    let path = args.out.as_ref().unwrap_or(&args.file);
+    let name = path.display();
+    write_atomic(path, &out[..len]).with_context(|| format!("cannot write {name}"))?;
+    let tried: u64 = seeds
+        .chunks(per_class)
+        .filter_map(|of_class| of_class.last())
+        .map(|&last| u64::from(last))
+        .sum();
+    println!(
+        "{name}: {} seeds, {per_class} of each class, out of {tried} that were tried; {len} bytes",
+        seeds.len()
+    );
+    Ok(())
+}
