@@ -465,6 +465,61 @@ fn a_run_is_evaluated_as_float_and_int8_with_their_differences_and_a_page() {
     shown_by_a_browser(&dir.path().join("card.html"));
 }
 
+#[test]
+fn a_run_that_watches_its_risk_keeps_the_least_risky_generator_and_goes_on_as_it_was() {
+    let dir = folder();
+    let watching = [&TRAIN[..], &["--watch-risk", "20", "--out", "run"]].concat();
+    let log = ok(dir.path(), &watching);
+    assert!(log.contains("at step 40 (R "), "{log}");
+    let run = dir.path().join("run");
+    let text = fs::read_to_string(run.join("risk.jsonl")).unwrap();
+    let readings: Vec<Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    let steps: Vec<_> = readings
+        .iter()
+        .map(|r| r["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, [20, 40]);
+    for r in &readings {
+        let of = |key: &str| r[key].as_f64().unwrap();
+        let mean = (of("told_apart") + 2.0 - of("precision") - of("coverage")) / 3.0;
+        assert!((of("risk") - mean).abs() < 1e-9, "{r}");
+    }
+    let least = readings.iter().min_by(|a, b| {
+        a["risk"]
+            .as_f64()
+            .unwrap()
+            .total_cmp(&b["risk"].as_f64().unwrap())
+    });
+    let best = least.unwrap()["step"].as_u64().unwrap();
+    let gan = fs::read(run.join("generator.gan")).unwrap();
+    assert_eq!(
+        u64::from(gan_core::Model::parse(&gan).unwrap().steps()),
+        best
+    );
+    assert!(
+        fs::read_to_string(run.join("report.html"))
+            .unwrap()
+            .contains("Confidence risk")
+    );
+    assert_eq!(
+        fs::read(run.join("best.safetensors")).unwrap(),
+        fs::read(run.join("generator.safetensors")).unwrap()
+    );
+    // It does not change what is learned.
+    train(dir.path(), "plain");
+    let metrics = |run: &str| fs::read(dir.path().join(run).join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics("run"), metrics("plain"));
+    let none = fails(
+        dir.path(),
+        1,
+        &[&TRAIN[..], &["--watch-risk", "5", "--data", "no"]].concat(),
+    );
+    assert!(none.contains("no"), "{none}");
+}
+
 /// Whether a browser draws the page: its text, its curve and all of its pictures.
 fn shown_by_a_browser(page: &Path) {
     if !crate::firmware::has("a_run_is_evaluated", &["chromium"], &[]) {

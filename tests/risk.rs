@@ -11,6 +11,7 @@ use host::risk::interval::{Estimate, jackknife_over, median, ratio, share};
 use host::risk::judge::{Judge, NEIGHBOURS};
 use host::risk::neighbours::{Points, balls, one_nearest_hits, p_values};
 use host::risk::observers::{LADDER, Observer, View, seen};
+use host::risk::watch::{Reading, is_stalled};
 use proptest::prelude::*;
 
 /// Held-out pictures on each side where a test does not say otherwise.
@@ -406,4 +407,24 @@ proptest! {
             prop_assert!(one_nearest_hits(&a, &b).abs_diff(hits.count()) <= 1);
         }
     }
+}
+
+#[test]
+fn a_run_stops_when_ten_looks_found_nothing_better() {
+    let readings = |risks: &[f64]| -> Vec<Reading> {
+        let each = risks.iter().zip(1u64..);
+        let each = each.map(|(&risk, step)| Reading {
+            step,
+            risk,
+            told_apart: risk,
+            precision: 1.0 - risk,
+            coverage: 1.0 - risk,
+        });
+        each.collect()
+    };
+    let worse = |n: usize| [&[0.9, 0.5][..], &vec![0.5; n]].concat();
+    assert!(!is_stalled(&[]));
+    assert!(!is_stalled(&readings(&worse(9))));
+    assert!(is_stalled(&readings(&worse(10))));
+    assert!(!is_stalled(&readings(&[&worse(9)[..], &[0.4]].concat())));
 }

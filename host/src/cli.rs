@@ -95,6 +95,10 @@ pub struct Train {
     /// the same latent and classes
     #[arg(long, value_name = "RUN")]
     pub teacher: Option<PathBuf>,
+    /// Look at the confidence risk every so many steps: keep the least risky generator, and
+    /// stop when it gets no better
+    #[arg(long, value_name = "STEPS")]
+    pub watch_risk: Option<u64>,
     /// Where to compute
     #[arg(long, default_value = "auto")]
     pub device: Device,
@@ -105,7 +109,7 @@ pub struct Train {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "data", "channels", "out", "steps", "budget", "batch", "seed", "teacher"]
+        conflicts_with_all = ["preset", "config", "data", "channels", "out", "steps", "budget", "batch", "seed", "teacher", "watch_risk"]
     )]
     pub resume: Option<PathBuf>,
 }

@@ -188,6 +188,9 @@ pub struct Training {
     pub init_std: f32,
     /// Whether a run that collapses, saturates or meets a NaN goes back and, at last, stops.
     pub watch: bool,
+    /// Steps between looks at the confidence risk, 0 for none: the least risky generator is
+    /// kept, and a run that gets no better stops.
+    pub watch_risk: u64,
     /// Steps between sample grids.
     pub sample_every: u64,
     /// Steps between checkpoints.
@@ -217,6 +220,7 @@ impl Default for Training {
             ema: 0.999,
             init_std: 0.02,
             watch: true,
+            watch_risk: 0,
             sample_every: 250,
             checkpoint_every: 250,
         }

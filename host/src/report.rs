@@ -42,9 +42,17 @@ fn page(folder: &RunFolder) -> Result<String, (PathBuf, io::Error)> {
          <style>{STYLE}</style>\n<h1>{0}</h1>\n",
         escape(&name)
     );
-    for (title, keys, note) in CURVES {
+    let readings = read(folder.risk()).unwrap_or_default();
+    let readings = readings.lines();
+    let readings = readings.filter_map(|line| serde_json::from_str(line).ok());
+    let readings: Vec<Value> = readings.collect();
+    for (title, keys, note, of_risk) in CURVES {
+        let steps = if of_risk { &readings } else { &steps };
+        if steps.is_empty() {
+            continue;
+        }
         let _ = write!(page, "<h2>{title}</h2>\n<figure>");
-        page.push_str(&curves(&steps, keys));
+        page.push_str(&curves(steps, keys));
         let _ = writeln!(page, "<figcaption>{note}</figcaption></figure>");
     }
     pictures(folder, &steps, &mut page)?;
@@ -59,14 +67,28 @@ fn page(folder: &RunFolder) -> Result<String, (PathBuf, io::Error)> {
     Ok(page)
 }
 
-/// Title, keys of `metrics.jsonl` with their names, and what a healthy run looks like.
+/// Title, keys of `metrics.jsonl` with their names, what a healthy run looks like, and whether
+/// the keys are those of `risk.jsonl`.
 type Curves = (
     &'static str,
     &'static [(&'static str, &'static str)],
     &'static str,
+    bool,
 );
 
-const CURVES: [Curves; 4] = [
+const CURVES: [Curves; 5] = [
+    (
+        "Confidence risk",
+        &[
+            ("risk", "risk"),
+            ("told_apart", "R by the nearest neighbour"),
+            ("precision", "precision"),
+            ("coverage", "coverage"),
+        ],
+        "The risk is the mean of R, 1 - precision and 1 - coverage, of 500 pictures or fewer; the \
+         generator with the least is kept.",
+        true,
+    ),
     (
         "Losses",
         &[
@@ -74,21 +96,25 @@ const CURVES: [Curves; 4] = [
             ("generator_loss", "generator"),
         ],
         "They balance each other: neither goes to zero in a healthy run.",
+        false,
     ),
     (
         "Error of the discriminator",
         &[("discriminator_error", "mean error of its verdicts")],
         "0.5 is guessing; at 0 the generator has nothing to learn from.",
+        false,
     ),
     (
         "Variance of the pictures",
         &[("fake_variance", "mean over pixels, from -1 to 1")],
         "It comes near the data's and stays; a fall to zero is a collapse.",
+        false,
     ),
     (
         "Learning rate",
         &[("learning_rate", "of the generator")],
         "A jump down is a rollback.",
+        false,
     ),
 ];
 

@@ -69,6 +69,16 @@ pub fn float(generator: &FloatGenerator, order: &Order) -> Images {
     }
 }
 
+/// Draws several orders with floats, one after the other.
+pub fn float_all(generator: &FloatGenerator, orders: &[Order]) -> Images {
+    let drawn = orders.iter().map(|order| float(generator, order));
+    let drawn = drawn.reduce(|mut all, images| {
+        all.append(&images);
+        all
+    });
+    drawn.unwrap_or_default()
+}
+
 /// Draws with the runtime of the device, one picture per thread at a time.
 pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
     let each = (0..order.count).map(|i| order.at(i, model.class_count()));

@@ -18,7 +18,7 @@ pub fn run(args: &Compare) -> anyhow::Result<()> {
 /// Compares a run's two generators, prints the figures, and leaves `compare.json` and
 /// `grid.png` (float left, int8 right) in its folder.
 pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()> {
-    let generator = load_generator(&folder.checkpoint())?;
+    let generator = load_generator(&folder.generator())?;
     let path = folder.file("generator.gan");
     let bytes = super::read_gan(&path).context("quantize the run first")?;
     let model = super::parse_gan(&bytes, &path)?;

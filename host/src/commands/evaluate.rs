@@ -107,7 +107,7 @@ fn subjects(path: &Path) -> anyhow::Result<Vec<(String, Subject)>> {
     let ending = path.extension().and_then(|ending| ending.to_str());
     let run = RunFolder::new(path);
     if run.checkpoint().exists() {
-        let generator = load_generator(&run.checkpoint())?;
+        let generator = load_generator(&run.generator())?;
         let mut subjects = vec![(format!("{name} (float)"), Subject::Float(generator.into()))];
         let gan = run.file("generator.gan");
         if gan.exists() {
@@ -173,19 +173,14 @@ fn draw(subject: &Subject, judge: &Judge<'_>, args: &Evaluate) -> anyhow::Result
         Subject::Pictures(images) => Ok(images.clone()),
         Subject::Float(generator) => {
             let classes = generator.config.data.class_names.len();
-            let orders = orders(judge, classes, args.seed);
-            let drawn = orders.iter().map(|order| sample::float(generator, order));
-            let drawn = drawn.reduce(|mut all, images| {
-                all.append(&images);
-                all
-            });
-            drawn.context("nothing was drawn")
+            let orders = judge.orders(classes, args.seed);
+            Ok(sample::float_all(generator, &orders))
         }
         Subject::Int8(bytes) => {
             let model = Model::parse(bytes)?;
             let classes = model.class_count();
             let orders = match model.vetted_count() {
-                0 => orders(judge, classes, args.seed),
+                0 => judge.orders(classes, args.seed),
                 count => (0..classes.max(1))
                     .map(|class| Order {
                         count,
@@ -201,20 +196,4 @@ fn draw(subject: &Subject, judge: &Judge<'_>, args: &Evaluate) -> anyhow::Result
             Ok(sample::int8_of(&model, &shown.concat())?)
         }
     }
-}
-
-/// The judge's classes in its numbers, each with seeds of its own; all without classes.
-fn orders(judge: &Judge<'_>, classes: usize, seed: u64) -> Vec<Order> {
-    let counts = judge.class_counts();
-    let order = |count, seed, class| Order { count, seed, class };
-    if classes == 0 || classes != counts.len() {
-        return vec![order(judge.len(), seed, None)];
-    }
-    let mut next = seed;
-    let each = counts.iter().enumerate().map(|(class, &count)| {
-        let first = next;
-        next += count as u64;
-        order(count, first, Some(class))
-    });
-    each.collect()
 }

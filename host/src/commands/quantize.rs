@@ -24,7 +24,7 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
         wide_table: args.tanh_bits == 16,
     };
     let folder = RunFolder::new(&args.run);
-    let generator = load_generator(&folder.checkpoint())?;
+    let generator = load_generator(&folder.generator())?;
     let mut plain = None;
     println!("dense weights  before tanh     bytes      PSNR    SSIM");
     for dense_bits in [WeightBits::Eight, WeightBits::Four] {
@@ -57,7 +57,7 @@ const JUDGED_IMAGES: usize = 256;
 
 /// Quantizes the averaged generator of a run's checkpoint into its `generator.gan`.
 pub fn write_gan(folder: &RunFolder) -> anyhow::Result<()> {
-    let generator = load_generator(&folder.checkpoint())?;
+    let generator = load_generator(&folder.generator())?;
     write(folder, &quant::quantize(&generator, &Options::default())?)
 }
 

@@ -11,6 +11,9 @@ use host::config::{Config, Data, PRESETS};
 use host::data::Dataset;
 use host::files::write_atomic;
 use host::nn::Backend;
+use host::risk::features::Extractor;
+use host::risk::judge::Judge;
+use host::risk::watch::{Reading, RiskWatch, WATCHED};
 use host::train::augment;
 use host::train::checkpoint;
 use host::train::run::{self, Ending, Event, RunFolder, grid_columns};
@@ -126,6 +129,7 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
     training.steps = args.steps.unwrap_or(training.steps);
     training.batch = args.batch.unwrap_or(training.batch);
     training.seed = args.seed.unwrap_or(training.seed);
+    training.watch_risk = args.watch_risk.unwrap_or(training.watch_risk);
     if let Some(teacher) = &args.teacher {
         training.teacher = Some(std::path::absolute(teacher).context("--teacher")?);
     }
@@ -155,7 +159,7 @@ fn train_on<D: Backend<f32>>(
         Trainer::new(config, device)?
     };
     if let Some(path) = &trainer.config.training.teacher {
-        let file = RunFolder::new(path).checkpoint();
+        let file = RunFolder::new(path).generator();
         let teacher = checkpoint::load_generator(if path.is_dir() { &file } else { path })?;
         println!(
             "teacher: {}, {} after {} steps",
@@ -174,10 +178,15 @@ fn train_on<D: Backend<f32>>(
         eprintln!("\nstopping after this step; once more stops at once");
     })?;
 
+    let extractor = judge_of(&trainer.config, dataset)?;
+    let risk = match &extractor {
+        Some(extractor) => Some(watch_risk(&trainer, dataset, folder, extractor)?),
+        None => None,
+    };
     let mut progress = Progress::new(&trainer, args)?;
-    let ending = run::train(&mut trainer, dataset, folder, args.budget, &stop, |event| {
-        progress.show(&event);
-    });
+    let budget = args.budget;
+    let notify = |event: Event<'_>| progress.show(&event);
+    let ending = run::train(&mut trainer, dataset, folder, budget, risk, &stop, notify);
     progress.finish();
     if ending? == Ending::Interrupted {
         println!(
@@ -189,13 +198,47 @@ fn train_on<D: Backend<f32>>(
     }
     write_config(folder, &trainer.config)?;
     let generator = folder.file("generator.safetensors");
-    checkpoint::save_generator(&mut trainer, &dataset.name, &generator)?;
+    if folder.best().exists() {
+        let copied = std::fs::copy(folder.best(), &generator);
+        copied.with_context(|| format!("cannot write {}", generator.display()))?;
+    } else {
+        checkpoint::save_generator(&mut trainer, &dataset.name, &generator)?;
+    }
     super::quantize::write_gan(folder)?;
     super::compare::report(folder, host::compare::COMPARE_IMAGES, false)?;
     let page = report::write(folder);
     let page = page.map_err(|(path, e)| anyhow::anyhow!("cannot write {}: {e}", path.display()))?;
     println!("curves and pictures: {}", page.display());
     Ok(())
+}
+
+/// The features to judge by, if the risk is to be watched.
+fn judge_of(config: &Config, dataset: &Dataset) -> anyhow::Result<Option<Extractor>> {
+    if config.training.watch_risk == 0 {
+        return Ok(None);
+    }
+    let found = super::find_features(None, dataset, &mut super::stages()?);
+    Ok(Some(found.context("--watch-risk")?))
+}
+
+fn watch_risk<'a, D: Backend<f32>>(
+    trainer: &Trainer<D>,
+    dataset: &Dataset,
+    folder: &RunFolder,
+    extractor: &'a Extractor,
+) -> anyhow::Result<RiskWatch<'a>> {
+    let judge = Judge::new(extractor, &[], dataset, WATCHED, &mut super::stages()?);
+    let judge = judge.context("--watch-risk")?;
+    let every = trainer.config.training.watch_risk;
+    println!(
+        "risk: looked at every {every} steps, {} pictures against as many held-out ones",
+        judge.len()
+    );
+    Ok(RiskWatch::new(
+        judge,
+        every,
+        folder.readings(trainer.step()),
+    ))
 }
 
 /// Makes the folder; an older run in it is never overwritten.
@@ -266,6 +309,34 @@ impl Progress {
             }
             Event::NotSaved(error) => {
                 self.line(&format!("{error}; nothing is lost yet, trying again later"));
+            }
+            Event::Risk {
+                reading,
+                best,
+                is_over,
+            } => {
+                let Reading {
+                    step,
+                    risk,
+                    told_apart,
+                    precision,
+                    coverage,
+                } = reading;
+                let rank = if best.step == *step {
+                    "the least so far".to_owned()
+                } else {
+                    format!("the least is {:.3} of step {}", best.risk, best.step)
+                };
+                self.line(&format!(
+                    "risk {risk:.3} at step {step} (R {told_apart:.2}, precision {precision:.2}, \
+                     coverage {coverage:.2}), {rank}"
+                ));
+                if *is_over {
+                    self.line(&format!(
+                        "it gets no better: stopping, with the generator of step {}",
+                        best.step
+                    ));
+                }
             }
             Event::Planned { steps } => {
                 self.steps = *steps;

@@ -11,6 +11,7 @@ use super::neighbours::{Points, balls, one_nearest_hits, p_values};
 use super::observers::Observer;
 use super::{Progress, RiskError};
 use crate::data::{Dataset, Images};
+use crate::sample::Order;
 use crate::train::random::{self, Purpose};
 
 /// Neighbours of every k-nearest figure (Naeem et al. 2020).
@@ -123,8 +124,25 @@ impl<'a> Judge<'a> {
         self.reference.is_empty()
     }
 
+    /// Orders of as many pictures as are judged: of a generator with the real pictures'
+    /// classes as many of each class, with seeds of its own from `seed` on.
+    pub fn orders(&self, classes: usize, seed: u64) -> Vec<Order> {
+        let counts = self.class_counts();
+        let order = |count, seed, class| Order { count, seed, class };
+        if classes == 0 || classes != counts.len() {
+            return vec![order(self.len(), seed, None)];
+        }
+        let mut next = seed;
+        let each = counts.iter().enumerate().map(|(class, &count)| {
+            let first = next;
+            next += count as u64;
+            order(count, first, Some(class))
+        });
+        each.collect()
+    }
+
     /// How often each class stands among the real pictures; empty without classes.
-    pub fn class_counts(&self) -> Vec<usize> {
+    fn class_counts(&self) -> Vec<usize> {
         let labels = &self.reference.labels;
         let classes = labels
             .iter()

@@ -11,6 +11,7 @@ pub mod neighbours;
 pub mod observers;
 pub mod page;
 pub mod vet;
+pub mod watch;
 
 use std::path::PathBuf;
 

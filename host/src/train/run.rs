@@ -15,6 +15,8 @@ use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
 use crate::report;
+use crate::risk::RiskError;
+use crate::risk::watch::{Reading, RiskWatch};
 use crate::sample::{self, Order};
 
 /// The files of a run.
@@ -47,6 +49,35 @@ impl RunFolder {
         self.file("metrics.jsonl")
     }
 
+    /// What the confidence risk was, one line of JSON for each look.
+    pub fn risk(&self) -> PathBuf {
+        self.file("risk.jsonl")
+    }
+
+    /// The least risky generator, where the risk is watched.
+    pub fn best(&self) -> PathBuf {
+        self.file("best.safetensors")
+    }
+
+    /// What the run has come to: the least risky generator, or else the checkpoint's.
+    pub fn generator(&self) -> PathBuf {
+        let best = self.best();
+        if best.exists() {
+            best
+        } else {
+            self.checkpoint()
+        }
+    }
+
+    /// Readings of the risk up to `step`.
+    pub fn readings(&self, step: u64) -> Vec<Reading> {
+        let text = std::fs::read_to_string(self.risk()).unwrap_or_default();
+        let readings = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        readings.filter(|r: &Reading| r.step <= step).collect()
+    }
+
     /// What the averaged generator drew after `step` steps.
     pub fn sample(&self, step: u64) -> PathBuf {
         self.file(&format!("samples/step-{step:06}.png"))
@@ -73,6 +104,9 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The risk could not be measured.
+    #[error("the confidence risk cannot be watched: {0}")]
+    Risk(#[from] RiskError),
     /// The averaged generator could not be folded.
     #[error("{0}")]
     Fold(String),
@@ -103,6 +137,15 @@ pub enum Event<'a> {
         /// In all.
         steps: u64,
     },
+    /// The risk was looked at.
+    Risk {
+        /// What was found.
+        reading: Reading,
+        /// The least risky so far.
+        best: Reading,
+        /// Whether the run stops here, for it gets no better.
+        is_over: bool,
+    },
     /// Files could not be written. Nothing is lost yet: the run goes on and tries again.
     NotSaved(&'a RunError),
     /// The run went back to this step's averaged generator at half the rate.
@@ -118,18 +161,20 @@ pub enum Event<'a> {
 const TIMED_STEPS: u64 = 20;
 
 /// Trains to the end of the run or until `stop`. With a `budget`, the first steps are
-/// timed and the number of steps is set to fill it.
+/// timed and the number of steps is set to fill it; with a `risk` to watch, the least risky
+/// generator is kept, and the run may end early.
 pub fn train<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
     folder: &RunFolder,
     budget: Option<Duration>,
+    mut risk: Option<RiskWatch<'_>>,
     stop: &AtomicBool,
     mut notify: impl FnMut(Event<'_>),
 ) -> Result<Ending, RunError> {
     let begin = Instant::now();
     let first_step = trainer.step;
-    let mut metrics = MetricsLog::open(&folder.metrics(), trainer.step)?;
+    let mut logs = Logs::open(folder, trainer.step)?;
     let data_variance = data_variance(&dataset.train);
     let mut watch = Watch::new(data_variance);
     let watched = trainer.config.training.watch;
@@ -139,7 +184,7 @@ pub fn train<D: Backend<f32>>(
     }
     while trainer.step < trainer.config.training.steps {
         if stop.load(Ordering::Relaxed) {
-            save(trainer, dataset, folder, &mut metrics)?;
+            save(trainer, dataset, folder, &mut logs)?;
             return Ok(Ending::Interrupted);
         }
         let report = trainer.train_step(&dataset.train)?;
@@ -148,11 +193,14 @@ pub fn train<D: Backend<f32>>(
             roll_back(trainer, folder, trouble)?;
             let step = trainer.step;
             notify(Event::RolledBack { trouble, step });
-            metrics = MetricsLog::open(&folder.metrics(), step)?;
+            logs = Logs::open(folder, step)?;
+            if let Some(risk) = &mut risk {
+                risk.go_back(step);
+            }
             watch = Watch::new(data_variance);
             continue;
         }
-        metrics.push(&report);
+        logs.metrics.push(&report);
         notify(Event::Step {
             report: &report,
             diversity: watch.diversity(&report),
@@ -167,15 +215,19 @@ pub fn train<D: Backend<f32>>(
             trainer.config.training.steps = report.step;
         }
         let every = |steps: u64| report.step.is_multiple_of(steps);
+        let ends = report.step == trainer.config.training.steps;
+        if let Some(risk) = risk.as_mut().filter(|risk| every(risk.every) || ends) {
+            observe(trainer, dataset, folder, risk, &mut logs, &mut notify)?;
+        }
         let last = report.step == trainer.config.training.steps;
         let mut saved = Ok(());
         if every(trainer.config.training.sample_every) || last {
             saved = save_samples(trainer, dataset, folder, &mut notify);
         }
         if last {
-            save_at_last(trainer, dataset, folder, &mut metrics, stop, &mut notify)?;
+            save_at_last(trainer, dataset, folder, &mut logs, stop, &mut notify)?;
         } else if every(trainer.config.training.checkpoint_every) && (watch.healthy() || !watched) {
-            saved = saved.and(save(trainer, dataset, folder, &mut metrics));
+            saved = saved.and(save(trainer, dataset, folder, &mut logs));
         }
         saved.unwrap_or_else(|error| notify(Event::NotSaved(&error)));
     }
@@ -187,13 +239,44 @@ fn save<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
     folder: &RunFolder,
-    metrics: &mut MetricsLog,
+    logs: &mut Logs,
 ) -> Result<(), RunError> {
-    metrics.flush()?;
+    logs.metrics.flush()?;
+    logs.risk.flush()?;
     checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
     let page = report::write(folder);
     page.map(drop)
         .map_err(|(path, source)| RunError::Io { path, source })
+}
+
+/// Looks at the risk, keeps the generator if it is the best, and ends the run if it gets no
+/// better.
+fn observe<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &Dataset,
+    folder: &RunFolder,
+    risk: &mut RiskWatch<'_>,
+    logs: &mut Logs,
+    notify: &mut impl FnMut(Event<'_>),
+) -> Result<(), RunError> {
+    let generator = checkpoint::averaged(trainer, &dataset.name).map_err(RunError::Fold)?;
+    let reading = risk.look(&generator, trainer.step)?;
+    logs.risk.push(&reading);
+    let best = risk.best().unwrap_or(reading);
+    if best == reading {
+        let saved = checkpoint::save_generator(trainer, &dataset.name, &folder.best());
+        saved.unwrap_or_else(|error| notify(Event::NotSaved(&error.into())));
+    }
+    let is_over = risk.is_stalled();
+    notify(Event::Risk {
+        reading,
+        best,
+        is_over,
+    });
+    if is_over {
+        trainer.config.training.steps = trainer.step;
+    }
+    Ok(())
 }
 
 /// Pause between attempts to save a finished run.
@@ -206,18 +289,18 @@ fn save_at_last<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
     folder: &RunFolder,
-    metrics: &mut MetricsLog,
+    logs: &mut Logs,
     stop: &AtomicBool,
     notify: &mut impl FnMut(Event<'_>),
 ) -> Result<(), RunError> {
     for _ in 0..RETRIES {
-        match save(trainer, dataset, folder, metrics) {
+        match save(trainer, dataset, folder, logs) {
             Err(error) if !stop.load(Ordering::Relaxed) => notify(Event::NotSaved(&error)),
             ended => return ended,
         }
         std::thread::sleep(RETRY_EVERY);
     }
-    save(trainer, dataset, folder, metrics)
+    save(trainer, dataset, folder, logs)
 }
 
 /// Further steps that fit, with a tenth of the budget kept for what comes after.
@@ -292,13 +375,28 @@ fn save_samples<D: Backend<f32>>(
     picture::save_png(&path, &grid).map_err(|source| RunError::Io { path, source })
 }
 
-/// `metrics.jsonl`: lines are kept back until a checkpoint covers them.
-struct MetricsLog {
+/// What is written down of a run.
+struct Logs {
+    metrics: Log,
+    risk: Log,
+}
+
+impl Logs {
+    fn open(folder: &RunFolder, step: u64) -> Result<Self, RunError> {
+        Ok(Self {
+            metrics: Log::open(&folder.metrics(), step)?,
+            risk: Log::open(&folder.risk(), step)?,
+        })
+    }
+}
+
+/// Lines of JSON, kept back until a checkpoint covers them.
+struct Log {
     path: PathBuf,
     lines: String,
 }
 
-impl MetricsLog {
+impl Log {
     /// Opens the log of a run that stands at `step`; later lines are dropped, for the
     /// steps will be done again.
     fn open(path: &Path, step: u64) -> Result<Self, RunError> {
@@ -313,18 +411,23 @@ impl MetricsLog {
             path: path.to_owned(),
             source,
         };
-        write_atomic(path, kept.as_bytes()).map_err(failed)?;
+        if path.exists() {
+            write_atomic(path, kept.as_bytes()).map_err(failed)?;
+        }
         let (path, lines) = (path.to_owned(), String::new());
         Ok(Self { path, lines })
     }
 
-    fn push(&mut self, report: &StepReport) {
-        let line = serde_json::to_string(report);
+    fn push(&mut self, line: &impl serde::Serialize) {
+        let line = serde_json::to_string(line);
         self.lines.extend(line);
         self.lines.push('\n');
     }
 
     fn flush(&mut self) -> Result<(), RunError> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
         let file = OpenOptions::new()
             .append(true)
             .create(true)

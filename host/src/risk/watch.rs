@@ -1,0 +1,94 @@
+//! The risk of a run on its way, by what is quick to compute.
+
+use serde::{Deserialize, Serialize};
+
+use super::RiskError;
+use super::judge::Judge;
+use crate::generator::FloatGenerator;
+use crate::sample;
+
+/// Pictures on each side.
+pub const WATCHED: usize = 500;
+/// Readings in a row without a new best after which a run stops.
+const PATIENCE: usize = 10;
+/// First seed of the pictures: not those of samples, calibration or comparison.
+const SEED: u64 = 1 << 33;
+
+/// What was found at one step, from the averaged generator's pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Of the run.
+    pub step: u64,
+    /// The mean of `told_apart`, 1 - `precision` and 1 - `coverage`, from 0 to 1.
+    pub risk: f64,
+    /// R by the nearest neighbour in features.
+    pub told_apart: f64,
+    /// Share of the pictures that are like some real one.
+    pub precision: f64,
+    /// Share of the real pictures that some picture is like.
+    pub coverage: f64,
+}
+
+/// Looks at a run's generator from time to time.
+pub struct RiskWatch<'a> {
+    judge: Judge<'a>,
+    /// Steps between looks.
+    pub every: u64,
+    readings: Vec<Reading>,
+}
+
+impl<'a> RiskWatch<'a> {
+    /// Goes on from earlier `readings`.
+    pub fn new(judge: Judge<'a>, every: u64, readings: Vec<Reading>) -> Self {
+        Self {
+            judge,
+            every,
+            readings,
+        }
+    }
+
+    /// Forgets what was found after `step`, which will be done again.
+    pub fn go_back(&mut self, step: u64) {
+        self.readings.retain(|reading| reading.step <= step);
+    }
+
+    /// Judges the generator of `step`.
+    pub fn look(&mut self, generator: &FloatGenerator, step: u64) -> Result<Reading, RiskError> {
+        let classes = generator.config.data.class_names.len();
+        let images = sample::float_all(generator, &self.judge.orders(classes, SEED));
+        let card = self.judge.judge("the run", &images, &mut |_, _, _| {})?;
+        let value = |key| card.figure(key).map_or(f64::NAN, |f| f.estimate.value);
+        let told_apart = value("risk_one_nearest");
+        let (precision, coverage) = (value("precision"), value("coverage"));
+        let reading = Reading {
+            step,
+            risk: (told_apart + (1.0 - precision) + (1.0 - coverage)) / 3.0,
+            told_apart,
+            precision,
+            coverage,
+        };
+        self.readings.push(reading);
+        Ok(reading)
+    }
+
+    /// The least risky so far, the earliest of equals.
+    pub fn best(&self) -> Option<Reading> {
+        best(&self.readings)
+    }
+
+    /// Whether it is time to stop.
+    pub fn is_stalled(&self) -> bool {
+        is_stalled(&self.readings)
+    }
+}
+
+fn best(readings: &[Reading]) -> Option<Reading> {
+    let least = readings.iter().min_by(|a, b| a.risk.total_cmp(&b.risk));
+    least.copied()
+}
+
+/// Whether the last readings, [`PATIENCE`] of them, brought no new best.
+pub fn is_stalled(readings: &[Reading]) -> bool {
+    let best = best(readings).map_or(0, |best| best.step);
+    readings.iter().filter(|r| r.step > best).count() >= PATIENCE
+}
