@@ -520,6 +520,45 @@ fn a_run_that_watches_its_risk_keeps_the_least_risky_generator_and_goes_on_as_it
     assert!(none.contains("no"), "{none}");
 }
 
+#[test]
+fn vetted_seeds_pass_and_a_critic_halves_what_is_flagged() {
+    let dir = tempdir().unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fashion.gan");
+    fs::copy(model, dir.path().join("m.gan")).unwrap();
+    ok(
+        dir.path(),
+        &["vet", "m.gan", "--count", "100", "--out", "vetted.gan"],
+    );
+    let holds = ok(dir.path(), &["inspect", "vetted.gan", "--json"]);
+    let holds: Value = serde_json::from_str(&holds).unwrap();
+    assert_eq!(holds["vetted_seeds"], 100);
+    let card = ["evaluate", "vetted.gan", "--count", "100", "--json"];
+    let card: Value = serde_json::from_str(&ok(dir.path(), &card)).unwrap();
+    let figures = card["cards"][0]["figures"].as_array().unwrap();
+    let value = |key| figures.iter().find(|f| f["key"] == key).unwrap()["value"].as_f64();
+    // The judge has other calibration pictures at another count.
+    assert!(value("flagged").unwrap() <= 0.02);
+    assert!(value("class_risk").unwrap() < 0.0);
+
+    let said = ok(dir.path(), &["critic", "vetted.gan", "--out", "critic.gan"]);
+    let percent = |after: &str| -> f64 {
+        let number = said.split(after).nth(1).unwrap().trim_start();
+        number.split(' ').next().unwrap().parse().unwrap()
+    };
+    let (all, passing) = (percent("of fresh pictures"), percent("of those that pass"));
+    assert!(passing < all / 2.0, "{said}");
+    assert!(said.contains("the vetted seeds are gone"), "{said}");
+
+    let wrong = fails(dir.path(), 1, &["vet", "m.gan", "--max-risk", "1"]);
+    assert!(wrong.contains("--max-risk"), "{wrong}");
+    let none = fails(
+        dir.path(),
+        1,
+        &["vet", "m.gan", "--count", "10", "--max-risk", "0.9999"],
+    );
+    assert!(none.contains("a higher --max-risk"), "{none}");
+}
+
 /// Whether a browser draws the page: its text, its curve and all of its pictures.
 fn shown_by_a_browser(page: &Path) {
     if !crate::firmware::has("a_run_is_evaluated", &["chromium"], &[]) {

@@ -9,6 +9,8 @@ mod gate;
 mod golden;
 mod kernels;
 mod layers;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod programs;
 mod quantization;
 mod risk;

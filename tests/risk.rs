@@ -261,7 +261,7 @@ fn colour_pictures_without_classes_are_judged_by_features_of_their_own() {
         "{}",
         learned.describe()
     );
-    assert!(learned.origin.accuracy.value > 0.9);
+    assert!(learned.accuracy().unwrap().value > 0.9);
     let judge = Judge::new(&learned, &LADDER[..1], &dataset, 200, &mut |_, _, _| {}).unwrap();
     let real = card(&judge, &colour_pictures(&mut rng, 200));
     assert!(real.figure("class_risk").is_none());

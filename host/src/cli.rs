@@ -184,6 +184,10 @@ pub struct Evaluate {
     /// A file of features, made by `host features`
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
+    /// An ONNX file whose outputs are the features, for comparison with published figures; its
+    /// input is `[n, c, h, w]`, RGB or grey from 0 to 1. Needs `--features onnx` of cargo
+    #[arg(long, value_name = "FILE", conflicts_with = "features")]
+    pub features_onnx: Option<PathBuf>,
     /// Choose each int8 picture among up to so many by the file's critic, as the firmware does
     #[arg(long, value_name = "CANDIDATES", default_value_t = 0)]
     pub gate: u32,

@@ -9,6 +9,7 @@ use host::data::{self, Dataset, Images};
 use host::files::write_atomic;
 use host::generator::FloatGenerator;
 use host::risk::card::{Card, Difference, differences, side_by_side};
+use host::risk::features::Extractor;
 use host::risk::judge::Judge;
 use host::risk::observers::LADDER;
 use host::risk::page::{Exhibit, page};
@@ -33,7 +34,10 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     let subjects = subjects(&args.subject)?;
     let dataset = real_pictures(args, &subjects)?;
     let mut progress = super::stages()?;
-    let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
+    let extractor = match &args.features_onnx {
+        Some(path) => read_onnx(path)?,
+        None => super::find_features(args.features.as_deref(), &dataset, &mut progress)?,
+    };
     let mut count = args.count;
     for (_, subject) in &subjects {
         count = count.min(subject.most()?);
@@ -61,6 +65,18 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
         differences,
     };
     report.print(args.json)
+}
+
+#[cfg(feature = "onnx")]
+fn read_onnx(path: &Path) -> anyhow::Result<Extractor> {
+    Ok(Extractor::read_onnx(path)?)
+}
+
+#[cfg(not(feature = "onnx"))]
+fn read_onnx(_: &Path) -> anyhow::Result<Extractor> {
+    anyhow::bail!(
+        "this program was built without ONNX: cargo run -p host --features onnx -- evaluate ..."
+    )
 }
 
 fn exhibit(

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::classifier::{Classifier, STRONG, Schedule, affordable};
 use super::interval::{Estimate, share};
+use super::neighbours::Points;
 use super::{Progress, RiskError};
 use crate::config::Image;
 use crate::data::{Dataset, Images};
@@ -46,14 +47,19 @@ pub struct Origin {
     pub accuracy: Estimate,
 }
 
-/// A classifier whose last layer but one is the features.
+/// What turns pictures into features.
 pub struct Extractor {
-    /// Where it comes from.
-    pub origin: Origin,
     /// First 12 hexadecimal digits of the SHA-256 of its file.
     pub hash: String,
-    /// The network.
-    pub classifier: Classifier,
+    source: Source,
+}
+
+enum Source {
+    /// A classifier of ours, whose last layer but one is the features.
+    Trained(Origin, Box<Classifier>),
+    /// The user's, and its name.
+    #[cfg(feature = "onnx")]
+    Onnx(String, Box<super::onnx::Onnx>),
 }
 
 const VERSION: u32 = 1;
@@ -96,15 +102,16 @@ impl Extractor {
     /// What comes with the program, if it recognises the set's classes.
     fn shipped(dataset: &Dataset) -> Result<Option<Self>, RiskError> {
         let held_out = dataset.held_out.first(1000);
-        let extractor = Self::parse(FASHION);
-        let extractor = extractor.map_err(unusable("host/data/features/fashion.safetensors"))?;
-        if format(&held_out) != extractor.origin.image || held_out.labels.is_empty() {
+        let parsed = read(FASHION);
+        let (origin, classifier) =
+            parsed.map_err(unusable("host/data/features/fashion.safetensors"))?;
+        if format(&held_out) != origin.image || held_out.labels.is_empty() {
             return Ok(None);
         }
-        let points = extractor.classifier.features(&held_out)?;
-        let hits = extractor.classifier.hits(&points, &held_out.labels)?;
+        let points = classifier.features(&held_out)?;
+        let hits = classifier.hits(&points, &held_out.labels)?;
         let fits = hits as f64 >= FITS * held_out.len() as f64;
-        Ok(fits.then_some(extractor))
+        Ok(fits.then(|| Self::trained(FASHION, origin, classifier)))
     }
 
     /// Trains on a set; the bytes of the file.
@@ -145,56 +152,79 @@ impl Extractor {
         };
         // Judged as they will be read: rounded to 16 bits.
         let rounded = serialize(&classifier, &origin(share(0, 0)));
-        let rounded = Self::parse(&rounded)
-            .map_err(unusable("new features"))?
-            .classifier;
+        let (_, rounded) = read(&rounded).map_err(unusable("new features"))?;
         let hits = rounded.hits(&rounded.features(&held_out)?, &held_out.labels)?;
         Ok(serialize(&rounded, &origin(share(hits, held_out.len()))))
     }
 
     /// Reads a file of features.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let error = |e: safetensors::SafeTensorError| e.to_string();
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(error)?;
-        let origin = metadata.metadata().as_ref().and_then(|m| m.get("features"));
-        let origin = origin.ok_or("it holds no `features` entry")?;
-        let origin: Origin = serde_json::from_str(origin).map_err(|e| e.to_string())?;
-        if origin.version != VERSION {
-            return Err(format!(
-                "it is of version {}, this program makes {VERSION}: delete it",
-                origin.version
-            ));
-        }
-        let file = SafeTensors::deserialize(bytes).map_err(error)?;
-        let find = |name: &str, _: (usize, usize), into: &mut [f32]| {
-            let view = file.tensor(name).map_err(|e| e.to_string())?;
-            if view.dtype() != Dtype::F16 || view.data().len() != 2 * into.len() {
-                return Err(format!("tensor {name} has the wrong type or size"));
-            }
-            for (value, bytes) in into.iter_mut().zip(view.data().chunks_exact(2)) {
-                *value = f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
-            }
-            Ok(())
-        };
-        let classifier = Classifier::build(STRONG, origin.image, origin.classes, find)?;
+        let (origin, classifier) = read(bytes)?;
+        Ok(Self::trained(bytes, origin, classifier))
+    }
+
+    fn trained(bytes: &[u8], origin: Origin, classifier: Classifier) -> Self {
         let digest = Sha256::digest(bytes);
         let hash = digest.iter().take(6).map(|byte| format!("{byte:02x}"));
-        Ok(Self {
+        Self {
             hash: hash.collect(),
-            origin,
-            classifier,
+            source: Source::Trained(origin, classifier.into()),
+        }
+    }
+
+    /// Reads an ONNX file, see [`Onnx`](super::onnx::Onnx).
+    #[cfg(feature = "onnx")]
+    pub fn read_onnx(path: &Path) -> Result<Self, RiskError> {
+        let (model, hash) = super::onnx::Onnx::read(path).map_err(unusable(path))?;
+        let name = path.display().to_string();
+        Ok(Self {
+            hash,
+            source: Source::Onnx(name, model.into()),
         })
+    }
+
+    /// The features of pictures.
+    pub fn features(&self, images: &Images) -> Result<Points, RiskError> {
+        match &self.source {
+            Source::Trained(_, classifier) => Ok(classifier.features(images)?),
+            #[cfg(feature = "onnx")]
+            Source::Onnx(name, model) => model.features(images).map_err(unusable(name)),
+        }
+    }
+
+    /// The likeliest class of each row of features, where they were taught the user's.
+    pub fn classify(&self, features: &Points) -> Result<Option<Vec<u8>>, RiskError> {
+        match &self.source {
+            Source::Trained(origin, classifier) if origin.task == Task::Classes => {
+                Ok(Some(classifier.classify(features)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Held-out pictures classified rightly, where that is known.
+    pub fn accuracy(&self) -> Option<Estimate> {
+        match &self.source {
+            Source::Trained(origin, _) => Some(origin.accuracy),
+            #[cfg(feature = "onnx")]
+            Source::Onnx(..) => None,
+        }
     }
 
     /// One line: what they are, how good, and their hash.
     pub fn describe(&self) -> String {
+        let origin = match &self.source {
+            Source::Trained(origin, _) => origin,
+            #[cfg(feature = "onnx")]
+            Source::Onnx(name, _) => return format!("the outputs of {name}, {}", self.hash),
+        };
         let Origin {
             dataset,
             task,
             classes,
             accuracy,
             ..
-        } = &self.origin;
+        } = origin;
         let task = match task {
             Task::Classes => format!("{classes} classes"),
             Task::Turns => format!("{classes} turns"),
@@ -205,6 +235,34 @@ impl Extractor {
             self.hash
         )
     }
+}
+
+/// A classifier of ours from the bytes of its file.
+fn read(bytes: &[u8]) -> Result<(Origin, Classifier), String> {
+    let error = |e: safetensors::SafeTensorError| e.to_string();
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(error)?;
+    let origin = metadata.metadata().as_ref().and_then(|m| m.get("features"));
+    let origin = origin.ok_or("it holds no `features` entry")?;
+    let origin: Origin = serde_json::from_str(origin).map_err(|e| e.to_string())?;
+    if origin.version != VERSION {
+        return Err(format!(
+            "it is of version {}, this program makes {VERSION}: delete it",
+            origin.version
+        ));
+    }
+    let file = SafeTensors::deserialize(bytes).map_err(error)?;
+    let find = |name: &str, _: (usize, usize), into: &mut [f32]| {
+        let view = file.tensor(name).map_err(|e| e.to_string())?;
+        if view.dtype() != Dtype::F16 || view.data().len() != 2 * into.len() {
+            return Err(format!("tensor {name} has the wrong type or size"));
+        }
+        for (value, bytes) in into.iter_mut().zip(view.data().chunks_exact(2)) {
+            *value = f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
+        }
+        Ok(())
+    };
+    let classifier = Classifier::build(STRONG, origin.image, origin.classes, find)?;
+    Ok((origin, classifier))
 }
 
 fn unusable(path: impl Into<PathBuf>) -> impl FnOnce(String) -> RiskError {

@@ -4,7 +4,7 @@
 //! the other takes their place for the floor of every figure.
 
 use super::card::{Card, Figure, Verdict};
-use super::features::{Extractor, Task};
+use super::features::Extractor;
 use super::frechet::{frechet, kernel_distance};
 use super::interval::{Estimate, jackknife_over, ratio, share};
 use super::neighbours::{Points, balls, one_nearest_hits, p_values};
@@ -87,9 +87,9 @@ impl<'a> Judge<'a> {
         let reference = held_out.pick(0..n);
         let control = held_out.pick(n..2 * n);
         progress("looking at real pictures", 0, 3);
-        let train = extractor.classifier.features(&dataset.train)?;
-        let reference_points = extractor.classifier.features(&reference)?;
-        let control_points = extractor.classifier.features(&control)?;
+        let train = extractor.features(&dataset.train)?;
+        let reference_points = extractor.features(&reference)?;
+        let control_points = extractor.features(&control)?;
         progress("looking at real pictures", 1, 3);
         let reference_scores = reference_points.kth_nearest(&train, NEIGHBOURS);
         progress("looking at real pictures", 2, 3);
@@ -173,7 +173,7 @@ impl<'a> Judge<'a> {
             )));
         }
         let images = shuffled(images, self.len());
-        let points = self.extractor.classifier.features(&images)?;
+        let points = self.extractor.features(&images)?;
         let figures = self.measure(&images, &points, subject, progress)?;
         let figures = figures.into_iter().filter_map(|(key, name, estimate)| {
             // By key: pictures without labels have no class risk, though real ones do.
@@ -201,11 +201,8 @@ impl<'a> Judge<'a> {
 
     /// What is known of each of `images`, of any number.
     pub fn each(&self, images: &Images) -> Result<Vec<Each>, RiskError> {
-        let points = self.extractor.classifier.features(images)?;
-        let classes = match self.extractor.origin.task {
-            Task::Classes => self.extractor.classifier.classify(&points)?,
-            Task::Turns => Vec::new(),
-        };
+        let points = self.extractor.features(images)?;
+        let classes = self.extractor.classify(&points)?.unwrap_or_default();
         let nearest = points.nearest(&self.train);
         let each = self.p_values_of(&points).into_iter().zip(nearest);
         let each = each.enumerate().map(|(i, (p_value, nearest))| Each {
@@ -229,8 +226,8 @@ impl<'a> Judge<'a> {
                 self.len()
             ));
         }
-        let accuracy = self.extractor.origin.accuracy.value;
-        if accuracy < 0.7 {
+        let accuracy = self.extractor.accuracy().map(|accuracy| accuracy.value);
+        if let Some(accuracy) = accuracy.filter(|&accuracy| accuracy < 0.7) {
             warnings.push(format!(
                 "the features' classifier is right about {:.0} % only: distances in them mean \
                  little",
@@ -349,11 +346,14 @@ fn class_hits(
     images: &Images,
     points: &Points,
 ) -> Result<Option<(usize, usize)>, RiskError> {
-    if images.labels.is_empty() || extractor.origin.task != Task::Classes {
+    if images.labels.is_empty() {
         return Ok(None);
     }
-    let hits = extractor.classifier.hits(points, &images.labels)?;
-    Ok(Some((hits, images.labels.len())))
+    let hits = extractor.classify(points)?.map(|found| {
+        let pairs = found.iter().zip(&images.labels);
+        (pairs.filter(|(a, b)| a == b).count(), images.labels.len())
+    });
+    Ok(hits)
 }
 
 fn quantile(mut distances: Vec<f32>) -> f32 {

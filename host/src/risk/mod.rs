@@ -9,6 +9,8 @@ pub mod interval;
 pub mod judge;
 pub mod neighbours;
 pub mod observers;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod page;
 pub mod vet;
 pub mod watch;

@@ -87,7 +87,7 @@ fn best(readings: &[Reading]) -> Option<Reading> {
     least.copied()
 }
 
-/// Whether the last readings, [`PATIENCE`] of them, brought no new best.
+/// Whether the last ten readings brought no new best.
 pub fn is_stalled(readings: &[Reading]) -> bool {
     let best = best(readings).map_or(0, |best| best.step);
     readings.iter().filter(|r| r.step > best).count() >= PATIENCE
