@@ -3,6 +3,7 @@
 mod cli;
 mod data;
 mod display;
+mod export;
 mod firmware;
 mod format;
 mod gate;

@@ -155,6 +155,35 @@ impl<'a> Layer<'a> {
         })
     }
 
+    /// The weights as [`LayerSpec`](crate::format::LayerSpec) has them: `[c_out][k][k][c_in]` or
+    /// `[n_out][n_in]`.
+    pub fn weights(&self) -> impl Iterator<Item = i8> {
+        let (input, output) = (self.input_shape, self.output_shape);
+        let (outputs, kernel, inputs) = match self.op {
+            Op::Dense => (output.len(), 1, input.len()),
+            Op::ConvTranspose(v) => (output.c, v.kernel, input.c),
+        };
+        let of_output = move |o| (0..kernel * kernel * inputs).map(move |i| (o, i));
+        (0..outputs).flat_map(of_output).map(move |(o, i)| {
+            let (tap, c) = (i / inputs, i % inputs);
+            let at = match self.op {
+                Op::Dense => layout::dense_index(input, output, o, c),
+                Op::ConvTranspose(v) => {
+                    let place = (o, tap / kernel, tap % kernel, c);
+                    layout::conv_index(v, (input.c, output.c), place)
+                }
+            };
+            match self.weight_bits {
+                WeightBits::Eight => self.weights.get(at).map_or(0, |&w| w as i8),
+                WeightBits::Four => {
+                    let pair = self.weights.get(at / 16 * 8 + at % 8).map_or(0, |&w| w);
+                    let half = pair >> (at / 8 % 2 * 4) & 0xf;
+                    ((half ^ 8) as i8).wrapping_sub(8)
+                }
+            }
+        })
+    }
+
     /// Weights and biases, without what fills them up to multiples of four.
     pub fn parameter_count(&self) -> usize {
         let weights = match self.op {

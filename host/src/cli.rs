@@ -36,6 +36,8 @@ pub enum Command {
     Vet(Vet),
     /// Teach a .gan file a critic, by which its device chooses among candidates
     Critic(Critic),
+    /// Write a model for another runtime
+    Export(Export),
     /// List the runs in a folder and how they ended
     Runs(Runs),
     /// Show what a .gan file holds and needs
@@ -217,6 +219,25 @@ pub struct Features {
     /// Decides first weights, order and shifts: another seed is another judge
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// What a model can be written as.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A C99 header with weights and code: integers only, no library, no allocation
+    C,
+}
+
+#[derive(Args)]
+pub struct Export {
+    /// A run folder or a .gan file
+    pub model: PathBuf,
+    /// What to write
+    #[arg(long)]
+    pub format: Format,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod config;
 pub mod data;
+pub mod export;
 pub mod files;
 pub mod finetune;
 pub mod generator;

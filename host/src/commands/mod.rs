@@ -4,6 +4,7 @@ mod compare;
 mod critic;
 mod doctor;
 mod evaluate;
+mod export;
 mod features;
 mod inspect;
 mod quantize;
@@ -33,6 +34,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Features(args) => features::run(&args),
         Command::Vet(args) => vet::run(&args),
         Command::Critic(args) => critic::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),

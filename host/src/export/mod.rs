@@ -1,0 +1,3 @@
+//! Generators for other runtimes.
+
+pub mod c;
