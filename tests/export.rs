@@ -129,7 +129,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
     bytes
 }
 
-fn drawn(model: &Model<'_>) -> Vec<u8> {
+fn drawn(model: &Model<'_>, seed: impl Fn(usize) -> u64) -> Vec<u8> {
     let mut input = vec![0; model.input_len()];
     let mut arena = vec![0; model.required_words(Mode::Streamed)];
     let mut pictures = Vec::new();
@@ -143,7 +143,7 @@ fn drawn(model: &Model<'_>) -> Vec<u8> {
     pictures
 }
 
-fn seed(i: usize) -> u64 {
+fn seed_of(i: usize) -> u64 {
     (i as u64).wrapping_mul(0x1234_5678_9abc_def1)
 }
 
@@ -213,7 +213,7 @@ fn the_c_header_draws_the_same_bytes() {
         ok(dir.path(), &args);
         let header = fs::read_to_string(dir.path().join("h.h")).unwrap();
         assert!(
-            by_c(dir.path(), &header) == drawn(&Model::parse(&bytes).unwrap()),
+            by_c(dir.path(), &header) == drawn(&Model::parse(&bytes).unwrap(), seed_of),
             "{name}"
         );
     }
@@ -221,7 +221,7 @@ fn the_c_header_draws_the_same_bytes() {
         let bytes = stack(&case, seed);
         let model = Model::parse(&bytes).unwrap();
         assert!(
-            by_c(dir.path(), &header(&model)) == drawn(&model),
+            by_c(dir.path(), &header(&model)) == drawn(&model, seed_of),
             "{name}: {case:?}"
         );
     }
@@ -281,4 +281,35 @@ fn the_c_header_needs_no_library() {
             "{needs}"
         );
     }
+}
+
+#[test]
+fn a_sampled_array_holds_what_the_runtime_draws() {
+    let dir = tempdir().unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/avatar.gan");
+    let bytes = fs::read(&path).unwrap();
+    let model = Model::parse(&bytes).unwrap();
+    let count = LATENTS.to_string();
+    let sample = ["sample", path.to_str().unwrap(), "--count", &count];
+    ok(
+        dir.path(),
+        &[&sample[..], &["--seed", "5", "--out", "x.npy"]].concat(),
+    );
+    let parts = |name: &str, shape: &str| {
+        let file = fs::read(dir.path().join(name)).unwrap();
+        assert_eq!(file[..8], *b"\x93NUMPY\x01\x00");
+        let data_at = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
+        assert_eq!(data_at % 64, 0);
+        let header = String::from_utf8(file[10..data_at].to_vec()).unwrap();
+        let dictionary =
+            format!("{{'descr': '|i1', 'fortran_order': False, 'shape': ({shape},), }}");
+        assert_eq!(header.trim_end(), dictionary);
+        file[data_at..].to_vec()
+    };
+    assert!(parts("x.npy", "20,16,16,3") == drawn(&model, |i| 5 + i as u64));
+    let inputs = parts("x-input.npy", &format!("20,{}", model.input_len()));
+    let mut input = vec![0; model.input_len()];
+    model.fill_input(6, None, &mut input).unwrap();
+    let second = inputs[model.input_len()..].iter().map(|&v| v as i8);
+    assert!(second.take(input.len()).eq(input));
 }

@@ -148,7 +148,8 @@ pub struct Sample {
     /// Number or name of the class [default: all in turn]
     #[arg(long)]
     pub class: Option<String>,
-    /// X.png for a grid, X.idx or X.idx.gz for the data set's own format with a labels file
+    /// X.png for a grid, X.idx or X.idx.gz for the data set's own format with a labels file,
+    /// X.npy for what the generator draws, in its own numbers, with X-input.npy that it drew from
     #[arg(long, default_value = "sample.png")]
     pub out: PathBuf,
     /// Show the pictures in the terminal too

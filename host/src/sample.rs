@@ -53,20 +53,29 @@ const FLOAT_BATCH: usize = 64;
 /// Draws with floats.
 pub fn float(generator: &FloatGenerator, order: &Order) -> Images {
     let classes = generator.config.data.class_names.len();
-    let mut pixels = Vec::new();
-    for start in (0..order.count).step_by(FLOAT_BATCH) {
-        let end = (start + FLOAT_BATCH).min(order.count);
-        let input = float_input(generator, order, start..end);
-        pixels.extend(generator.draw(&input).into_iter().map(grey_level));
-    }
     let image = generator.image();
     Images {
         height: image.height,
         width: image.width,
         channels: image.channels,
-        pixels,
+        pixels: float_values(generator, order, grey_level),
         labels: order.labels(classes),
     }
+}
+
+/// What the float generator draws, each value through `map`. *Shape*: `[n, h, w, c]`.
+pub fn float_values<T>(
+    generator: &FloatGenerator,
+    order: &Order,
+    map: impl Fn(f32) -> T,
+) -> Vec<T> {
+    let mut values = Vec::new();
+    for start in (0..order.count).step_by(FLOAT_BATCH) {
+        let end = (start + FLOAT_BATCH).min(order.count);
+        let input = float_input(generator, order, start..end);
+        values.extend(generator.draw(&input).into_iter().map(&map));
+    }
+    values
 }
 
 /// Draws several orders with floats, one after the other.
@@ -81,8 +90,13 @@ pub fn float_all(generator: &FloatGenerator, orders: &[Order]) -> Images {
 
 /// Draws with the runtime of the device, one picture per thread at a time.
 pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
-    let each = (0..order.count).map(|i| order.at(i, model.class_count()));
-    int8_of(model, &each.collect::<Vec<_>>())
+    int8_of(model, &each(model, order))
+}
+
+/// Seed and class of each of an order's pictures.
+pub fn each(model: &Model<'_>, order: &Order) -> Vec<(u64, Option<usize>)> {
+    let pictures = 0..order.count;
+    pictures.map(|i| order.at(i, model.class_count())).collect()
 }
 
 /// Seeds, from `order`'s on, of what a device shows when it walks: the vetted ones in a model
@@ -110,8 +124,24 @@ pub fn shown(
 /// Draws pictures of these seeds and classes with the runtime of the device.
 pub fn int8_of(model: &Model<'_>, each: &[(u64, Option<usize>)]) -> Result<Images, InferError> {
     let shape = model.output_shape();
-    let mut pixels = vec![0; each.len() * shape.len()];
-    let pictures = pixels.par_chunks_exact_mut(shape.len()).enumerate();
+    Ok(Images {
+        height: shape.h,
+        width: shape.w,
+        channels: shape.c,
+        pixels: int8_values(model, each, gan_core::image::grey_level)?,
+        labels: each.iter().filter_map(|e| Some(e.1? as u8)).collect(),
+    })
+}
+
+/// What the runtime of the device draws, each value through `map`. *Shape*: `[n, h, w, c]`.
+pub fn int8_values<T: Copy + Default + Send>(
+    model: &Model<'_>,
+    each: &[(u64, Option<usize>)],
+    map: impl Fn(i8) -> T + Sync,
+) -> Result<Vec<T>, InferError> {
+    let len = model.output_shape().len();
+    let mut values = vec![T::default(); each.len() * len];
+    let pictures = values.par_chunks_exact_mut(len).enumerate();
     pictures.try_for_each_init(
         || {
             let arena = vec![0; model.required_words(Mode::Streamed)];
@@ -123,15 +153,9 @@ pub fn int8_of(model: &Model<'_>, each: &[(u64, Option<usize>)]) -> Result<Image
             model.run(input, arena, |row, values| {
                 let row = picture.chunks_exact_mut(values.len()).nth(row);
                 let row = row.into_iter().flatten().zip(values);
-                row.for_each(|(pixel, &q)| *pixel = gan_core::image::grey_level(q));
+                row.for_each(|(value, &q)| *value = map(q));
             })
         },
     )?;
-    Ok(Images {
-        height: shape.h,
-        width: shape.w,
-        channels: shape.c,
-        pixels,
-        labels: each.iter().filter_map(|e| Some(e.1? as u8)).collect(),
-    })
+    Ok(values)
 }

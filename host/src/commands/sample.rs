@@ -1,25 +1,31 @@
 //! `host sample`: pictures from a file.
 
 use anyhow::{Context, bail};
+use gan_core::Model;
 use host::data::{Images, idx};
-use host::picture;
+use host::generator::FloatGenerator;
 use host::sample::{self, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::grid_columns;
+use host::{npy, picture};
 
 use crate::cli::Sample;
 
 pub fn run(args: &Sample) -> anyhow::Result<()> {
     anyhow::ensure!(args.count > 0, "--count must be 1 or more");
     let is_gan = args.file.extension().is_some_and(|ending| ending == "gan");
-    let (images, names) = if is_gan {
+    let is_array = args.out.extension().is_some_and(|ending| ending == "npy");
+    let (images, columns) = if is_gan {
         let bytes = super::read_gan(&args.file)?;
         let model = super::parse_gan(&bytes, &args.file)?;
         let names: Vec<_> = (0..model.class_count())
             .filter_map(|i| model.label(i))
             .collect();
         let order = order(args, &names)?;
-        (sample::int8(&model, &order)?, names.len())
+        if is_array {
+            return write_int8_array(args, &model, &order);
+        }
+        (sample::int8(&model, &order)?, grid_columns(names.len()))
     } else {
         let generator = load_generator(&args.file)?;
         let names: Vec<_> = generator
@@ -30,9 +36,12 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
             .map(String::as_str)
             .collect();
         let order = order(args, &names)?;
-        (sample::float(&generator, &order), names.len())
+        if is_array {
+            return write_float_array(args, &generator, &order);
+        }
+        (sample::float(&generator, &order), grid_columns(names.len()))
     };
-    write(args, &images, grid_columns(names))?;
+    write(args, &images, columns)?;
     println!("{}: {} pictures", args.out.display(), images.len());
     Ok(())
 }
@@ -76,7 +85,51 @@ fn write(args: &Sample, images: &Images, columns: usize) -> anyhow::Result<()> {
     } else if name.ends_with(".idx") || name.ends_with(".gz") || name.ends_with("ubyte") {
         idx::write(&args.out, images)
     } else {
-        bail!("--out {name}: the name has to end in .png, .idx, .idx.gz or -ubyte");
+        bail!("--out {name}: the name has to end in .png, .idx, .idx.gz, -ubyte or .npy");
     };
     written.with_context(|| format!("cannot write {name}"))
+}
+
+fn write_int8_array(args: &Sample, model: &Model<'_>, order: &Order) -> anyhow::Result<()> {
+    let each = sample::each(model, order);
+    let mut inputs = vec![0; each.len() * model.input_len()];
+    let rows = inputs.chunks_exact_mut(model.input_len()).zip(&each);
+    for (input, &(seed, class)) in rows {
+        model.fill_input(seed, class, input)?;
+    }
+    let values = sample::int8_values(model, &each, |q| q)?;
+    let shape = model.output_shape();
+    write_arrays(args, [shape.h, shape.w, shape.c], &values, &inputs)
+}
+
+fn write_float_array(
+    args: &Sample,
+    generator: &FloatGenerator,
+    order: &Order,
+) -> anyhow::Result<()> {
+    let image = generator.image();
+    let values = sample::float_values(generator, order, |v| v);
+    let inputs = sample::float_input(generator, order, 0..order.count);
+    let picture = [image.height, image.width, image.channels];
+    write_arrays(args, picture, &values, &inputs)
+}
+
+fn write_arrays<T: npy::Element>(
+    args: &Sample,
+    [h, w, c]: [usize; 3],
+    values: &[T],
+    inputs: &[T],
+) -> anyhow::Result<()> {
+    let n = args.count;
+    let stem = args.out.file_stem().unwrap_or_default().to_string_lossy();
+    let input = args.out.with_file_name(format!("{stem}-input.npy"));
+    npy::write(&input, &[n, inputs.len() / n], inputs)
+        .and_then(|()| npy::write(&args.out, &[n, h, w, c], values))
+        .with_context(|| format!("cannot write {}", args.out.display()))?;
+    println!(
+        "{}: {n} pictures, of the inputs in {}",
+        args.out.display(),
+        input.display()
+    );
+    Ok(())
 }
