@@ -227,6 +227,9 @@ pub struct Features {
 pub enum Format {
     /// A C99 header with weights and code: integers only, no library, no allocation
     C,
+    /// TensorFlow Lite, int8; where it has no operator for what a model does, it gets the
+    /// nearest, and OUT.gan has the model that it then equals, byte by byte
+    Tflite,
 }
 
 #[derive(Args)]

@@ -484,7 +484,8 @@ impl RoundedRow {
                 .map(|&w| step(w, scale) * scale - f64::from(w));
             errors.map(|e| e * e).sum()
         };
-        let scales = WEIGHT_CLIPS.map(|share| share * largest / most);
+        // Of 24 bits, so that other runtimes can be told the very scale.
+        let scales = WEIGHT_CLIPS.map(|share| f64::from((share * largest / most) as f32));
         let scale = scales
             .into_iter()
             .min_by(|&a, &b| error(a).total_cmp(&error(b)))
@@ -574,8 +575,9 @@ fn rows_of(op: Op, latent: usize) -> (usize, impl Fn(usize) -> Vec<Place> + Sync
     };
     (channels(op), places)
 }
+
 /// Mantissa and shift of a positive real number (TensorFlow Lite's `QuantizeMultiplier`).
-fn multiplier(real: f64) -> Multiplier {
+pub(crate) fn multiplier(real: f64) -> Multiplier {
     let mut exponent = real.log2().floor() as i32 + 1;
     let mut mantissa = (real * 2f64.powi(31 - exponent)).round();
     if mantissa >= 2f64.powi(31) {

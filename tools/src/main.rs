@@ -8,6 +8,7 @@ mod docs;
 mod elf;
 mod flash;
 mod golden;
+mod interop;
 mod panics;
 mod qemu;
 mod setup;
@@ -33,6 +34,7 @@ enum Command {
     Docs(docs::Docs),
     Flash(flash::Flash),
     Golden(golden::Golden),
+    Interop(interop::Interop),
     Panics(panics::Panics),
     Qemu(qemu::Qemu),
     Setup(setup::Setup),
@@ -53,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Command::Docs(docs) => docs.run(),
         Command::Flash(flash) => flash.run(),
         Command::Golden(golden) => golden.run(),
+        Command::Interop(interop) => interop.run(),
         Command::Panics(panics) => panics.run(),
         Command::Qemu(qemu) => qemu.run(),
         Command::Setup(setup) => setup.run(),

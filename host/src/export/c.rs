@@ -170,7 +170,7 @@ static inline int8_t gan_activate(const gan_layer *l, int32_t o, int32_t acc) {
     return (int8_t)(l->activation == 1 ? l->table[sum + 128] : sum);
 }
 
-static void gan_dense(const gan_layer *l, const int8_t *x, int8_t *y) {
+static inline void gan_dense(const gan_layer *l, const int8_t *x, int8_t *y) {
     const int32_t inputs = l->in_h * l->in_w * l->in_c, outputs = l->out_h * l->out_w * l->out_c;
     for (int32_t o = 0; o < outputs; o++) {
         const int8_t *w = l->weights + (int64_t)o * inputs;
@@ -180,7 +180,7 @@ static void gan_dense(const gan_layer *l, const int8_t *x, int8_t *y) {
     }
 }
 
-static void gan_conv_transpose(const gan_layer *l, const int8_t *x, int8_t *y) {
+static inline void gan_conv_transpose(const gan_layer *l, const int8_t *x, int8_t *y) {
     const int32_t k = l->kernel, s = l->stride, c = l->in_c;
     for (int32_t oy = 0; oy < l->out_h; oy++)
         for (int32_t ox = 0; ox < l->out_w; ox++)
@@ -202,7 +202,7 @@ static void gan_conv_transpose(const gan_layer *l, const int8_t *x, int8_t *y) {
 }
 
 /* The input of a seed and a class from 0 on (any number without classes). */
-static void gan_input(uint64_t seed, int32_t class_number, int8_t input[GAN_INPUT]) {
+static inline void gan_input(uint64_t seed, int32_t class_number, int8_t input[GAN_INPUT]) {
     uint64_t z = seed + 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -223,7 +223,7 @@ static void gan_input(uint64_t seed, int32_t class_number, int8_t input[GAN_INPU
 }
 
 /* The picture of an input, [height][width][channels], from -128 to 127. */
-static void gan_generate(const int8_t input[GAN_INPUT], int8_t arena[GAN_ARENA],
+static inline void gan_generate(const int8_t input[GAN_INPUT], int8_t arena[GAN_ARENA],
                          int8_t picture[GAN_PICTURE]) {
     const int8_t *x = input;
     for (int32_t i = 0; i < GAN_LAYERS; i++) {

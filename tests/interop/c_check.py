@@ -1,0 +1,57 @@
+"""Compiles a C header of `host export` with gcc and compares bytes.
+
+    c_check.py MODEL.h INPUT.npy EXPECTED.npy
+
+INPUT.npy: [n, inputs], int8; EXPECTED.npy: [n, h, w, c], int8: what `host sample FILE.gan --out
+X.npy` writes. Prints one line of JSON: latents, values, how many differ, and by how much at most.
+Needs gcc and numpy.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy
+
+MAIN = """
+#include MODEL
+#include <stdio.h>
+int main(void) {
+    static int8_t input[GAN_INPUT], arena[GAN_ARENA], picture[GAN_PICTURE];
+    while (fread(input, 1, sizeof input, stdin) == sizeof input) {
+        gan_generate(input, arena, picture);
+        fwrite(picture, 1, sizeof picture, stdout);
+    }
+    return 0;
+}
+"""
+
+
+def main():
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    header, given, expected = sys.argv[1:]
+    given, expected = numpy.load(given), numpy.load(expected)
+    with tempfile.TemporaryDirectory() as folder:
+        program = pathlib.Path(folder) / "draw"
+        source = program.with_suffix(".c")
+        source.write_text(MAIN)
+        include = f'-DMODEL="{pathlib.Path(header).resolve()}"'
+        strict = ["-std=c99", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-O2"]
+        subprocess.run(["gcc", *strict, include, source, "-o", program], check=True)
+        drawn = subprocess.run([program], input=given.tobytes(), capture_output=True, check=True)
+    pictures = numpy.frombuffer(drawn.stdout, numpy.int8)
+    if pictures.size != expected.size:
+        sys.exit(f"{pictures.size} bytes drawn, {expected.size} expected")
+    differences = numpy.abs(pictures.astype(int) - expected.ravel())
+    print(json.dumps({
+        "latents": len(given),
+        "values": differences.size,
+        "differing": int((differences > 0).sum()),
+        "worst": int(differences.max()),
+    }))
+
+
+main()
