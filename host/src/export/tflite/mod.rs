@@ -11,7 +11,7 @@
 //! | ReLU | fused |
 //! | tanh, leaky ReLU | `TANH`, `LEAKY_RELU` |
 //!
-//! A dense layer is no `FULLY_CONNECTED`: `LiteRT`'s reference kernel of that has come to
+//! A dense layer is no `FULLY_CONNECTED`: LiteRT's reference kernel of that has come to
 //! requantize in floating point (since 2.1; seen up to 2.3), and older ones refuse a scale for
 //! each channel.
 
