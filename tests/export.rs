@@ -11,7 +11,7 @@ use host::export::c::header;
 use tempfile::tempdir;
 use tests::{Case, Noise, cases};
 
-use crate::cli::ok;
+use crate::cli::{fails, ok};
 use crate::firmware::has;
 
 /// Latents of each model.
@@ -312,4 +312,101 @@ fn a_sampled_array_holds_what_the_runtime_draws() {
     model.fill_input(6, None, &mut input).unwrap();
     let second = inputs[model.input_len()..].iter().map(|&v| v as i8);
     assert!(second.take(input.len()).eq(input));
+}
+
+/// A dense layer of four outputs that ends in `activation`.
+fn ending_in(activation: Activation<'_>) -> Vec<u8> {
+    let quant = Quant {
+        scale: 0.25,
+        zero_point: 0,
+    };
+    let multiplier = Multiplier {
+        mantissa: 1 << 30,
+        shift: 0,
+    };
+    let layer = LayerSpec {
+        op: Op::Dense,
+        input_shape: Shape { h: 1, w: 1, c: 2 },
+        output_shape: Shape { h: 2, w: 2, c: 1 },
+        weights: &[1; 8],
+        bias: &[0; 4],
+        multipliers: &[multiplier; 4],
+        sum: quant,
+        output: quant,
+        weight_bits: WeightBits::Eight,
+        activation,
+    };
+    let spec = ModelSpec {
+        name: "one layer",
+        dataset: "none",
+        labels: &[],
+        latent_len: 2,
+        steps: 0,
+        seed: 0,
+        layers: &[layer],
+    };
+    let mut bytes = vec![0; encoded_bytes(&spec)];
+    encode(&spec, &mut bytes).expect("a valid model");
+    bytes
+}
+
+#[test]
+fn what_onnx_has_no_words_for_is_refused_and_leaves_no_file() {
+    let dir = tempdir().unwrap();
+    let clamp = Activation::Clamp { min: -9, max: 127 };
+    let table: [u8; 256] = std::array::from_fn(|i| (i as u8).wrapping_mul(57));
+    let wide: [[u8; 2]; WIDE_TABLE_LEN] = std::array::from_fn(|i| [i as u8, i as u8]);
+    let files = [
+        ("clamp.gan", ending_in(clamp)),
+        ("table.gan", ending_in(Activation::Table(&table))),
+        ("wide.gan", ending_in(Activation::WideTable(&wide))),
+        ("second.gan", stack(&cases()[0].1, 1)),
+        ("damaged.gan", b"GAN8".to_vec()),
+    ];
+    for (name, bytes) in &files {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let refusals = [
+        (
+            "clamp.gan",
+            "onnx-qdq",
+            "layer 0, dense, clamps to -9..=127",
+        ),
+        (
+            "table.gan",
+            "onnx-qdq",
+            "layer 0, dense, has a table that is no function",
+        ),
+        (
+            "wide.gan",
+            "onnx-qdq",
+            "layer 0, dense, has a table that is no function",
+        ),
+        (
+            "second.gan",
+            "onnx-qdq",
+            "layer 1, a transposed convolution, has a table",
+        ),
+        ("damaged.gan", "onnx-qdq", "damaged.gan is not usable"),
+        ("none.gan", "onnx-qdq", "cannot read none.gan"),
+        (
+            "clamp.gan",
+            "onnx-float",
+            "clamp.gan has no floats: give the run",
+        ),
+        (
+            "none.safetensors",
+            "onnx-float",
+            "cannot read none.safetensors",
+        ),
+    ];
+    for (file, format, reason) in refusals {
+        let args = ["export", file, "--format", format, "--out", "out.onnx"];
+        let error = fails(dir.path(), 1, &args);
+        assert!(error.contains(reason), "{error}");
+    }
+    let left = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, files.len());
+    let args = ["export", "clamp.gan", "--format", "c", "--out", "h.h"];
+    ok(dir.path(), &args);
 }

@@ -1,8 +1,20 @@
-//! Features by ONNX files, written here byte by byte.
+//! ONNX files: features by some, written here byte by byte, and generators exported to some, run
+//! by tract.
 
+use gan_core::latent::LATENT_SCALE;
+use gan_core::{Mode, Model, WeightBits};
+use host::config::Config;
 use host::data::Images;
+use host::export::onnx::{float, qdq};
+use host::generator::{FloatGenerator, FloatLayer};
+use host::nn::network::Op;
+use host::nn::{Activation, Conv, Geometry};
+use host::quant::{Options, quantize};
 use host::risk::features::Extractor;
+use host::sample::{Order, float_input};
 use tempfile::tempdir;
+use tests::{Case, Noise, cases};
+use tract_onnx::prelude::*;
 
 /// A protobuf field of bytes.
 fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
@@ -128,4 +140,132 @@ fn what_is_no_such_file_is_an_error() {
         );
     }
     assert!(Extractor::read_onnx(&dir.path().join("none.onnx")).is_err());
+}
+
+/// A dense layer, then a transposed convolution of this geometry, all numbers random.
+fn generator(case: &Case, seed: u64) -> FloatGenerator {
+    let mut noise = Noise(seed);
+    let mut config = Config::preset("fashion").unwrap().unwrap();
+    config.generator.latent = 8;
+    config.data.class_names = vec!["one".into(), "two".into()];
+    let first = &mut config.generator.dense;
+    [first.height, first.width] = case.small;
+    first.channels = case.c_small;
+    let n_out = case.small[0] * case.small[1] * case.c_small;
+    let dense = Op::Dense {
+        n_in: 10,
+        n_out,
+        c_out: case.c_small,
+    };
+    let [top, left, ..] = case.margin;
+    let conv = Op::ConvTranspose(Conv {
+        geometry: Geometry {
+            big: case.big(),
+            small: case.small,
+            kernel: case.kernel,
+            stride: case.stride,
+            top,
+            left,
+        },
+        c_in: case.c_small,
+        c_out: case.c_big,
+    });
+    let inner = [Activation::Relu, Activation::LeakyRelu, Activation::Linear];
+    let outer = [Activation::Tanh, Activation::Linear, Activation::LeakyRelu];
+    let mut layer = |op: Op, biases: usize, activation: Activation| {
+        let (rows, columns) = op.weight_shape();
+        let mut units = |n| noise.units(n).into_iter().map(|v| 0.5 * v as f32);
+        FloatLayer {
+            op,
+            weight: units(rows * columns).collect(),
+            bias: units(biases).collect(),
+            activation,
+        }
+    };
+    // A bias for each channel, or for each value of the map.
+    let biases = [case.c_small, n_out][seed as usize % 2];
+    let layers = vec![
+        layer(dense, biases, inner[seed as usize % 3]),
+        layer(conv, case.c_big, outer[seed as usize / 2 % 3]),
+    ];
+    FloatGenerator {
+        config,
+        dataset: "noise".into(),
+        step: 0,
+        layers,
+    }
+}
+
+/// What tract makes of `n` inputs, as `[n, h, w, c]`.
+fn run(file: &[u8], input: &[f32], n: usize) -> Vec<f32> {
+    let model = onnx().model_for_read(&mut &*file).unwrap();
+    let shape = [n, input.len() / n];
+    let model = model.with_input_fact(0, f32::fact(shape).into()).unwrap();
+    let plan = model.into_optimized().unwrap().into_runnable().unwrap();
+    let input = Tensor::from_shape(&shape, input).unwrap();
+    let pictures = plan.run(tvec!(input.into())).unwrap().remove(0);
+    let pictures = pictures.to_plain_array_view::<f32>().unwrap();
+    let pictures = pictures.permuted_axes(vec![0, 2, 3, 1]);
+    pictures.iter().copied().collect()
+}
+
+/// Latents of each model.
+const LATENTS: usize = 10;
+
+fn inputs(generator: &FloatGenerator) -> Vec<f32> {
+    let order = Order {
+        count: LATENTS,
+        seed: 1,
+        class: None,
+    };
+    float_input(generator, &order, 0..LATENTS)
+}
+
+#[test]
+fn an_exported_float_generator_draws_the_same() {
+    for (seed, (name, case)) in (0..).zip(cases()) {
+        let generator = generator(&case, seed);
+        let input = inputs(&generator);
+        let drawn = generator.draw(&input);
+        let found = run(&float(&generator).unwrap(), &input, LATENTS);
+        assert_eq!(found.len(), drawn.len(), "{name}");
+        for (found, drawn) in found.iter().zip(&drawn) {
+            let room = 1e-5 * drawn.abs().max(1.0);
+            assert!((found - drawn).abs() <= room, "{name}: {found} {drawn}");
+        }
+    }
+}
+
+/// One rounding instead of two, of floats instead of integers: now and then another step.
+#[test]
+fn an_exported_int8_generator_draws_the_same_within_a_step() {
+    let (mut values, mut differing) = (0, 0);
+    for (seed, (name, case)) in (0..).zip(cases()) {
+        let options = Options {
+            calibration_images: 64,
+            dense_bits: [WeightBits::Eight, WeightBits::Four][seed as usize % 2],
+            wide_table: seed % 4 < 2,
+        };
+        let file = quantize(&generator(&case, seed), &options).unwrap();
+        let model = Model::parse(&file).unwrap();
+        let (mut input, mut drawn) = (vec![0; model.input_len()], Vec::new());
+        let mut arena = vec![0; model.required_words(Mode::Streamed)];
+        let mut floats = Vec::new();
+        for i in 0..LATENTS {
+            model.fill_input(i as u64, Some(i % 2), &mut input).unwrap();
+            floats.extend(input.iter().map(|&q| f32::from(q) * LATENT_SCALE));
+            let take = |_, row: &[i8]| drawn.extend_from_slice(row);
+            model.run(&input, &mut arena, take).unwrap();
+        }
+        let found = run(&qdq(&model).unwrap(), &floats, LATENTS);
+        assert_eq!(found.len(), drawn.len(), "{name}");
+        let output = model.layers()[1].output;
+        for (found, &drawn) in found.iter().zip(&drawn) {
+            let steps = found / output.scale + f32::from(output.zero_point) - f32::from(drawn);
+            assert!(steps.abs() < 3.5, "{name}: {found} {drawn}");
+            values += 1;
+            differing += usize::from(steps.abs() > 1.5);
+        }
+    }
+    assert!(differing * 1000 <= values, "{differing} of {values}");
 }

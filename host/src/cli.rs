@@ -227,6 +227,10 @@ pub struct Features {
 pub enum Format {
     /// A C99 header with weights and code: integers only, no library, no allocation
     C,
+    /// ONNX with floats, of a run or a generator (.safetensors)
+    OnnxFloat,
+    /// ONNX with int8 weights and activations (QDQ)
+    OnnxQdq,
     /// TensorFlow Lite, int8; where it has no operator for what a model does, it gets the
     /// nearest, and OUT.gan has the model that it then equals, byte by byte
     Tflite,
@@ -234,7 +238,7 @@ pub enum Format {
 
 #[derive(Args)]
 pub struct Export {
-    /// A run folder or a .gan file
+    /// A run folder or a .gan file, for floats a run folder or a generator (.safetensors)
     pub model: PathBuf,
     /// What to write
     #[arg(long)]

@@ -525,7 +525,7 @@ pub fn rounded_weights(layer: &FloatLayer, bits: WeightBits, latent: usize) -> V
 }
 
 /// The runtime's operator and the map that it writes.
-fn runtime_op(op: Op, dense_output: impl Fn(usize) -> Shape) -> (CoreOp, Shape) {
+pub(crate) fn runtime_op(op: Op, dense_output: impl Fn(usize) -> Shape) -> (CoreOp, Shape) {
     match op {
         Op::Dense { n_out, .. } => (CoreOp::Dense, dense_output(n_out)),
         Op::ConvTranspose(conv) | Op::Conv(conv) => {
@@ -555,11 +555,11 @@ fn class_unit() -> f32 {
 }
 
 /// A weight's place in a layer, and what it is multiplied by in the file.
-type Place = (usize, f32);
+pub(crate) type Place = (usize, f32);
 
 /// Number of output channels (dense: values), and the weights of each in the runtime's
 /// order; inputs from `latent` on are classes.
-fn rows_of(op: Op, latent: usize) -> (usize, impl Fn(usize) -> Vec<Place> + Sync) {
+pub(crate) fn rows_of(op: Op, latent: usize) -> (usize, impl Fn(usize) -> Vec<Place> + Sync) {
     let places = move |o: usize| match op {
         Op::Dense { n_in, n_out, .. } => {
             let unit = |i: usize| if i < latent { 1.0 } else { class_unit() };

@@ -2,4 +2,5 @@
 
 pub mod c;
 pub mod function;
+pub mod onnx;
 pub mod tflite;

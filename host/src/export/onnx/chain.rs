@@ -1,0 +1,327 @@
+//! A graph that grows node by node, each reading what the one before wrote.
+//!
+//! Maps are `[h, w, c]` in gan-core and `[c, h, w]` in ONNX, so weights and channels are put in
+//! another order.
+
+use gan_core::{Op, Quant, Shape};
+use prost::Message;
+
+use super::proto::{
+    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto, attribute_type, data_type,
+};
+use super::{IR_VERSION, OPSET};
+use crate::nn::Activation;
+use crate::nn::norm::LEAKY_SLOPE;
+
+/// What `metadata_props` say.
+pub struct Provenance<'a> {
+    pub name: &'a str,
+    pub dataset: &'a str,
+    pub steps: u64,
+    pub seed: u64,
+    pub labels: Vec<&'a str>,
+}
+
+/// An operator between two maps, as gan-core has it.
+#[derive(Clone, Copy)]
+pub struct Linear {
+    pub op: Op,
+    pub input: Shape,
+    pub output: Shape,
+}
+
+impl Linear {
+    /// Weights `[n_out][n_in]` or `[c_out][k][k][c_in]` as ONNX has them:
+    /// `[n_out, n_in]`, both sides planes, or `[c_in, c_out, k, k]`.
+    pub fn weights<T: Copy>(&self, weights: &[T]) -> Vec<T> {
+        let at: Vec<usize> = match self.op {
+            Op::Dense => {
+                let row = |o| planes(self.input).map(move |i| o * self.input.len() + i);
+                planes(self.output).flat_map(row).collect()
+            }
+            Op::ConvTranspose(window) => {
+                let (taps, c_in) = (window.kernel * window.kernel, self.input.c);
+                let tap = move |i, o| (0..taps).map(move |tap| (o * taps + tap) * c_in + i);
+                let outputs = |i| (0..self.output.c).flat_map(move |o| tap(i, o));
+                (0..c_in).flat_map(outputs).collect()
+            }
+        };
+        at.into_iter().map(|at| weights[at]).collect()
+    }
+
+    /// One value for each output channel (dense: value), in ONNX's order.
+    pub fn channels<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        match self.op {
+            Op::Dense => planes(self.output).map(|at| values[at]).collect(),
+            Op::ConvTranspose(_) => values.to_vec(),
+        }
+    }
+
+    /// Dimensions of [`weights`](Self::weights), and which is the output's.
+    pub fn dims(&self) -> (Vec<usize>, i64) {
+        match self.op {
+            Op::Dense => (vec![self.output.len(), self.input.len()], 0),
+            Op::ConvTranspose(v) => (vec![self.input.c, self.output.c, v.kernel, v.kernel], 1),
+        }
+    }
+}
+
+/// For each value of `[c, h, w]` its place in `[h, w, c]`.
+fn planes(shape: Shape) -> impl Iterator<Item = usize> {
+    let plane = move |c| (0..shape.h * shape.w).map(move |pixel| pixel * shape.c + c);
+    (0..shape.c).flat_map(plane)
+}
+
+/// The graph so far.
+pub struct Chain {
+    graph: GraphProto,
+    /// Name of the value that the next node reads.
+    last: String,
+    /// Whether it is `[n, c, h, w]` rather than `[n, values]`.
+    is_map: bool,
+}
+
+impl Chain {
+    /// `input` `[n, len]`
+    pub fn new(len: usize) -> Self {
+        let graph = GraphProto {
+            name: "generator".into(),
+            input: vec![value_info("input", &[len])],
+            ..GraphProto::default()
+        };
+        Self {
+            graph,
+            last: "input".into(),
+            is_map: false,
+        }
+    }
+
+    /// A constant; its name is what comes back.
+    fn constant(&mut self, name: String, kind: i32, dims: &[usize], bytes: Vec<u8>) -> String {
+        self.graph.initializer.push(TensorProto {
+            dims: dims.iter().map(|&dim| dim as i64).collect(),
+            data_type: kind,
+            name: name.clone(),
+            raw_data: Some(bytes),
+        });
+        name
+    }
+
+    /// A constant of floats.
+    pub fn floats(&mut self, name: String, dims: &[usize], values: &[f32]) -> String {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.constant(name, data_type::FLOAT, dims, bytes)
+    }
+
+    /// Constant bytes times a scale for each place of dimension `axis`.
+    pub fn int8(&mut self, name: String, at: (Vec<usize>, i64), q: &[i8], scale: &[f32]) {
+        let (dims, axis) = at;
+        let bytes = q.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let q = self.constant(format!("{name}.q"), data_type::INT8, &dims, bytes);
+        self.scaled(name, q, axis, scale);
+    }
+
+    /// Constant words `[n]`, each times its scale.
+    pub fn int32(&mut self, name: String, q: &[i32], scale: &[f32]) {
+        let bytes = q.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let q = self.constant(format!("{name}.q"), data_type::INT32, &[q.len()], bytes);
+        self.scaled(name, q, 0, scale);
+    }
+
+    fn scaled(&mut self, name: String, q: String, axis: i64, scale: &[f32]) {
+        let scale = self.floats(format!("{name}.scale"), &[scale.len()], scale);
+        let axis = AttributeProto {
+            i: Some(axis),
+            ..attribute("axis", attribute_type::INT)
+        };
+        self.node("DequantizeLinear", vec![q, scale], name, vec![axis]);
+    }
+
+    fn node(&mut self, op: &str, input: Vec<String>, name: String, with: Vec<AttributeProto>) {
+        self.graph.node.push(NodeProto {
+            input,
+            output: vec![name.clone()],
+            name,
+            op_type: op.into(),
+            attribute: with,
+        });
+    }
+
+    /// A node on the last value and these constants.
+    fn then(&mut self, op: &str, name: String, constants: &[String], with: Vec<AttributeProto>) {
+        let mut input = vec![std::mem::replace(&mut self.last, name.clone())];
+        input.extend_from_slice(constants);
+        self.node(op, input, name, with);
+    }
+
+    /// Makes the last value a map, or no map.
+    fn reshape(&mut self, name: &str, map: Option<Shape>) {
+        if self.is_map == map.is_some() {
+            return;
+        }
+        // 0 keeps `n`; -1 is all that is left.
+        let dims = match map {
+            Some(Shape { h, w, c }) => vec![0, c as i64, h as i64, w as i64],
+            None => vec![0, -1],
+        };
+        let bytes = dims
+            .iter()
+            .flat_map(|dim: &i64| dim.to_le_bytes())
+            .collect();
+        let shape = self.constant(
+            format!("{name}.shape"),
+            data_type::INT64,
+            &[dims.len()],
+            bytes,
+        );
+        self.then("Reshape", name.into(), &[shape], Vec::new());
+        self.is_map = map.is_some();
+    }
+
+    /// A layer's sums, of the values `layerN.weight` and `layerN.bias`.
+    pub fn linear(&mut self, i: usize, linear: &Linear) {
+        let map = match linear.op {
+            Op::Dense => None,
+            Op::ConvTranspose(_) => Some(linear.input),
+        };
+        self.reshape(&format!("layer{i}.input"), map);
+        let constants = ["weight", "bias"].map(|part| format!("layer{i}.{part}"));
+        let ints = |name: &str, ints: &[usize]| AttributeProto {
+            ints: ints.iter().map(|&v| v as i64).collect(),
+            ..attribute(name, attribute_type::INTS)
+        };
+        let (op, with) = match linear.op {
+            Op::Dense => {
+                let rows = AttributeProto {
+                    i: Some(1),
+                    ..attribute("transB", attribute_type::INT)
+                };
+                ("Gemm", vec![rows])
+            }
+            Op::ConvTranspose(v) => {
+                let crops = [v.crop_top, v.crop_left, v.crop_bottom, v.crop_right];
+                let kernel = ints("kernel_shape", &[v.kernel, v.kernel]);
+                let strides = ints("strides", &[v.stride, v.stride]);
+                ("ConvTranspose", vec![kernel, ints("pads", &crops), strides])
+            }
+        };
+        self.then(op, format!("layer{i}.linear"), &constants, with);
+    }
+
+    /// A layer's activation.
+    pub fn activate(&mut self, i: usize, activation: Activation) {
+        let (op, with) = match activation {
+            Activation::Linear => return,
+            Activation::Relu => ("Relu", Vec::new()),
+            Activation::LeakyRelu => {
+                let alpha = AttributeProto {
+                    f: Some(LEAKY_SLOPE as f32),
+                    ..attribute("alpha", attribute_type::FLOAT)
+                };
+                ("LeakyRelu", vec![alpha])
+            }
+            Activation::Tanh => ("Tanh", Vec::new()),
+        };
+        self.then(op, format!("layer{i}.activation"), &[], with);
+    }
+
+    /// Adds a number to each channel (dense: value) of the last value.
+    pub fn add(&mut self, name: String, linear: &Linear, values: &[f32]) {
+        let dims = match linear.op {
+            Op::Dense => vec![values.len()],
+            Op::ConvTranspose(_) => vec![values.len(), 1, 1],
+        };
+        let values = self.floats(format!("{name}.steps"), &dims, values);
+        self.then("Add", name, &[values], Vec::new());
+    }
+
+    /// Limits the last value.
+    pub fn clip(&mut self, name: String, ends: [f32; 2]) {
+        let min = self.floats(format!("{name}.min"), &[], &ends[..1]);
+        let max = self.floats(format!("{name}.max"), &[], &ends[1..]);
+        self.then("Clip", name, &[min, max], Vec::new());
+    }
+
+    /// Rounds the last value to int8 and back.
+    pub fn round(&mut self, name: String, quant: &Quant) {
+        let scale = self.floats(format!("{name}.scale"), &[], &[quant.scale]);
+        let zero_point = quant.zero_point.to_le_bytes().to_vec();
+        let zero_point_name = format!("{name}.zero_point");
+        let zero_point = self.constant(zero_point_name, data_type::INT8, &[], zero_point);
+        let constants = [scale, zero_point];
+        self.then(
+            "QuantizeLinear",
+            format!("{name}.q"),
+            &constants,
+            Vec::new(),
+        );
+        self.then("DequantizeLinear", name, &constants, Vec::new());
+    }
+
+    /// The file, whose `picture` is the last value, of shape `shape`.
+    pub fn finish(mut self, shape: Shape, provenance: &Provenance<'_>) -> Vec<u8> {
+        let picture = "picture";
+        self.reshape(picture, Some(shape));
+        if let Some(node) = self.graph.node.last_mut() {
+            node.output = vec![picture.into()];
+        }
+        let Shape { h, w, c } = shape;
+        self.graph.output = vec![value_info(picture, &[c, h, w])];
+        let entry = |key: &str, value: String| StringStringEntryProto {
+            key: Some(key.into()),
+            value: Some(value),
+        };
+        let model = ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: "gan-core host".into(),
+            producer_version: env!("CARGO_PKG_VERSION").into(),
+            graph: Some(self.graph),
+            opset_import: vec![OperatorSetIdProto {
+                domain: Some(String::new()),
+                version: OPSET,
+            }],
+            metadata_props: vec![
+                entry("name", provenance.name.into()),
+                entry("data_set", provenance.dataset.into()),
+                entry("steps", provenance.steps.to_string()),
+                entry("seed", provenance.seed.to_string()),
+                entry("labels", provenance.labels.join("\n")),
+            ],
+        };
+        model.encode_to_vec()
+    }
+}
+
+fn attribute(name: &str, kind: i32) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: kind,
+        ..AttributeProto::default()
+    }
+}
+
+/// Floats `[n, dims...]`.
+fn value_info(name: &str, dims: &[usize]) -> ValueInfoProto {
+    let open = DimensionProto {
+        dim_param: Some("n".into()),
+        ..DimensionProto::default()
+    };
+    let sizes = dims.iter().map(|&dim| DimensionProto {
+        dim_value: Some(dim as i64),
+        ..DimensionProto::default()
+    });
+    let tensor = TensorTypeProto {
+        elem_type: data_type::FLOAT,
+        shape: Some(TensorShapeProto {
+            dim: std::iter::once(open).chain(sizes).collect(),
+        }),
+    };
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(tensor),
+        }),
+    }
+}

@@ -1,0 +1,147 @@
+//! A `.gan` file with its integers, as floats that are rounded to int8 and back (QDQ).
+
+use gan_core::latent::LATENT_SCALE;
+use gan_core::{Activation as CoreActivation, Layer, Model, Op, Quant};
+
+use super::OnnxError;
+use super::chain::{Chain, Linear, Provenance};
+use crate::export::function::function;
+use crate::nn::Activation;
+
+/// The file of a model, which draws what [`Model::run`] draws but for the rounding of floats,
+/// for tanh itself in the place of a wide table's straight lines, and for 8-bit sums that may
+/// be negative, which the runtime rounds twice. Its input has the latent as real numbers and
+/// 3, which is `ONE_HOT * LATENT_SCALE`, in the class's place.
+pub fn qdq(model: &Model<'_>) -> Result<Vec<u8>, OnnxError> {
+    let mut chain = Chain::new(model.input_len());
+    let latent = Quant {
+        scale: LATENT_SCALE,
+        zero_point: 0,
+    };
+    chain.round("latent".into(), &latent);
+    for (i, layer) in model.layers().iter().enumerate() {
+        let linear = Linear {
+            op: layer.op,
+            input: layer.input_shape,
+            output: layer.output_shape,
+        };
+        constants(&mut chain, i, layer, &linear)?;
+        chain.linear(i, &linear);
+        activate(&mut chain, i, layer, &linear)?;
+        chain.round(format!("layer{i}.output"), &layer.output);
+    }
+    let labels = (0..model.class_count()).filter_map(|class| model.label(class));
+    let provenance = Provenance {
+        name: model.name(),
+        dataset: model.dataset(),
+        steps: model.steps().into(),
+        seed: model.seed(),
+        labels: labels.collect(),
+    };
+    Ok(chain.finish(model.output_shape(), &provenance))
+}
+
+fn kind(op: Op) -> &'static str {
+    match op {
+        Op::Dense => "dense",
+        Op::ConvTranspose(_) => "a transposed convolution",
+    }
+}
+
+/// Whether a clamp is ReLU.
+fn is_relu(layer: &Layer<'_>) -> bool {
+    let (min, max) = (layer.sum.zero_point, 127);
+    layer.activation == CoreActivation::Clamp { min, max }
+}
+
+/// Weights and biases with the scales that the multipliers amount to: `input.scale *
+/// weight scale = multiplier * sum.scale`.
+fn constants(
+    chain: &mut Chain,
+    i: usize,
+    layer: &Layer<'_>,
+    linear: &Linear,
+) -> Result<(), OnnxError> {
+    let (mut bias, mut scales, mut bias_scales) = (Vec::new(), Vec::new(), Vec::new());
+    for (b, multiplier) in layer.channels(0) {
+        let real = f64::from(multiplier.mantissa) * 2f64.powi(i32::from(multiplier.shift) - 31);
+        let product_scale = real * f64::from(layer.sum.scale);
+        bias.push(b);
+        scales.push((product_scale / f64::from(layer.input.scale)) as f32);
+        bias_scales.push(product_scale as f32);
+    }
+    if !scales.iter().chain(&bias_scales).all(|s| s.is_finite()) {
+        let (layer, kind) = (i, kind(layer.op));
+        return Err(OnnxError::Scale { layer, kind });
+    }
+    let weights = linear.weights(&layer.weights().collect::<Vec<_>>());
+    let [bias_scales, scales] = [bias_scales, scales].map(|s| linear.channels(&s));
+    let name = format!("layer{i}.weight");
+    chain.int8(name, linear.dims(), &weights, &scales);
+    let (name, bias) = (format!("layer{i}.bias"), linear.channels(&bias));
+    chain.int32(name, &bias, &bias_scales);
+    Ok(())
+}
+
+/// What ReLU's sums get for the runtime's rounding: it rounds twice, first to `2^shift` steps,
+/// so what is positive goes up `2^(shift - 1)` steps early. It is no part of the bias, which
+/// ONNX Runtime would round to whole products.
+fn early(chain: &mut Chain, i: usize, layer: &Layer<'_>, linear: &Linear) {
+    let steps = layer
+        .channels(0)
+        .map(|(_, multiplier)| match multiplier.shift {
+            ..0 => 2f32.powi(i32::from(multiplier.shift) - 1),
+            0.. => 0.0,
+        });
+    let early: Vec<f32> = steps.map(|steps| steps * layer.sum.scale).collect();
+    chain.add(format!("layer{i}.early"), linear, &linear.channels(&early));
+}
+
+/// What lies between a layer's sum and the rounding of its output.
+fn activate(
+    chain: &mut Chain,
+    i: usize,
+    layer: &Layer<'_>,
+    linear: &Linear,
+) -> Result<(), OnnxError> {
+    let kind = kind(layer.op);
+    let act = function(layer).ok_or(OnnxError::Table { layer: i, kind });
+    match layer.activation {
+        CoreActivation::Clamp { .. } if is_relu(layer) => {
+            early(chain, i, layer, linear);
+            chain.activate(i, Activation::Relu);
+        }
+        // The rounding clamps.
+        CoreActivation::Clamp {
+            min: -128,
+            max: 127,
+        } => {}
+        CoreActivation::Clamp { min, max } => {
+            let layer = i;
+            return Err(OnnxError::Clamp {
+                layer,
+                kind,
+                min,
+                max,
+            });
+        }
+        CoreActivation::Table(_) => {
+            let act = act?;
+            chain.round(format!("layer{i}.sum"), &layer.sum);
+            chain.activate(i, act);
+        }
+        // Sums of 16 bits: operator set 13 rounds to none, and floats hold them.
+        CoreActivation::WideTable(_) => {
+            let act = act?;
+            let ends = [-32768.0, 32767.0].map(|sum| sum * layer.sum.scale);
+            let steps =
+                |sum| act.apply(sum) / layer.output.scale + f32::from(layer.output.zero_point);
+            // Beyond its ends a table is flat; most outputs have met their own ends before.
+            if steps(ends[0]) > -127.5 || steps(ends[1]) < 126.5 {
+                chain.clip(format!("layer{i}.sum"), ends);
+            }
+            chain.activate(i, act);
+        }
+    }
+    Ok(())
+}
