@@ -15,4 +15,5 @@ mod onnx;
 mod programs;
 mod quantization;
 mod risk;
+mod tflite;
 mod training;

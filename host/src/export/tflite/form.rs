@@ -9,8 +9,11 @@ use crate::nn::Activation;
 use crate::nn::norm::LEAKY_SLOPE;
 use crate::quant::multiplier;
 
-/// Bits that a wide sum has and a narrow one has not.
-const WIDE_BITS: i8 = 8;
+/// Steps of a wide sum in one of a narrow sum of the same range.
+const WIDE_STEPS: f32 = 256.0;
+
+/// Where tanh comes to half a step of 1: wider sums would only have wider steps.
+const TANH_REACH: f32 = 2.567;
 
 /// A layer, rewritten.
 struct Rewritten {
@@ -66,23 +69,26 @@ pub fn form(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
 }
 
 fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
-    let is_wide = matches!(layer.activation, CoreActivation::WideTable(_));
+    let act = function(layer);
     let mut sum = layer.sum;
-    if is_wide {
-        sum.scale *= f32::from(1u16 << WIDE_BITS);
+    if matches!(layer.activation, CoreActivation::WideTable(_)) {
+        sum.scale *= WIDE_STEPS;
+        if act == Some(Activation::Tanh) {
+            sum.scale = sum.scale.min(TANH_REACH / 127.0);
+        }
     }
-    let narrowed = |m: Multiplier| Multiplier {
-        shift: m.shift - if is_wide { WIDE_BITS } else { 0 },
-        ..m
-    };
     let (bias, multipliers) = layer
         .channels(0)
         .map(|(bias, m)| {
-            let scale = filter_scale(narrowed(m), layer.input.scale, sum.scale);
+            let narrowed = match sum == layer.sum {
+                true => m,
+                false => multiplier(real(m) * f64::from(layer.sum.scale) / f64::from(sum.scale)),
+            };
+            let scale = filter_scale(narrowed, layer.input.scale, sum.scale);
             (bias, quotient(layer.input.scale, scale, sum.scale))
         })
         .unzip();
-    let table = match (layer.activation, function(layer)) {
+    let table = match (layer.activation, act) {
         (CoreActivation::Clamp { .. }, _) => None,
         (_, Some(Activation::Tanh)) => Some(looked_up(f32::tanh, &sum, &layer.output)),
         (_, Some(Activation::LeakyRelu)) => Some(leaky_relu(&sum, &layer.output)),
@@ -97,6 +103,10 @@ fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
     })
 }
 
+fn real(m: Multiplier) -> f64 {
+    f64::from(m.mantissa) * 2f64.powi(i32::from(m.shift) - 31)
+}
+
 /// The multiplier that TensorFlow Lite computes from scales
 /// (`PopulateConvolutionQuantizationParams`).
 fn quotient(input: f32, filter: f32, output: f32) -> Multiplier {
@@ -106,9 +116,8 @@ fn quotient(input: f32, filter: f32, output: f32) -> Multiplier {
 /// The scale of a channel's weights for which TensorFlow Lite computes `wanted`, or the
 /// nearest multiplier that a scale of 24 bits can give.
 pub(super) fn filter_scale(wanted: Multiplier, input: f32, output: f32) -> f32 {
-    let real = f64::from(wanted.mantissa) * 2f64.powi(i32::from(wanted.shift) - 31);
     // Less than any multiplier, where it is to be 0.
-    let real = if real > 0.0 { real } else { 2f64.powi(-40) };
+    let real = real(wanted).max(2f64.powi(-40));
     let scale = (real * f64::from(output) / f64::from(input)) as f32;
     let scale = scale.max(f32::MIN_POSITIVE);
     let near = [scale, scale.next_down(), scale.next_up()];
