@@ -33,7 +33,7 @@ pub fn ok(dir: &Path, args: &[&str]) -> String {
 }
 
 /// Standard error of a command that has to fail with `code`.
-fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
+pub fn fails(dir: &Path, code: i32, args: &[&str]) -> String {
     let output = host(dir, args);
     assert_eq!(output.status.code(), Some(code), "{args:?}");
     assert!(output.stdout.is_empty() || code == 1);

@@ -1,3 +1,4 @@
 //! Generators for other runtimes.
 
 pub mod c;
+pub mod pytorch;
