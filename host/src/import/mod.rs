@@ -1,10 +1,12 @@
 //! PyTorch generators: from a safetensors file in PyTorch's names and layouts to a run's
 //! float generator.
 //!
-//! [`net`] reads what the network is, [`names`] finds which module of the file is which
-//! layer, [`convert`] turns layouts round. Nothing is used before all of it fits.
+//! [`net`] reads what the network is, [`weights`] the file, [`names`] finds which module of it
+//! is which layer, [`convert`] takes the layers, in our [`layout`]. Nothing is used before all
+//! of it fits.
 
 pub mod convert;
+pub mod layout;
 pub mod names;
 pub mod net;
 pub mod weights;
@@ -16,6 +18,8 @@ use self::convert::Converter;
 use self::net::Net;
 use crate::config::ConfigError;
 use crate::generator::FloatGenerator;
+use crate::nn::Activation;
+use crate::nn::norm::LEAKY_SLOPE;
 use crate::train::checkpoint::{Named, RunState};
 use crate::train::loss::Anchors;
 
@@ -109,6 +113,14 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
     let mut layers: Vec<_> = layers.into_iter().flatten().collect();
     let mut notes: Vec<String> = layers.iter().map(|layer| layer.note.clone()).collect();
 
+    if blocks
+        .iter()
+        .any(|spec| spec.activation == Activation::LeakyRelu)
+    {
+        notes.push(format!(
+            "leaky_relu: of slope {LEAKY_SLOPE}; PyTorch's own is 0.01 where none is given"
+        ));
+    }
     let (first, values) = (&mut config.generator.dense, blocks[0].op.output_len());
     if !first.per_value && layers[0].has_len(values) && values > first.channels {
         notes.push("dense: a bias or BatchNorm for each value: per_value = true".into());
