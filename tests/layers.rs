@@ -244,6 +244,7 @@ fn normalization_bias_and_activations_equal_their_formulas() {
         Activation::Relu,
         Activation::LeakyRelu,
         Activation::Tanh,
+        Activation::Sigmoid,
     ];
     let formula = |act: Activation, v: f64| match act {
         Activation::Linear => v,
@@ -251,6 +252,7 @@ fn normalization_bias_and_activations_equal_their_formulas() {
         Activation::LeakyRelu if v < 0.0 => 0.2 * v,
         Activation::LeakyRelu => v,
         Activation::Tanh => v.tanh(),
+        Activation::Sigmoid => 1.0 / (1.0 + (-v).exp()),
     };
     // A convolution that does nothing, so that the rest of the block is seen alone.
     let (rows, c) = (37, 3);

@@ -8,6 +8,7 @@ mod firmware;
 mod format;
 mod gate;
 mod golden;
+mod import;
 mod kernels;
 mod layers;
 #[cfg(feature = "onnx")]

@@ -36,6 +36,8 @@ pub enum Command {
     Vet(Vet),
     /// Teach a .gan file a critic, by which its device chooses among candidates
     Critic(Critic),
+    /// Bring in a generator that PyTorch trained; leaves a run folder as training does
+    Import(Import),
     /// Write a model for another runtime
     Export(Export),
     /// List the runs in a folder and how they ended
@@ -234,6 +236,22 @@ pub enum Format {
     /// TensorFlow Lite, int8; where it has no operator for what a model does, it gets the
     /// nearest, and OUT.gan has the model that it then equals, byte by byte
     Tflite,
+    /// The float generator as safetensors, in PyTorch's names and layouts
+    Pytorch,
+}
+
+#[derive(Args)]
+pub struct Import {
+    /// The generator's `state_dict`, written by `safetensors.torch.save_file`
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// Its layers, a TOML file like those in host/presets; `[import]` in it may name its
+    /// modules, see the README
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Run folder [default: runs/NAME]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -95,7 +95,7 @@ pub struct ConvTransposeLayer {
 
 /// Convolutions, then dense layers; the judgement (one dense unit and the projection on
 /// the class) follows by itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Discriminator {
     /// From map to map.
@@ -372,6 +372,12 @@ impl Config {
             });
             (size, c_in) = (geometry.big, layer.channels);
         }
+        if let Some(last) = blocks.last().filter(|b| b.activation != Activation::Tanh) {
+            return Err(format!(
+                "the last layer of the generator, {}, has to end in tanh: pictures go from -1 to 1",
+                last.name
+            ));
+        }
         let image = [self.image.height, self.image.width, self.image.channels];
         if [size[0], size[1], c_in] != image {
             return Err(format!(
@@ -496,7 +502,7 @@ fn margins([top, left, bottom, right]: [usize; 4]) -> Margins {
 }
 
 /// Line, problem, and for an unknown key the nearest known one.
-fn explain(text: &str, error: &toml::de::Error) -> String {
+pub(crate) fn explain(text: &str, error: &toml::de::Error) -> String {
     let start = error.span().map_or(0, |span| span.start);
     let line = 1 + text[..start].matches('\n').count();
     let message = error.message();

@@ -7,6 +7,7 @@ pub mod export;
 pub mod files;
 pub mod finetune;
 pub mod generator;
+pub mod import;
 pub mod nn;
 pub mod npy;
 pub mod picture;

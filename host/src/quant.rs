@@ -235,7 +235,7 @@ fn round_layers<'l>(
         let largest_scale = rows.iter().map(|row| row.scale).fold(0.0, f64::max);
         let products = f64::from(quant.scale) * largest_scale;
         let wide = options.wide_table.then_some(products as f32);
-        let tensor = TensorQuants::choose(layer.activation, &sums, wide);
+        let tensor = TensorQuants::choose(layer.activation, &sums, channels(layer.op), wide);
         let (rows, input) = ((bits, rows), (shape, quant));
         let op = runtime_op(layer.op, &dense_output);
         let int = int_layer(layer, rows, input, &tensor, &correction, op);
@@ -290,16 +290,16 @@ struct TensorQuants {
 }
 
 impl TensorQuants {
-    /// For sums of products of at most scale `wide`, if tables are to be wide.
-    fn choose(act: Activation, sums: &[f32], wide: Option<f32>) -> Self {
+    /// For sums `[rows, c]` of products of at most scale `wide`, if tables are to be wide.
+    fn choose(act: Activation, sums: &[f32], c: usize, wide: Option<f32>) -> Self {
         let same = |sum| (sum, sum);
         let narrow_or_wide = |sums: &[f32]| match wide {
             Some(products) => wide_quant(act, sums, products),
-            None => best_quant(sums, act, false),
+            None => best_quant(sums, c, act, false),
         };
         let (sum, output) = match act {
-            Activation::Relu => same(best_quant(sums, act, true)),
-            Activation::Linear => same(best_quant(sums, act, false)),
+            Activation::Relu => same(best_quant(sums, c, act, true)),
+            Activation::Linear => same(best_quant(sums, c, act, false)),
             Activation::Tanh => {
                 let output = Quant {
                     scale: 1.0 / 128.0,
@@ -307,13 +307,20 @@ impl TensorQuants {
                 };
                 (narrow_or_wide(sums), output)
             }
+            Activation::Sigmoid => {
+                let output = Quant {
+                    scale: 1.0 / 256.0,
+                    zero_point: -128,
+                };
+                (narrow_or_wide(sums), output)
+            }
             Activation::LeakyRelu => {
                 let outputs: Vec<f32> = sums.iter().map(|&v| act.apply(v)).collect();
-                let output = best_quant(&outputs, Activation::Linear, false);
+                let output = best_quant(&outputs, c, Activation::Linear, false);
                 (narrow_or_wide(sums), output)
             }
         };
-        let has_table = matches!(act, Activation::Tanh | Activation::LeakyRelu);
+        let has_table = !matches!(act, Activation::Relu | Activation::Linear);
         Self {
             sum,
             output,
@@ -350,6 +357,8 @@ fn wide_quant(act: Activation, sums: &[f32], products: f32) -> Quant {
         .fold(f32::MIN_POSITIVE * 65536.0, |max, v| max.max(v.abs()));
     let reach = match act {
         Activation::Tanh => largest.min(TANH_REACH),
+        // (tanh(x / 2) + 1) / 2
+        Activation::Sigmoid => largest.min(2.0 * TANH_REACH),
         _ => largest,
     };
     Quant {
@@ -359,15 +368,18 @@ fn wide_quant(act: Activation, sums: &[f32], products: f32) -> Quant {
 }
 
 /// The range of `[low, high]` and its clipped forms with the smallest squared error of
-/// the activation's output. `positive`: ReLU follows, so the range begins at 0 and its
+/// the activation's output; sums are `[rows, c]`. `positive`: ReLU follows, so the range begins at 0 and its
 /// zero point is -128.
-fn best_quant(sums: &[f32], act: Activation, positive: bool) -> Quant {
+fn best_quant(sums: &[f32], c: usize, act: Activation, positive: bool) -> Quant {
     let low = sums.iter().fold(0f32, |low, &v| low.min(v));
     let high = sums.iter().fold(0f32, |high, &v| high.max(v));
     let low = if positive { 0.0 } else { low };
-    // A fixed stride keeps the search fast; the end points come from all values. It is odd,
-    // so that every channel has its turn.
-    let stride = sums.len().div_ceil(1 << 15) | 1;
+    // A fixed stride keeps the search fast; the end points come from all values. It shares no
+    // divisor with the channels, so that every one has its turn.
+    let mut stride = sums.len().div_ceil(1 << 15) | 1;
+    while gcd(stride, c) > 1 {
+        stride += 2;
+    }
     let sample: Vec<f32> = sums.iter().copied().step_by(stride).collect();
     let error = |quant: &Quant| -> f64 {
         let errors = sample.iter().map(|&v| {
@@ -401,6 +413,10 @@ fn best_quant(sums: &[f32], act: Activation, positive: bool) -> Quant {
         }
     }
     best
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// Scale and zero point that put `[low, high]`, 0 included, on `[-128, 127]`.

@@ -122,7 +122,7 @@ fn subjects(path: &Path) -> anyhow::Result<Vec<(String, Subject)>> {
     let name = path.display();
     let ending = path.extension().and_then(|ending| ending.to_str());
     let run = RunFolder::new(path);
-    if run.checkpoint().exists() {
+    if run.generator().exists() {
         let generator = load_generator(&run.generator())?;
         let mut subjects = vec![(format!("{name} (float)"), Subject::Float(generator.into()))];
         let gan = run.file("generator.gan");

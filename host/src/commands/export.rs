@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use gan_core::Model;
-use host::export::{c, onnx, tflite};
+use host::export::tflite::{self, TfliteError};
+use host::export::{c, onnx, pytorch};
 use host::files::write_atomic;
 use host::generator::FloatGenerator;
 use host::train::checkpoint::load_generator;
@@ -24,8 +25,20 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
         Format::OnnxQdq => of_gan(from, |model, _| {
             write(out, &onnx::qdq(model).with_context(|| no("ONNX"))?)
         }),
+        Format::Pytorch => write(out, &pytorch::safetensors(&floats(from)?)?),
         Format::Tflite => of_gan(from, |model, bytes| {
-            write_tflite(model, bytes, out).with_context(|| no("TensorFlow Lite"))
+            let (form, tflite) = tflite_of(model).with_context(|| no("TensorFlow Lite"))?;
+            write(out, &tflite)?;
+            if form == bytes {
+                return Ok(());
+            }
+            let mut beside = out.as_os_str().to_owned();
+            beside.push(".gan");
+            println!(
+                "TensorFlow Lite has no 16-bit sums before tanh, critic or vetted seeds; the \
+                 .gan file has the model that it draws, byte by byte"
+            );
+            write(&PathBuf::from(beside), &form)
         }),
     }
 }
@@ -48,26 +61,17 @@ fn floats(model: &Path) -> anyhow::Result<FloatGenerator> {
     let is_gan = model.extension().is_some_and(|ending| ending == "gan");
     ensure!(!is_gan, "{} has no floats: give the run", model.display());
     let file = match model.is_dir() {
-        true => RunFolder::new(model).file("generator.safetensors"),
+        true => RunFolder::new(model).generator(),
         false => model.to_owned(),
     };
     Ok(load_generator(&file)?)
 }
 
-fn write_tflite(model: &Model<'_>, bytes: &[u8], out: &Path) -> anyhow::Result<()> {
+/// The model as TensorFlow Lite can have it, and its file.
+fn tflite_of(model: &Model<'_>) -> Result<(Vec<u8>, Vec<u8>), TfliteError> {
     let form = tflite::form(model)?;
     let tflite = tflite::write(&Model::parse(&form)?)?;
-    write(out, &tflite)?;
-    if form != bytes {
-        let mut beside = out.as_os_str().to_owned();
-        beside.push(".gan");
-        write(&PathBuf::from(beside), &form)?;
-        println!(
-            "TensorFlow Lite has no 16-bit sums before tanh, critic or vetted seeds: the .gan \
-             file is the model that it draws, byte by byte"
-        );
-    }
-    Ok(())
+    Ok((form, tflite))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ mod doctor;
 mod evaluate;
 mod export;
 mod features;
+mod import;
 mod inspect;
 mod quantize;
 mod runs;
@@ -34,6 +35,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Features(args) => features::run(&args),
         Command::Vet(args) => vet::run(&args),
         Command::Critic(args) => critic::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -61,7 +61,8 @@ pub fn write_gan(folder: &RunFolder) -> anyhow::Result<()> {
     write(folder, &quant::quantize(&generator, &Options::default())?)
 }
 
-fn write(folder: &RunFolder, bytes: &[u8]) -> anyhow::Result<()> {
+/// Writes a run's `generator.gan`.
+pub fn write(folder: &RunFolder, bytes: &[u8]) -> anyhow::Result<()> {
     let path = folder.file("generator.gan");
     write_atomic(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     println!("{}: {} bytes", path.display(), bytes.len());

@@ -244,13 +244,13 @@ fn watch_risk<'a, D: Backend<f32>>(
 /// Makes the folder; an older run in it is never overwritten.
 fn prepare(folder: &RunFolder) -> anyhow::Result<()> {
     let path = folder.path().display();
-    if folder.file("metrics.jsonl").exists() || folder.checkpoint().exists() {
+    if folder.is_taken() {
         bail!("{path} holds a run: go on with --resume {path}, or name another folder with --out");
     }
     std::fs::create_dir_all(folder.file("samples")).with_context(|| format!("cannot make {path}"))
 }
 
-fn write_config(folder: &RunFolder, config: &Config) -> anyhow::Result<()> {
+pub fn write_config(folder: &RunFolder, config: &Config) -> anyhow::Result<()> {
     let path = folder.file("config.toml");
     let text = toml::to_string(config)?;
     write_atomic(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))

@@ -6,7 +6,7 @@ use crate::nn::Activation;
 use crate::quant::dequantize;
 
 /// Functions that the quantizer makes tables of.
-const FUNCTIONS: [Activation; 2] = [Activation::Tanh, Activation::LeakyRelu];
+const FUNCTIONS: [Activation; 3] = [Activation::Tanh, Activation::Sigmoid, Activation::LeakyRelu];
 
 /// The function whose rounded values a layer's table holds, each within one step of the
 /// output; `None` for any other table, and for a clamp.

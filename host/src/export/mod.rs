@@ -3,4 +3,5 @@
 pub mod c;
 pub mod function;
 pub mod onnx;
+pub mod pytorch;
 pub mod tflite;

@@ -153,6 +153,7 @@ fn activate<E: Float, D: Device<E>, T: Tape<E, D>>(
         Activation::Relu => x.try_relu(),
         Activation::LeakyRelu => x.try_prelu(E::of(LEAKY_SLOPE)),
         Activation::Tanh => x.try_tanh(),
+        Activation::Sigmoid => x.try_sigmoid(),
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Activation {
     LeakyRelu,
     /// hyperbolic tangent
     Tanh,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
 }
 
 /// Runs a loop over `$act` in one copy for each activation: a choice within the loop would
@@ -39,6 +41,10 @@ macro_rules! by_activation {
             }
             Activation::Tanh => {
                 let $act = Activation::Tanh;
+                $body
+            }
+            Activation::Sigmoid => {
+                let $act = Activation::Sigmoid;
                 $body
             }
         }
@@ -67,6 +73,7 @@ impl Activation {
             }
             Self::LeakyRelu => x.max(x * E::of(LEAKY_SLOPE)),
             Self::Tanh => x.tanh(),
+            Self::Sigmoid => (E::one() + (-x).exp()).recip(),
         }
     }
 
@@ -79,6 +86,7 @@ impl Activation {
             Self::Relu => step(E::zero()),
             Self::LeakyRelu => step(E::of(LEAKY_SLOPE)),
             Self::Tanh => E::one() - y * y,
+            Self::Sigmoid => y * (E::one() - y),
         }
     }
 }

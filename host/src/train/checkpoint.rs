@@ -64,7 +64,7 @@ pub enum CheckpointError {
 }
 
 /// A tensor on its way into a file: name, shape, values.
-type Named = (String, Vec<usize>, Vec<f32>);
+pub type Named = (String, Vec<usize>, Vec<f32>);
 
 /// Writes everything needed to go on.
 pub fn save<D: Backend<f32>>(
@@ -106,7 +106,7 @@ pub fn save<D: Backend<f32>>(
             }
         }
     }
-    write(trainer, dataset, tensors, path)
+    write(&state_of(trainer, dataset), tensors, path)
 }
 
 /// Writes the averaged generator alone.
@@ -116,7 +116,17 @@ pub fn save_generator<D: Backend<f32>>(
     path: &Path,
 ) -> Result<(), CheckpointError> {
     let tensors = average_tensors(trainer);
-    write(trainer, dataset, tensors, path)
+    write(&state_of(trainer, dataset), tensors, path)
+}
+
+fn state_of<D: Backend<f32>>(trainer: &Trainer<D>, dataset: &str) -> RunState {
+    RunState {
+        config: trainer.config.clone(),
+        dataset: dataset.to_owned(),
+        step: trainer.step,
+        rollbacks: trainer.rollbacks,
+        anchors: trainer.anchors,
+    }
 }
 
 /// The averaged generator, as it would be loaded from a file.
@@ -149,24 +159,13 @@ fn average_tensors<D: Backend<f32>>(trainer: &mut Trainer<D>) -> Vec<Named> {
         .collect()
 }
 
-fn write<D: Backend<f32>>(
-    trainer: &Trainer<D>,
-    dataset: &str,
-    tensors: Vec<Named>,
-    path: &Path,
-) -> Result<(), CheckpointError> {
+/// Writes tensors and what else there is to say about their run.
+pub fn write(state: &RunState, tensors: Vec<Named>, path: &Path) -> Result<(), CheckpointError> {
     let invalid = |reason: String| CheckpointError::Invalid {
         path: path.to_owned(),
         reason,
     };
-    let state = RunState {
-        config: trainer.config.clone(),
-        dataset: dataset.to_owned(),
-        step: trainer.step,
-        rollbacks: trainer.rollbacks,
-        anchors: trainer.anchors,
-    };
-    let state = serde_json::to_string(&state).map_err(|e| invalid(e.to_string()))?;
+    let state = serde_json::to_string(state).map_err(|e| invalid(e.to_string()))?;
     let bytes: Vec<_> = tensors
         .into_iter()
         .map(|(name, shape, values)| {

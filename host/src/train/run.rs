@@ -59,14 +59,17 @@ impl RunFolder {
         self.file("best.safetensors")
     }
 
-    /// What the run has come to: the least risky generator, or else the checkpoint's.
+    /// What the run has come to: the least risky generator, or else the checkpoint's, or else,
+    /// in a run that was imported, the only one.
     pub fn generator(&self) -> PathBuf {
-        let best = self.best();
-        if best.exists() {
-            best
-        } else {
-            self.checkpoint()
-        }
+        let trained = [self.best(), self.checkpoint()];
+        let found = trained.into_iter().find(|path| path.exists());
+        found.unwrap_or_else(|| self.file("generator.safetensors"))
+    }
+
+    /// Whether there is a run, finished or not, trained or imported.
+    pub fn is_taken(&self) -> bool {
+        self.metrics().exists() || self.generator().exists()
     }
 
     /// Readings of the risk up to `step`.

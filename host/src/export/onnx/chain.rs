@@ -223,6 +223,7 @@ impl Chain {
                 ("LeakyRelu", vec![alpha])
             }
             Activation::Tanh => ("Tanh", Vec::new()),
+            Activation::Sigmoid => ("Sigmoid", Vec::new()),
         };
         self.then(op, format!("layer{i}.activation"), &[], with);
     }

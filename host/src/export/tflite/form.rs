@@ -91,6 +91,10 @@ fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
     let table = match (layer.activation, act) {
         (CoreActivation::Clamp { .. }, _) => None,
         (_, Some(Activation::Tanh)) => Some(looked_up(f32::tanh, &sum, &layer.output)),
+        (_, Some(Activation::Sigmoid)) => {
+            let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+            Some(looked_up(sigmoid, &sum, &layer.output))
+        }
         (_, Some(Activation::LeakyRelu)) => Some(leaky_relu(&sum, &layer.output)),
         _ => return Err(TfliteError::Table { layer: i }),
     };

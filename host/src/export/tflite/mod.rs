@@ -9,7 +9,7 @@
 //! | dense | `RESHAPE`, `CONV_2D` of one pixel, `RESHAPE` |
 //! | transposed convolution | `TRANSPOSE_CONV` (`SAME` where its crops are those, else `VALID` and `SLICE`) |
 //! | ReLU | fused |
-//! | tanh, leaky ReLU | `TANH`, `LEAKY_RELU` |
+//! | tanh, sigmoid, leaky ReLU | `TANH`, `LOGISTIC`, `LEAKY_RELU` |
 //!
 //! A dense layer is no `FULLY_CONNECTED`: LiteRT's reference kernel of that has come to
 //! requantize in floating point (since 2.1; seen up to 2.3), and older ones refuse a scale for
@@ -47,7 +47,9 @@ pub enum TfliteError {
         zero_point: i8,
     },
     /// A table of no function that is known here.
-    #[error("layer {layer} has a table that is neither tanh nor leaky ReLU with a slope of 0.2")]
+    #[error(
+        "layer {layer} has a table that is none of tanh, sigmoid and leaky ReLU with a slope of 0.2"
+    )]
     Table {
         /// Counted from 0.
         layer: usize,
@@ -133,6 +135,7 @@ fn activation(
     }
     match function(layer) {
         Some(Activation::Tanh) => Ok(Some((Builtin::Tanh, None))),
+        Some(Activation::Sigmoid) => Ok(Some((Builtin::Logistic, None))),
         Some(Activation::LeakyRelu) => {
             let options = Options::LeakyRelu {
                 alpha: LEAKY_SLOPE as f32,

@@ -9,6 +9,7 @@ use gan_core::Quant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Builtin {
     Conv = 3,
+    Logistic = 14,
     Reshape = 22,
     Tanh = 28,
     Slice = 65,
@@ -23,7 +24,7 @@ impl Builtin {
         match self {
             Self::Conv => 3,
             Self::TransposeConv => 4,
-            Self::Tanh | Self::Slice | Self::LeakyRelu => 2,
+            Self::Tanh | Self::Logistic | Self::Slice | Self::LeakyRelu => 2,
             Self::Reshape => 1,
         }
     }

@@ -1,0 +1,33 @@
+//! `host import`: a PyTorch generator becomes a run.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use host::import::import;
+use host::quant::{self, Options};
+use host::train::checkpoint;
+use host::train::run::RunFolder;
+
+use crate::cli::Import;
+
+pub fn run(args: &Import) -> anyhow::Result<()> {
+    let imported = import(&args.config, &args.weights)?;
+    let generator = imported.generator().map_err(anyhow::Error::msg)?;
+    let bytes = quant::quantize(&generator, &Options::default())?;
+    let config = &imported.state.config;
+    let out = args.out.clone();
+    let folder = RunFolder::new(out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name)));
+    let path = folder.path().display();
+    ensure!(
+        !folder.is_taken(),
+        "{path} holds a run: name another folder with --out"
+    );
+
+    std::fs::create_dir_all(folder.path()).with_context(|| format!("cannot make {path}"))?;
+    imported.notes.iter().for_each(|note| println!("{note}"));
+    super::train::write_config(&folder, config)?;
+    let file = folder.file("generator.safetensors");
+    checkpoint::write(&imported.state, imported.tensors, &file)?;
+    super::quantize::write(&folder, &bytes)?;
+    super::compare::report(&folder, host::compare::COMPARE_IMAGES, false)
+}

@@ -1,0 +1,175 @@
+//! PyTorch generators: from a safetensors file in PyTorch's names and layouts to a run's
+//! float generator.
+//!
+//! [`net`] reads what the network is, [`weights`] the file, [`names`] finds which module of it
+//! is which layer, [`convert`] takes the layers, in our [`layout`]. Nothing is used before all
+//! of it fits.
+
+pub mod convert;
+pub mod layout;
+pub mod names;
+pub mod net;
+pub mod weights;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use self::convert::Converter;
+use self::net::Net;
+use crate::config::ConfigError;
+use crate::generator::FloatGenerator;
+use crate::nn::Activation;
+use crate::nn::norm::LEAKY_SLOPE;
+use crate::train::checkpoint::{Named, RunState};
+use crate::train::loss::Anchors;
+
+/// Why a generator was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The network's description is refused.
+    #[error(transparent)]
+    Net(#[from] ConfigError),
+    /// The weights cannot be read.
+    #[error("cannot read the weights {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not safetensors.
+    #[error(
+        "{path} is not a safetensors file ({reason}): write it with \
+         safetensors.torch.save_file(generator.state_dict(), \"G.safetensors\")"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The weights are not those of the network.
+    #[error(
+        "{weights} does not fit {net}:\n  {}\nmend [generator] in {net}, or say in its [import] \
+         which modules the layers are: layers = [\"main.0\", ...], norms = [\"main.1\", ..., \"\"]",
+        problems.join("\n  ")
+    )]
+    Misfit {
+        /// The file of weights.
+        weights: PathBuf,
+        /// The network's file.
+        net: PathBuf,
+        /// One line each.
+        problems: Vec<String>,
+    },
+}
+
+/// A generator in our names and layouts.
+pub struct Imported {
+    /// What a run's file says of itself.
+    pub state: RunState,
+    /// As in a run's `generator.safetensors`.
+    pub tensors: Vec<Named>,
+    /// Which module each layer is, and what was changed, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Name of the data, which a file of weights does not tell.
+const DATASET: &str = "unknown pictures, imported from PyTorch";
+
+/// Reads the network `net` and its `weights`; an error lists everything that does not fit.
+pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
+    let Net {
+        mut config,
+        section,
+        halved,
+    } = Net::load(net)?;
+    let origin = net.display().to_string();
+    let shape = |message| ConfigError::Shape { origin, message };
+    let blocks = config.generator_blocks().map_err(shape.clone())?;
+    let bytes = std::fs::read(weights).map_err(|source| ImportError::Unreadable {
+        path: weights.to_owned(),
+        source,
+    })?;
+    let read = weights::read(&bytes);
+    let (tensors, mut problems) = read.map_err(|reason| ImportError::Format {
+        path: weights.to_owned(),
+        reason,
+    })?;
+    let modules = names::assign(&tensors, &blocks, &section, &mut problems);
+    let mut converter = Converter::new(&tensors, &section, problems);
+    let map = &config.generator.dense;
+    let layers = blocks.iter().zip(&modules).enumerate();
+    let layers = layers.map(|(i, (spec, modules))| converter.layer(i, spec, map, modules));
+    let layers: Vec<_> = layers.collect();
+    let problems = converter.finish();
+    if !problems.is_empty() {
+        return Err(ImportError::Misfit {
+            weights: weights.to_owned(),
+            net: net.to_owned(),
+            problems,
+        });
+    }
+    let mut layers: Vec<_> = layers.into_iter().flatten().collect();
+    let mut notes: Vec<String> = layers.iter().map(|layer| layer.note.clone()).collect();
+
+    if blocks
+        .iter()
+        .any(|spec| spec.activation == Activation::LeakyRelu)
+    {
+        notes.push(format!(
+            "leaky_relu: of slope {LEAKY_SLOPE}; PyTorch's own is 0.01 where none is given"
+        ));
+    }
+    let (first, values) = (&mut config.generator.dense, blocks[0].op.output_len());
+    if !first.per_value && layers[0].has_len(values) && values > first.channels {
+        notes.push("dense: a bias or BatchNorm for each value: per_value = true".into());
+        first.per_value = true;
+    }
+    if first.per_value {
+        layers[0].spread(values);
+    }
+    if let (true, Some(last)) = (halved, layers.last_mut()) {
+        notes.push(
+            "last layer: sigmoid draws from 0 to 1; as tanh with half the weights it draws the \
+             same from -1 to 1"
+                .into(),
+        );
+        last.halve();
+    }
+    let blocks = config.generator_blocks().map_err(shape)?;
+    let layers = layers.into_iter().zip(&blocks);
+    let tensors = layers.flat_map(|(layer, spec)| layer.named(spec)).collect();
+    Ok(Imported {
+        state: RunState {
+            config,
+            dataset: DATASET.into(),
+            step: 0,
+            rollbacks: 0,
+            anchors: Anchors::default(),
+        },
+        tensors,
+        notes,
+    })
+}
+
+impl Imported {
+    /// The generator, as it would be loaded from a file.
+    pub fn generator(&self) -> Result<FloatGenerator, String> {
+        let tensors = self.tensors.iter();
+        let tensors: HashMap<&str, &Vec<f32>> = tensors
+            .map(|(name, _, values)| (name.as_str(), values))
+            .collect();
+        let find = |name: &str| {
+            let values = tensors.get(format!("average.{name}").as_str())?;
+            Some((*values).clone())
+        };
+        let RunState {
+            config,
+            dataset,
+            step,
+            ..
+        } = self.state.clone();
+        FloatGenerator::fold(config, dataset, step, find)
+    }
+}

@@ -1,0 +1,627 @@
+//! Generators from PyTorch and back, against plain loops in its own layout.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use host::generator::FloatGenerator;
+use host::train::checkpoint::load_generator;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+use tests::Noise;
+
+use crate::cli::{fails, ok};
+
+/// A layer as PyTorch has it, `[c, h, w]`.
+struct Layer {
+    kind: Kind,
+    c_out: usize,
+    bias: bool,
+    /// Features of its `BatchNorm`.
+    norm: Option<usize>,
+    affine: bool,
+    activation: &'static str,
+    /// Numbers of the two modules in their `Sequential`.
+    at: [usize; 2],
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// To a map of this height and width.
+    Linear([usize; 2]),
+    ConvTranspose2d {
+        kernel: [usize; 2],
+        stride: usize,
+        padding: usize,
+        output_padding: usize,
+    },
+    Conv2d {
+        kernel: usize,
+        padding: usize,
+    },
+}
+
+/// Shape and values; the values are those of the file.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
+
+const LATENT: usize = 5;
+const INPUTS: usize = LATENT + 2;
+const EPS: f64 = 1e-3;
+
+const fn up(kernel: usize, stride: usize, padding: usize, output_padding: usize) -> Kind {
+    let kernel = [kernel, kernel];
+    Kind::ConvTranspose2d {
+        kernel,
+        stride,
+        padding,
+        output_padding,
+    }
+}
+
+/// All that can be imported, but a `ConvTranspose2d` in front: that is [`short_stack`]'s.
+fn stack() -> Vec<Layer> {
+    let layer = |kind, c_out, bias, norm, activation, at| Layer {
+        kind,
+        c_out,
+        bias,
+        norm,
+        affine: true,
+        activation,
+        at,
+    };
+    vec![
+        layer(Kind::Linear([2, 2]), 6, true, Some(24), "sigmoid", [0, 1]),
+        layer(up(3, 2, 1, 1), 6, true, Some(6), "linear", [4, 5]),
+        Layer {
+            affine: false,
+            ..layer(
+                Kind::Conv2d {
+                    kernel: 3,
+                    padding: 1,
+                },
+                4,
+                false,
+                Some(4),
+                "leaky_relu",
+                [7, 8],
+            )
+        },
+        layer(up(4, 2, 1, 0), 5, true, None, "relu", [10, 0]),
+        layer(up(5, 1, 2, 0), 3, false, None, "sigmoid", [12, 0]),
+    ]
+}
+
+fn short_stack() -> Vec<Layer> {
+    let first = Kind::ConvTranspose2d {
+        kernel: [3, 2],
+        stride: 1,
+        padding: 0,
+        output_padding: 0,
+    };
+    let layer = |kind, c_out, norm, activation, at| Layer {
+        kind,
+        c_out,
+        bias: true,
+        norm,
+        affine: true,
+        activation,
+        at,
+    };
+    vec![
+        layer(first, 4, Some(4), "relu", [0, 1]),
+        layer(up(2, 3, 0, 0), 1, None, "tanh", [3, 0]),
+    ]
+}
+
+/// Random weights; sixty-fourths, which every float type holds.
+fn tensors(layers: &[Layer], seed: u64) -> Tensors {
+    let mut noise = Noise(seed);
+    let mut tensors = Tensors::new();
+    let mut push = |name: String, shape: &[usize], low: f64, high: f64| {
+        let value = |unit: f64| ((low + (high - low) * (unit + 1.0) / 2.0) * 64.0).round() / 64.0;
+        let values = noise.units(shape.iter().product()).into_iter().map(value);
+        tensors.insert(name, (shape.to_vec(), values.collect()));
+    };
+    let mut c_in = INPUTS;
+    for layer in layers {
+        let (at, norm_at, c) = (layer.at[0], layer.at[1], layer.c_out);
+        let (shape, biases) = match layer.kind {
+            Kind::Linear([h, w]) => (vec![c * h * w, c_in], c * h * w),
+            Kind::ConvTranspose2d { kernel: [h, w], .. } => (vec![c_in, c, h, w], c),
+            Kind::Conv2d { kernel, .. } => (vec![c, c_in, kernel, kernel], c),
+        };
+        push(format!("main.{at}.weight"), &shape, -0.5, 0.5);
+        if layer.bias {
+            push(format!("main.{at}.bias"), &[biases], -0.5, 0.5);
+        }
+        if let Some(features) = layer.norm {
+            push(
+                format!("main.{norm_at}.running_mean"),
+                &[features],
+                -0.5,
+                0.5,
+            );
+            push(
+                format!("main.{norm_at}.running_var"),
+                &[features],
+                0.25,
+                1.0,
+            );
+            if layer.affine {
+                push(format!("main.{norm_at}.weight"), &[features], 0.5, 1.5);
+                push(format!("main.{norm_at}.bias"), &[features], -0.5, 0.5);
+            }
+        }
+        c_in = c;
+    }
+    tensors
+}
+
+/// A picture `[c, h, w]` and its size, in plain loops.
+fn draw(layers: &[Layer], tensors: &Tensors, input: &[f64]) -> ([usize; 3], Vec<f64>) {
+    let mut size = [input.len(), 1, 1];
+    let mut x = input.to_vec();
+    for layer in layers {
+        let name = |at: usize, part: &str| format!("main.{at}.{part}");
+        let w = &tensors[&name(layer.at[0], "weight")].1;
+        let [c_in, h_in, w_in] = size;
+        let c_out = layer.c_out;
+        let out_side = |len: usize, i: usize| match layer.kind {
+            Kind::Linear(map) => map[i],
+            Kind::ConvTranspose2d {
+                kernel,
+                stride,
+                padding,
+                output_padding,
+            } => (len - 1) * stride + kernel[i] + output_padding - 2 * padding,
+            Kind::Conv2d { kernel, padding } => len + 2 * padding - kernel + 1,
+        };
+        let [h, wide] = [out_side(h_in, 0), out_side(w_in, 1)];
+        let mut y = vec![0.0; c_out * h * wide];
+        for (o, row, column) in places(c_out, h, wide) {
+            let out = (o * h + row) * wide + column;
+            for (i, in_row, in_column) in places(c_in, h_in, w_in) {
+                // Rows and columns of the kernel that join these two pixels.
+                let weight = match layer.kind {
+                    Kind::Linear(_) => Some(w[out * c_in + i]),
+                    Kind::ConvTranspose2d {
+                        kernel: [kh, kw],
+                        stride,
+                        padding,
+                        ..
+                    } => {
+                        let tap = |out: usize, at: usize| (out + padding).checked_sub(at * stride);
+                        let taps = tap(row, in_row).zip(tap(column, in_column));
+                        let taps = taps.filter(|&(a, b)| a < kh && b < kw);
+                        taps.map(|(a, b)| w[((i * c_out + o) * kh + a) * kw + b])
+                    }
+                    Kind::Conv2d { kernel: k, padding } => {
+                        let tap = |out: usize, at: usize| (at + padding).checked_sub(out);
+                        let taps = tap(row, in_row).zip(tap(column, in_column));
+                        let taps = taps.filter(|&(a, b)| a < k && b < k);
+                        taps.map(|(a, b)| w[((o * c_in + i) * k + a) * k + b])
+                    }
+                };
+                y[out] += weight.unwrap_or(0.0) * x[(i * h_in + in_row) * w_in + in_column];
+            }
+            let number = |at: usize, part: &str, otherwise: f64| {
+                let values = tensors.get(&name(at, part)).map(|(_, values)| values);
+                // One for each value, or one for each channel.
+                values.map_or(otherwise, |v| v[if v.len() == c_out { o } else { out }])
+            };
+            y[out] += number(layer.at[0], "bias", 0.0);
+            if layer.norm.is_some() {
+                let at = layer.at[1];
+                let std = (number(at, "running_var", 1.0) + EPS).sqrt();
+                let hat = (y[out] - number(at, "running_mean", 0.0)) / std;
+                y[out] = hat * number(at, "weight", 1.0) + number(at, "bias", 0.0);
+            }
+            y[out] = match layer.activation {
+                "relu" => y[out].max(0.0),
+                "leaky_relu" if y[out] < 0.0 => 0.2 * y[out],
+                "tanh" => y[out].tanh(),
+                "sigmoid" => 1.0 / (1.0 + (-y[out]).exp()),
+                _ => y[out],
+            };
+        }
+        (size, x) = ([c_out, h, wide], y);
+    }
+    (size, x)
+}
+
+fn places(c: usize, h: usize, w: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..c * h * w).map(move |i| (i / (h * w), i / w % h, i % w))
+}
+
+/// Bytes of a value in a type of safetensors; every value is one that the type holds.
+fn bytes(kind: &str, value: f64) -> Vec<u8> {
+    let bits = (value as f32).to_bits();
+    match kind {
+        "F64" => value.to_le_bytes().to_vec(),
+        "BF16" => ((bits >> 16) as u16).to_le_bytes().to_vec(),
+        "F16" if value == 0.0 => vec![0, 0],
+        "F16" => {
+            let exponent = (bits >> 23 & 255) - 112;
+            let half = bits >> 16 & 0x8000 | exponent << 10 | bits >> 13 & 0x3ff;
+            (half as u16).to_le_bytes().to_vec()
+        }
+        "I32" => (value as i32).to_le_bytes().to_vec(),
+        _ => (value as f32).to_le_bytes().to_vec(),
+    }
+}
+
+/// A safetensors file, with what `BatchNorm` counts.
+fn save(path: &Path, tensors: &Tensors, kind: &str) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    let mut push = |name: &str, kind: &str, shape: &[usize], bytes: Vec<u8>| {
+        let begin = data.len();
+        data.extend(bytes);
+        let entry = json!({ "dtype": kind, "shape": shape, "data_offsets": [begin, data.len()] });
+        header.insert(name.into(), entry);
+    };
+    push("main.1.num_batches_tracked", "I64", &[], vec![7; 8]);
+    for (name, (shape, values)) in tensors {
+        let bytes = values.iter().flat_map(|&v| bytes(kind, v)).collect();
+        push(name, kind, shape, bytes);
+    }
+    let header = Value::from(header).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.bytes());
+    file.extend(data);
+    fs::write(path, file).unwrap();
+}
+
+/// The layers as a configuration, without `[import]`.
+fn net(layers: &[Layer]) -> String {
+    let (mut size, mut text) = ([0, 0], String::new());
+    for (i, layer) in layers.iter().enumerate() {
+        let mut geometry = String::new();
+        let mut crop = |kernel: usize, stride: usize, near: usize, far: usize| {
+            let crop = [near, near, far, far];
+            geometry = format!("kernel = {kernel}\nstride = {stride}\ncrop = {crop:?}\n");
+            size = size.map(|len| (len - 1) * stride + kernel - near - far);
+        };
+        match layer.kind {
+            Kind::Linear(map) => size = map,
+            Kind::ConvTranspose2d { kernel, .. } if i == 0 => size = kernel,
+            Kind::ConvTranspose2d {
+                kernel,
+                stride,
+                padding,
+                output_padding,
+            } => {
+                crop(kernel[0], stride, padding, padding - output_padding);
+            }
+            Kind::Conv2d { kernel, padding } => {
+                crop(kernel, 1, kernel - 1 - padding, kernel - 1 - padding);
+            }
+        }
+        if i == 0 {
+            let [h, w] = size;
+            geometry = format!("height = {h}\nwidth = {w}\n");
+        }
+        let section = ["[generator.dense]", "[[generator.conv_transpose]]"][i.min(1)];
+        let (c, norm, activation) = (layer.c_out, layer.norm.is_some(), layer.activation);
+        let _ = write!(
+            text,
+            "{section}\nchannels = {c}\n{geometry}norm = {norm}\nactivation = \"{activation}\"\n\n"
+        );
+    }
+    let ([h, w], c) = (size, layers[layers.len() - 1].c_out);
+    format!(
+        "name = \"stack\"\n[image]\nheight = {h}\nwidth = {w}\nchannels = {c}\n\n\
+         [data]\nclass_names = [\"round\", \"square\"]\n\n[generator]\nlatent = {LATENT}\n\n{text}"
+    )
+}
+
+/// `[import]` with no more than it has to have.
+const SHORT: &str = "[import]\neps = 1e-3\n";
+
+const IMPORT: [&str; 6] = [
+    "import",
+    "--weights",
+    "g.safetensors",
+    "--config",
+    "net.toml",
+    "--out",
+];
+
+fn imported(dir: &Path, out: &str) -> (String, FloatGenerator) {
+    let told = ok(dir, &[&IMPORT[..], &[out]].concat());
+    let generator = load_generator(&dir.join(out).join("generator.safetensors")).unwrap();
+    (told, generator)
+}
+
+/// The generator draws what the plain loops do, values of the last layer by `map`.
+fn assert_draws(generator: &FloatGenerator, layers: &[Layer], file: &Tensors, map: fn(f64) -> f64) {
+    let mut noise = Noise(3);
+    for _ in 0..4 {
+        let input = noise.units(INPUTS);
+        let input: Vec<f64> = input.iter().map(|&v| f64::from((2.0 * v) as f32)).collect();
+        let ([c, h, w], picture) = draw(layers, file, &input);
+        let input: Vec<f32> = input.iter().map(|&v| v as f32).collect();
+        let drawn = generator.draw(&input);
+        assert_eq!(drawn.len(), picture.len());
+        let largest = picture.iter().fold(0f64, |max, &v| max.max(map(v).abs()));
+        for (channel, y, x) in places(c, h, w) {
+            let plain = map(picture[(channel * h + y) * w + x]);
+            let ours = f64::from(drawn[(y * w + x) * c + channel]);
+            let error = (ours - plain).abs();
+            assert!(
+                error <= 1e-5 * largest,
+                "{channel}, {y}, {x}: {ours}, not {plain}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pytorch_generator_is_imported_as_a_run_that_draws_what_plain_loops_draw() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    let (layers, file) = (stack(), tensors(&stack(), 1));
+    save(&dir.join("g.safetensors"), &file, "F32");
+    fs::write(dir.join("net.toml"), net(&layers) + SHORT).unwrap();
+    let (told, generator) = imported(dir, "run");
+    assert!(
+        told.contains("conv_transpose2  Conv2d main.7, BatchNorm main.8"),
+        "{told}"
+    );
+    assert!(
+        told.contains("per_value = true") && told.contains("sigmoid draws from 0 to 1"),
+        "{told}"
+    );
+    // From 0 to 1 there, from -1 to 1 here.
+    assert_draws(&generator, &layers, &file, |v| 2.0 * v - 1.0);
+
+    let found: Value = serde_json::from_str(&ok(dir, &["compare", "run", "--json"])).unwrap();
+    let ratios = found["layer_snr_db"].as_array().unwrap();
+    for ratio in ratios {
+        assert!(ratio.as_f64().unwrap() > 30.0, "{ratios:?}");
+    }
+    let gan = fs::read(dir.join("run/generator.gan")).unwrap();
+    ok(dir, &["quantize", "run"]);
+    assert_eq!(fs::read(dir.join("run/generator.gan")).unwrap(), gan);
+    ok(
+        dir,
+        &[
+            "sample",
+            "run/generator.gan",
+            "--class",
+            "square",
+            "--out",
+            "x.png",
+        ],
+    );
+    let report = ok(dir, &["inspect", "run/generator.gan", "--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["labels"], json!(["round", "square"]));
+    // TensorFlow Lite's, of sigmoid and of tanh.
+    let output = |i: usize| &report["layers"][i]["output_quant"];
+    assert_eq!(
+        output(0),
+        &json!({ "scale": 1.0 / 256.0, "zero_point": -128 })
+    );
+    assert_eq!(output(4), &json!({ "scale": 1.0 / 128.0, "zero_point": 0 }));
+
+    let names = "layers = [\"main.0\", \"main.4\", \"main.7\", \"main.10\", \"main.12\"]\n\
+                 norms = [\"main.1\", \"main.5\", \"main.8\", \"\", \"\"]\nconv2d = [2]\n";
+    fs::write(dir.join("net.toml"), net(&layers) + SHORT + names).unwrap();
+    imported(dir, "named");
+    for name in ["generator.safetensors", "generator.gan", "config.toml"] {
+        let read = |run: &str| fs::read(dir.join(run).join(name)).unwrap();
+        assert!(read("run") == read("named"), "{name}");
+    }
+    let again = fails(dir, 1, &[&IMPORT[..], &["run"]].concat());
+    assert!(again.contains("run holds a run"), "{again}");
+    let again = fails(dir, 1, &["train", "--steps", "1", "--out", "run"]);
+    assert!(again.contains("run holds a run"), "{again}");
+}
+
+#[test]
+fn every_float_type_and_a_transposed_convolution_in_front_can_be_imported() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    let (layers, file) = (short_stack(), tensors(&short_stack(), 2));
+    fs::write(dir.join("net.toml"), net(&layers) + SHORT).unwrap();
+    for kind in ["F32", "F64", "F16", "BF16"] {
+        save(&dir.join("g.safetensors"), &file, kind);
+        let (_, generator) = imported(dir, kind);
+        assert_draws(&generator, &layers, &file, |v| v);
+    }
+}
+
+#[test]
+fn what_is_exported_for_pytorch_can_be_imported_again() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    save(&dir.join("g.safetensors"), &tensors(&stack(), 4), "F32");
+    fs::write(dir.join("net.toml"), net(&stack()) + SHORT).unwrap();
+    let (_, before) = imported(dir, "run");
+    let export = [
+        "export",
+        "run",
+        "--format",
+        "pytorch",
+        "--out",
+        "g.safetensors",
+    ];
+    ok(dir, &export);
+    let mut layers = stack();
+    layers[4].activation = "tanh";
+    layers.iter_mut().for_each(|layer| layer.norm = None);
+    // Of Conv2d, transposed ones are left.
+    layers[2].kind = up(3, 1, 1, 0);
+    fs::write(dir.join("net.toml"), net(&layers)).unwrap();
+    let (_, after) = imported(dir, "again");
+    let input: Vec<f32> = Noise(5)
+        .units(3 * INPUTS)
+        .iter()
+        .map(|&v| v as f32)
+        .collect();
+    assert_eq!(before.draw(&input), after.draw(&input));
+}
+
+#[test]
+fn what_does_not_fit_is_told_all_at_once_and_nothing_is_written() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    let text = net(&stack());
+    let refused = |file: &Tensors, kind: &str, net: String| {
+        save(&dir.join("g.safetensors"), file, kind);
+        fs::write(dir.join("net.toml"), net).unwrap();
+        let error = fails(dir, 1, &[&IMPORT[..], &["run"]].concat());
+        assert!(!dir.join("run").exists(), "{error}");
+        error
+    };
+    let assert_told = |error: &str, told: &[&str]| {
+        for told in told {
+            assert!(error.contains(told), "`{told}` is not in {error}");
+        }
+    };
+    let good = tensors(&stack(), 1);
+    let mut bad = good.clone();
+    bad.remove("main.4.weight");
+    bad.remove("main.5.running_var");
+    bad.insert("main.8.running_mean".into(), (vec![3], vec![0.0; 3]));
+    bad.insert("main.10.weight".into(), (vec![4, 5, 3, 3], vec![0.0; 180]));
+    bad.insert("style.weight".into(), (vec![2], vec![0.0; 2]));
+    bad.insert("main.1.running_mean".into(), (vec![24], vec![f64::NAN; 24]));
+    let error = refused(&bad, "F32", text.clone());
+    let all = [
+        "main.4.weight is missing: conv_transpose1 needs [6, 6, 3, 3] (ConvTranspose2d)",
+        "main.5.running_var is missing: conv_transpose1 needs [6]",
+        "main.8.running_mean is [3]: conv_transpose2 needs [4]",
+        "main.10.weight is [4, 5, 3, 3]: conv_transpose3 needs [4, 5, 4, 4] (ConvTranspose2d)",
+        "style.weight [2] belongs to no layer",
+        "main.1.running_mean has values that are not numbers",
+        "mend [generator] in net.toml",
+    ];
+    assert_told(&error, &all);
+    assert_eq!(error.matches("\n  ").count(), 6, "{error}");
+
+    let mut bad = good.clone();
+    for name in [
+        "main.12.weight",
+        "main.1.running_mean",
+        "main.1.running_var",
+    ] {
+        bad.remove(name);
+    }
+    let error = refused(&bad, "F32", text.clone());
+    let all = [
+        "there are 4 layer modules in it, not 5",
+        "there are 2 BatchNorm modules in it, not 3",
+        "conv_transpose4: no weight [5, 3, 5, 5] (ConvTranspose2d) or [3, 5, 5, 5] (Conv2d)",
+        "conv_transpose2: no BatchNorm [4]",
+        "main.1.weight [24] belongs to no layer",
+    ];
+    assert_told(&error, &all);
+
+    let mut bad = good.clone();
+    for part in ["weight", "running_mean", "running_var", "bias"] {
+        let tensor = bad[&format!("main.5.{part}")].clone();
+        bad.insert(format!("after.{part}"), tensor);
+        bad.remove(&format!("main.5.{part}"));
+    }
+    let error = refused(&bad, "F32", text.clone());
+    assert_told(
+        &error,
+        &["main.1.running_mean is [24]: conv_transpose1 needs [6]"],
+    );
+
+    let told = [
+        (
+            "conv2d = [3, 0]",
+            "conv_transpose3 has stride 2; a Conv2d can have stride 1 only",
+        ),
+        ("conv2d = [3, 0]", "layer 0 is no convolution"),
+        (
+            "leaky_slope = 0.01",
+            "conv_transpose2 is leaky_relu, whose slope here is 0.2",
+        ),
+        ("eps = -1.0", "eps is -1"),
+        (
+            "layers = [\"main.0\"]",
+            "layers names 1 modules, there are 5 layers",
+        ),
+        (
+            "norms = [\"\", \"a\", \"b\", \"\", \"c\"]",
+            "norms has \"c\" for conv_transpose4",
+        ),
+        ("leaky_slop = 0.2", "did you mean `leaky_slope`?"),
+    ];
+    for (line, told) in told {
+        let error = refused(&good, "F32", format!("{text}[import]\n{line}\n"));
+        assert_told(&error, &["net.toml", told]);
+    }
+    let names =
+        "[import]\nlayers = [\"main.0\", \"main.3\", \"main.7\", \"main.10\", \"main.12\"]\n";
+    let error = refused(&good, "F32", text.clone() + names);
+    assert_told(
+        &error,
+        &[
+            "main.3.weight is missing",
+            "main.4.weight [6, 6, 3, 3] belongs to no layer",
+        ],
+    );
+    let error = refused(&good, "F32", text.replacen("linear", "swish", 1));
+    assert_told(&error, &["unknown variant `swish`", "`leaky_relu`"]);
+    let relu_last = text
+        .replace("\"sigmoid\"\n\n[[", "\"tanh\"\n\n[[")
+        .replace("sigmoid", "relu");
+    let error = refused(&good, "F32", relu_last);
+    assert_told(&error, &["conv_transpose4, has to end in tanh"]);
+    let error = refused(&good, "I32", text.clone());
+    assert_told(
+        &error,
+        &[
+            "main.0.weight is of type I32",
+            "main.12.weight is of type I32",
+        ],
+    );
+    fs::write(dir.join("g.safetensors"), "PK").unwrap();
+    let error = fails(dir, 1, &[&IMPORT[..], &["run"]].concat());
+    assert_told(
+        &error,
+        &["g.safetensors is not a safetensors file", "save_file"],
+    );
+}
+
+/// Names whose order is not that of the layers are not trusted where shapes do not tell.
+#[test]
+fn layers_of_one_shape_are_not_taken_in_the_order_of_the_alphabet() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    let layer = |at| Layer {
+        kind: up(3, 1, 1, 0),
+        c_out: 1,
+        bias: false,
+        norm: None,
+        affine: false,
+        activation: "tanh",
+        at: [at, 0],
+    };
+    let first = Layer {
+        kind: Kind::Linear([3, 3]),
+        ..layer(0)
+    };
+    let layers = [first, layer(2), layer(4)];
+    let file: Tensors = tensors(&layers, 6);
+    let named = file.iter().map(|(name, tensor)| {
+        let name = name.replace("main.2", "grow").replace("main.4", "draw");
+        (name, tensor.clone())
+    });
+    save(&dir.join("g.safetensors"), &named.collect(), "F32");
+    fs::write(dir.join("net.toml"), net(&layers)).unwrap();
+    let error = fails(dir, 1, &[&IMPORT[..], &["run"]].concat());
+    assert!(
+        error.contains("draw and grow are layer modules of one shape"),
+        "{error}"
+    );
+    let names = "[import]\nlayers = [\"main.0\", \"grow\", \"draw\"]\n";
+    fs::write(dir.join("net.toml"), net(&layers) + names).unwrap();
+    let (_, generator) = imported(dir, "run");
+    assert_draws(&generator, &layers, &file, |v| v);
+}
