@@ -8,8 +8,10 @@ mod firmware;
 mod format;
 mod gate;
 mod golden;
+mod hostile;
 mod kernels;
 mod layers;
+mod mutations;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod programs;

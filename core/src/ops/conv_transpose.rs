@@ -4,7 +4,7 @@ use super::activation::Requantizer;
 use super::kernels::{Blocks, KernelSet, Row, Taps};
 use crate::geometry::{Axis, Span};
 use crate::layout::quads;
-use crate::model::{Layer, Op, Shape, Window};
+use crate::model::{Layer, Shape, Window};
 
 impl Window {
     /// Rows, top to bottom.
@@ -35,13 +35,13 @@ fn blocks<K: KernelSet>(span: &Span, c_in: usize) -> Blocks {
 }
 
 /// Words that [`output_row`] works in: starts, a plane and the sums of an output row.
-pub(crate) fn scratch_words<K: KernelSet>(op: Op, input: Shape, output: Shape) -> usize {
-    let Op::ConvTranspose(window) = op else {
-        return 0;
-    };
+pub(crate) fn scratch_words<K: KernelSet>(window: Window, input: Shape, output: Shape) -> u64 {
     let columns = window.horizontal(input, output);
     let blocks = blocks::<K>(&columns.span(), input.c);
-    blocks.plane_words() + window.stride * output.c * (1 + blocks.row_px())
+    let [count, px, words, lanes] =
+        [blocks.count, blocks.px, blocks.words, blocks.lanes].map(|n| n as u64);
+    let channels = window.stride as u64 * output.c as u64;
+    count * words * lanes + channels * (1 + count * px)
 }
 
 /// One output row: each input row that reaches it is laid out once, and every phase adds
