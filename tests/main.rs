@@ -4,6 +4,7 @@ mod cli;
 mod data;
 mod display;
 mod export;
+mod files;
 mod firmware;
 mod format;
 mod gate;
@@ -11,6 +12,7 @@ mod golden;
 mod hostile;
 mod kernels;
 mod layers;
+mod lies;
 mod mutations;
 #[cfg(feature = "onnx")]
 mod onnx;

@@ -11,8 +11,9 @@ use gan_core::latent::Pcg32;
 use gan_core::ops::kernels::{Dsp, Packed};
 use gan_core::{Mode, Model};
 
+use crate::files::{plain, rich};
 use crate::format::file;
-use crate::hostile::{plain, rich, variant};
+use crate::hostile::variant;
 
 const TRIES: u32 = 100_000;
 

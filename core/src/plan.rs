@@ -10,7 +10,6 @@ use heapless::Vec;
 
 use crate::format::MAX_LAYERS;
 use crate::model::{Layer, Op};
-use crate::ops::kernels::{Dsp, Packed, Portable};
 use crate::ops::{conv_transpose, dense};
 
 /// How much of a picture exists at once.
@@ -124,12 +123,7 @@ pub(crate) fn scratch_words(layer: &Layer<'_>) -> u64 {
             let row_len = shapes.1.w * shapes.1.c;
             dense::scratch_words(shapes.0.len(), row_len, layer.weight_bits) as u64
         }
-        Op::ConvTranspose(window) => {
-            let portable = conv_transpose::scratch_words::<Portable>(window, shapes.0, shapes.1);
-            let dsp = conv_transpose::scratch_words::<Dsp>(window, shapes.0, shapes.1);
-            let packed = conv_transpose::scratch_words::<Packed>(window, shapes.0, shapes.1);
-            portable.max(dsp).max(packed)
-        }
+        Op::ConvTranspose(window) => conv_transpose::scratch_words(window, shapes.0, shapes.1),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod boards;
+mod code;
 mod cuda_check;
 mod data;
 mod docs;
