@@ -24,11 +24,11 @@ pub fn float_instructions(elf: &Elf<'_>, functions: &[Symbol]) -> Vec<(usize, u3
 
 /// Where the instruction branches to that begins `words` at `site`.
 pub fn branch(elf: &Elf<'_>, site: u32, words: &[u16]) -> Option<u32> {
-    match (elf.is_riscv(), *words) {
-        (true, _) => riscv_branch(site, words),
-        (false, [first, ref rest @ ..]) => thumb_branch(site, first, rest.first().copied()),
-        (false, []) => None,
+    if elf.is_riscv() {
+        return riscv_branch(site, words);
     }
+    let (&first, rest) = words.split_first()?;
+    thumb_branch(site, first, rest.first().copied())
 }
 
 /// Calls `f` with function, address and the halfwords from there on, for every instruction.
