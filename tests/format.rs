@@ -99,7 +99,7 @@ fn what_was_written_is_read_back() {
     );
     assert_eq!((model.steps(), model.seed()), (12, 34));
     assert_eq!(model.output_shape(), Shape { h: 4, w: 4, c: 1 });
-    let macs: Vec<usize> = model
+    let macs: Vec<u64> = model
         .layers()
         .iter()
         .map(|layer| layer.mac_count())
@@ -189,7 +189,7 @@ fn a_map_beyond_the_limit_is_refused() {
         layers: &[layer],
     };
     let error = encode(&spec, &mut vec![0; encoded_bytes(&spec)]);
-    assert_eq!(error, Err(ModelError::BadShape { layer: 0 }));
+    assert_eq!(error, Err(ModelError::MapSize { layer: 0 }));
 }
 
 /// A file that passes may draw anything, but must not panic.
@@ -230,7 +230,11 @@ fn weights_that_do_not_fit_their_corrections_are_refused() {
         lie[at + i] ^= 1;
         fix_crc(&mut lie);
         let error = Model::parse(&lie).err();
-        assert_eq!(error, Some(ModelError::BadValue { layer: 1 }), "byte {i}");
+        let is_found = matches!(
+            error,
+            Some(ModelError::Correction { layer: 1, .. } | ModelError::Weight { layer: 1, .. })
+        );
+        assert!(is_found, "byte {i}: {error:?}");
     }
 }
 

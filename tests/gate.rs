@@ -265,8 +265,13 @@ fn seeds_and_critics_can_be_replaced() {
         halved: true,
         ..critic(false, 0)
     };
-    assert_eq!(with_critic(file(), &wrong), Err(ModelError::BadGate));
-    assert_eq!(with_seeds(file(), &[1, 2, 3]), Err(ModelError::BadGate));
+    assert_eq!(
+        with_critic(file(), &wrong),
+        Err(ModelError::InputShape { layer: 2 })
+    );
+    let (found, class_count) = (3, 2);
+    let error = Err(ModelError::SeedCount { found, class_count });
+    assert_eq!(with_seeds(file(), &[1, 2, 3]), error);
     let need_bytes = first.len();
     assert_eq!(
         encode_critic(file(), &critic(false, 1), &mut []),

@@ -1,5 +1,8 @@
 //! The integer kernels equal a plain i64 scatter loop, bit for bit.
 
+use std::fs;
+use std::path::Path;
+
 use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::model::{WIDE_TABLE_LEN, Window};
 use gan_core::ops::kernels::{Dsp, KernelSet, Packed, Portable};
@@ -415,4 +418,54 @@ fn a_walk_follows_the_arc_from_one_latent_to_the_other() {
             }
         }
     }
+}
+
+/// Below the folder of gan-core's sources.
+const UNSAFE_FILES: [&str; 8] = [
+    "ops/kernels/dsp.rs",
+    "ops/kernels/packed/device.rs",
+    "ops/kernels/packed/mod.rs",
+    "ops/kernels/packed/riscv.rs",
+    "ops/kernels/packed/thumb1.rs",
+    "ops/kernels/packed/thumb2.rs",
+    "ops/kernels/portable.rs",
+    "lib.rs",
+];
+
+#[test]
+fn unsafe_code_and_assembly_are_in_the_kernels_alone_each_with_its_reason() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../core/src"));
+    let mut folders = vec![root.to_path_buf()];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = |line: &&str| !line.trim_start().starts_with("//");
+            let lines: Vec<&str> = text.lines().filter(code).collect();
+            let is_unsafe = |line: &&str| line.contains("unsafe") || line.contains("asm!");
+            if lines.iter().any(is_unsafe) {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+                found.push(name.replace('\\', "/"));
+            }
+            let blocks = text.match_indices("unsafe {").count();
+            let reasons = text.match_indices("// SAFETY: ").count();
+            assert!(reasons >= blocks, "{}: {blocks} blocks", path.display());
+            let allowed = text.match_indices("unsafe_code").count();
+            let explained = text.match_indices("reason = ").count();
+            let is_root = path.ends_with("lib.rs");
+            assert!(is_root || explained >= allowed, "{}", path.display());
+        }
+    }
+    found.sort_unstable();
+    let mut expected = UNSAFE_FILES.to_vec();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let lib = fs::read_to_string(root.join("lib.rs")).unwrap();
+    assert!(lib.contains("#![deny(unsafe_code)]"), "all else is refused");
+    assert_eq!(lib.match_indices("unsafe").count(), 2, "and nothing more");
 }

@@ -4,13 +4,17 @@ mod cli;
 mod data;
 mod display;
 mod export;
+mod files;
 mod firmware;
 mod format;
 mod gate;
 mod golden;
+mod hostile;
 mod import;
 mod kernels;
 mod layers;
+mod lies;
+mod mutations;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod programs;

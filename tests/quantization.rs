@@ -179,7 +179,7 @@ fn relu_outputs_use_the_whole_range() {
         (1.0 / 128.0, 0)
     );
     assert_eq!(
-        model.layers().iter().map(|l| l.mac_count()).sum::<usize>(),
+        model.layers().iter().map(|l| l.mac_count()).sum::<u64>(),
         2_737_696
     );
 }

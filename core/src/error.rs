@@ -3,105 +3,211 @@
 use core::fmt;
 
 /// Why bytes are not a model, or a description cannot become one.
+///
+/// Layers are counted from 0; a critic's two are counted on behind the generator's.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(
+    missing_docs,
+    reason = "the fields say what they are; the variants say the rest"
+)]
 pub enum ModelError {
     /// The file does not begin with the magic number.
     BadMagic,
     /// A version that this code does not read.
-    UnsupportedVersion {
-        /// In the file.
-        found: u16,
-        /// The only one read.
-        supported: u16,
-    },
-    /// The file is shorter or longer than its header says.
+    UnsupportedVersion { found: u16, supported: u16 },
+    /// The file is shorter or longer than its header or its sections say.
     WrongLength {
-        /// By the header, or the least a header takes.
         need_bytes: usize,
-        /// Given.
         have_bytes: usize,
     },
     /// The checksum does not match the content.
-    BadCrc {
-        /// In the file.
-        stored: u32,
-        /// Of the content.
-        computed: u32,
-    },
+    BadCrc { stored: u32, computed: u32 },
     /// No layer, or more than [`MAX_LAYERS`](crate::format::MAX_LAYERS).
-    LayerCount {
-        /// In the file.
+    LayerCount { found: usize },
+    /// The header's length is not that of so many layers.
+    HeaderLength { found: usize, need: usize },
+    /// The text does not end within the file.
+    TextLength {
+        need_bytes: usize,
+        left_bytes: usize,
+    },
+    /// The text is not UTF-8.
+    NotUtf8,
+    /// Name, data set and labels are not as many lines.
+    LineCount { found: usize, need: usize },
+    /// A reserved byte, an unused field or a gap between sections is not zero.
+    NotZero { at: usize },
+    /// A byte of a layer's entry has no meaning there.
+    UnknownCode { layer: usize, at: usize, found: u8 },
+    /// A map has no values, or more than [`MAX_MAP_LEN`](crate::format::MAX_MAP_LEN).
+    MapSize { layer: usize },
+    /// Kernel or stride is 0.
+    Window { layer: usize },
+    /// The crops leave nothing of the map.
+    Crops { layer: usize },
+    /// The layer does not read what the one before, or the generator, writes.
+    InputShape { layer: usize },
+    /// The layer does not write what follows from its input and operator.
+    OutputShape { layer: usize },
+    /// As many weights, biases or multipliers were not given as the shapes take.
+    NumberCount { layer: usize },
+    /// Drawing would take more memory than 32 bits address.
+    ArenaSize { layer: usize },
+    /// A section does not begin at the first place behind the one before.
+    SectionOffset {
+        layer: usize,
         found: usize,
+        need: usize,
     },
-    /// A layer's operator, layout, activation or padding bytes have no meaning.
-    UnknownCode {
-        /// Counted from 0.
+    /// A section does not end within the file. Lengths beyond 32 bits are given as the most
+    /// that these hold.
+    SectionLength {
         layer: usize,
+        need_bytes: usize,
+        left_bytes: usize,
     },
-    /// A layer's shapes, kernel, stride and crops do not fit each other or the layer before.
-    BadShape {
-        /// Counted from 0.
-        layer: usize,
+    /// A scale is not above zero and finite.
+    Scale { layer: usize },
+    /// The output does not mean what the sum does, although there is no table.
+    OutputQuant { layer: usize },
+    /// The clamp is empty, or not the whole range although there is a table.
+    Clamp { layer: usize },
+    /// The sum before a wide table has a zero point.
+    ZeroPoint { layer: usize, found: i8 },
+    /// A multiplier's mantissa or shift is out of range.
+    Multiplier { layer: usize, channel: usize },
+    /// A sum could leave the range that arithmetic relies on.
+    Overflow { layer: usize, channel: usize },
+    /// A weight is out of range, or fills up and is not 0; `index` counts the section's bytes,
+    /// or what is to be encoded.
+    Weight { layer: usize, index: usize },
+    /// A correction is not what the weights and the input's zero point say.
+    Correction { layer: usize, index: usize },
+    /// Critic or vetted seeds do not begin at the first place behind what is before them.
+    GateOffset { found: usize, need: usize },
+    /// Critic or vetted seeds do not end within the file.
+    GateLength {
+        need_bytes: usize,
+        left_bytes: usize,
     },
-    /// A section is missing, misaligned or outside the file.
-    BadSection {
-        /// Counted from 0.
-        layer: usize,
-    },
-    /// A weight, multiplier, shift, scale, bias or clamp is out of range, or an
-    /// accumulator could overflow.
-    BadValue {
-        /// Counted from 0.
-        layer: usize,
-    },
-    /// The vetted seeds or the critic lie outside the file, or do not fit the pictures.
-    BadGate,
-    /// Name, data set and labels are not the lines of UTF-8 they have to be.
-    BadText,
+    /// Whether the critic sees the picture halved is neither 0 nor 1.
+    CriticCode { found: u8 },
+    /// So many vetted seeds are none for each class.
+    SeedCount { found: usize, class_count: usize },
+    /// A vetted seed is not above the one before it of its class.
+    SeedOrder { index: usize },
+    /// A number is too large for its field.
+    TooLarge { value: usize },
     /// The buffer to write into is too small.
     BufferTooSmall {
-        /// Of the file.
         need_bytes: usize,
-        /// Given.
         have_bytes: usize,
     },
 }
 
+impl ModelError {
+    /// What is wrong with a layer, and where in it.
+    const fn of_layer(&self) -> Option<(usize, &'static str, Option<usize>)> {
+        Some(match *self {
+            Self::MapSize { layer } => (layer, "a map has no values or too many", None),
+            Self::Window { layer } => (layer, "kernel or stride is 0", None),
+            Self::Crops { layer } => (layer, "nothing is left by the crops", None),
+            Self::InputShape { layer } => (layer, "does not read what is before it", None),
+            Self::OutputShape { layer } => (layer, "the output shape does not follow", None),
+            Self::NumberCount { layer } => (layer, "weights or channels are missing", None),
+            Self::ArenaSize { layer } => (layer, "takes too much memory", None),
+            Self::Scale { layer } => (layer, "a scale is not above 0 and finite", None),
+            Self::OutputQuant { layer } => (layer, "the output is not the sum", None),
+            Self::Clamp { layer } => (layer, "the clamp is out of order", None),
+            Self::Multiplier { layer, channel } => {
+                (layer, "multiplier out of range, channel", Some(channel))
+            }
+            Self::Overflow { layer, channel } => {
+                (layer, "sums can overflow, channel", Some(channel))
+            }
+            Self::Weight { layer, index } => (layer, "weight out of range, byte", Some(index)),
+            Self::Correction { layer, index } => (layer, "wrong correction", Some(index)),
+            _ => return None,
+        })
+    }
+
+    /// What is not as it has to be, and how it is and has to be.
+    const fn of_numbers(&self) -> Option<(&'static str, usize, usize)> {
+        Some(match *self {
+            Self::WrongLength {
+                need_bytes,
+                have_bytes,
+            } => ("cut or damaged: length of the file", have_bytes, need_bytes),
+            Self::HeaderLength { found, need } => ("length of the header", found, need),
+            Self::LineCount { found, need } => ("lines of text", found, need),
+            Self::GateOffset { found, need } => ("place of critic or seeds", found, need),
+            Self::TextLength {
+                need_bytes,
+                left_bytes,
+            } => ("bytes left for the text", left_bytes, need_bytes),
+            Self::GateLength {
+                need_bytes,
+                left_bytes,
+            } => ("bytes left for critic or seeds", left_bytes, need_bytes),
+            Self::BufferTooSmall {
+                need_bytes,
+                have_bytes,
+            } => ("bytes of the buffer", have_bytes, need_bytes),
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((layer, what, place)) = self.of_layer() {
+            write!(f, "layer {layer}: {what}")?;
+            return place.map_or(Ok(()), |place| write!(f, " {place}"));
+        }
+        if let Some((what, found, need)) = self.of_numbers() {
+            return write!(f, "{what}: {found}, not {need}");
+        }
         match *self {
             Self::BadMagic => f.write_str("not a .gan file: the magic number is wrong"),
             Self::UnsupportedVersion { found, supported } => {
                 write!(f, "format version {found}; this program reads {supported}")
-            }
-            Self::WrongLength {
-                need_bytes,
-                have_bytes,
-            } => {
-                write!(
-                    f,
-                    "{have_bytes} bytes where {need_bytes} are needed: cut or damaged"
-                )
             }
             Self::BadCrc { stored, computed } => write!(
                 f,
                 "checksum {stored:#010x}, content {computed:#010x}: the file is damaged"
             ),
             Self::LayerCount { found } => write!(f, "{found} layers"),
-            Self::UnknownCode { layer } => write!(f, "layer {layer}: unknown code"),
-            Self::BadShape { layer } => write!(f, "layer {layer}: shapes do not fit"),
-            Self::BadSection { layer } => write!(f, "layer {layer}: section out of place"),
-            Self::BadValue { layer } => write!(f, "layer {layer}: value out of range"),
-            Self::BadGate => f.write_str("vetted seeds or critic do not fit the model"),
-            Self::BadText => f.write_str("name, data set or labels are not lines of text"),
-            Self::BufferTooSmall {
-                need_bytes,
-                have_bytes,
-            } => {
-                write!(f, "buffer of {have_bytes} bytes, {need_bytes} needed")
+            Self::NotUtf8 => f.write_str("the text is not UTF-8"),
+            Self::NotZero { at } => write!(f, "byte {at} has to be 0"),
+            Self::UnknownCode { layer, at, found } => {
+                write!(f, "layer {layer}: unknown code {found} in byte {at}")
             }
+            Self::SectionOffset { layer, found, need } => {
+                write!(f, "layer {layer}: section at {found}, not {need}")
+            }
+            Self::SectionLength {
+                layer,
+                need_bytes,
+                left_bytes,
+            } => {
+                write!(
+                    f,
+                    "layer {layer}: section of {need_bytes} bytes, {left_bytes} left"
+                )
+            }
+            Self::ZeroPoint { layer, found } => {
+                write!(f, "layer {layer}: zero point {found}, not 0")
+            }
+            Self::CriticCode { found } => write!(f, "critic: unknown code {found}"),
+            Self::SeedCount { found, class_count } => {
+                write!(f, "{found} vetted seeds of {class_count} classes")
+            }
+            Self::SeedOrder { index } => write!(f, "vetted seed {index} is out of order"),
+            Self::TooLarge { value } => write!(f, "{value} is too large for its field"),
+            // Above.
+            _ => Ok(()),
         }
     }
 }

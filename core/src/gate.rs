@@ -50,22 +50,29 @@ pub const fn seen_shape(picture: Shape, halved: bool) -> Shape {
 }
 
 impl<'a> Critic<'a> {
-    /// *Errors*: layers that do not fit the pictures.
+    /// *Errors*: layers, of which the first has this number, that do not fit the pictures.
     pub(crate) fn new(
         picture: Shape,
         halved: bool,
         passing: i8,
         layers: [Layer<'a>; 2],
+        layer: usize,
     ) -> Result<Self, ModelError> {
         let flat = |c| Shape { h: 1, w: 1, c };
         let [first, second] = &layers;
         let hidden = first.output_shape;
-        let fits = first.input_shape == flat(seen_shape(picture, halved).len())
-            && hidden == flat(hidden.c)
-            && second.input_shape == hidden
-            && second.output_shape == flat(1);
-        if !fits {
-            return Err(ModelError::BadGate);
+        if first.input_shape != flat(seen_shape(picture, halved).len()) {
+            return Err(ModelError::InputShape { layer });
+        }
+        if hidden != flat(hidden.c) {
+            return Err(ModelError::OutputShape { layer });
+        }
+        let layer = layer + 1;
+        if second.input_shape != hidden {
+            return Err(ModelError::InputShape { layer });
+        }
+        if second.output_shape != flat(1) {
+            return Err(ModelError::OutputShape { layer });
         }
         Ok(Self {
             picture,

@@ -9,8 +9,9 @@
 //! Input channels and dense outputs are filled up to multiples of four with zeros. The
 //! corrections of a transposed convolution are `[ky][phase][c_out]`.
 
+use crate::error::ModelError;
 use crate::format::MAX_MAP_LEN;
-use crate::geometry::{divide, phase_taps};
+use crate::geometry::divide;
 use crate::model::{Op, Shape, WeightBits, Window};
 
 /// Groups of four.
@@ -18,53 +19,71 @@ pub(crate) const fn quads(n: usize) -> usize {
     n.div_ceil(4)
 }
 
-/// Lengths that follow from an operator and its shapes.
+/// Lengths that follow from an operator and its shapes; below 2^50, so in more than the 32
+/// bits of a small core.
 pub(crate) struct Lens {
     /// Bytes.
-    pub weights: usize,
+    pub weights: u64,
     /// Biases and multipliers.
     pub channels: usize,
     /// Corrections, where the input has a zero point.
-    pub corrections: usize,
+    pub corrections: u64,
 }
 
-/// Lengths of the sections, or `None` where the shapes do not fit the operator.
-pub(crate) fn lens(op: Op, bits: WeightBits, input: Shape, output: Shape) -> Option<Lens> {
+/// Lengths of the sections of layer number `layer`, whose shapes have to fit the operator.
+pub(crate) fn lens(
+    layer: usize,
+    op: Op,
+    bits: WeightBits,
+    input: Shape,
+    output: Shape,
+) -> Result<Lens, ModelError> {
+    let map_size = ModelError::MapSize { layer };
     let len = |s: Shape| {
-        let len = s.h.checked_mul(s.w)?.checked_mul(s.c)?;
-        (len > 0 && len <= MAX_MAP_LEN).then_some(len)
+        let len = s.h.checked_mul(s.w).and_then(|len| len.checked_mul(s.c));
+        let len = len.filter(|&len| len > 0 && len <= MAX_MAP_LEN);
+        len.ok_or(map_size)
     };
     let (input_len, output_len) = (len(input)?, len(output)?);
-    match op {
-        Op::Dense => Some(Lens {
-            weights: quads(output.w * output.c)
-                .checked_mul(quad_bytes(bits) * output.h)?
-                .checked_mul(quads(input_len))?,
+    let Op::ConvTranspose(v) = op else {
+        let blocks = quads(output.w * output.c) as u64 * output.h as u64;
+        return Ok(Lens {
+            weights: blocks * quads(input_len) as u64 * quad_bytes(bits),
             channels: output_len,
             corrections: 0,
-        }),
-        Op::ConvTranspose(v) => {
-            let side =
-                |len: usize, crop: usize| ((len - 1) * v.stride + v.kernel).checked_sub(crop);
-            let fits = side(input.h, v.crop_top + v.crop_bottom) == Some(output.h)
-                && side(input.w, v.crop_left + v.crop_right) == Some(output.w);
-            let taps = v.kernel * v.kernel;
-            let weights = output
-                .c
-                .checked_mul(taps)?
-                .checked_mul(4 * quads(input.c))?;
-            let fits = fits && bits == WeightBits::Eight;
-            (fits && v.kernel > 0 && v.stride > 0).then_some(Lens {
-                weights,
-                channels: output.c,
-                corrections: v.kernel * v.stride * output.c,
-            })
-        }
+        });
+    };
+    if v.kernel == 0 || v.stride == 0 {
+        return Err(ModelError::Window { layer });
     }
+    // `LayerSpec` may have more than the bytes of a file hold.
+    let side = |len: usize, crops: [usize; 2]| {
+        let whole = (len - 1).saturating_mul(v.stride).saturating_add(v.kernel);
+        let left = whole.saturating_sub(crops[0].saturating_add(crops[1]));
+        if left > 0 {
+            Ok(left)
+        } else {
+            Err(ModelError::Crops { layer })
+        }
+    };
+    let rows = side(input.h, [v.crop_top, v.crop_bottom])?;
+    let columns = side(input.w, [v.crop_left, v.crop_right])?;
+    if (rows, columns) != (output.h, output.w) {
+        return Err(ModelError::OutputShape { layer });
+    }
+    let product = |factors: [usize; 4]| {
+        let factors = factors.into_iter().map(|factor| factor as u64);
+        factors.fold(1, u64::saturating_mul)
+    };
+    Ok(Lens {
+        weights: product([v.kernel, v.kernel, output.c, 4 * quads(input.c)]),
+        channels: output.c,
+        corrections: product([v.kernel, v.stride, output.c, 1]),
+    })
 }
 
 /// Bytes of the dense weights from four inputs to four outputs.
-pub(crate) const fn quad_bytes(bits: WeightBits) -> usize {
+pub(crate) const fn quad_bytes(bits: WeightBits) -> u64 {
     match bits {
         WeightBits::Eight => 16,
         WeightBits::Four => 8,
@@ -96,14 +115,15 @@ pub(crate) const fn conv_index(
         + c % 4
 }
 
-/// Taps of a phase, and of all phases before it.
+/// Taps of phase `r`, and of all phases before it: the first `kernel % stride` phases have
+/// one more than the others.
 const fn taps_and_before(window: Window, r: usize) -> (usize, usize) {
-    let (mut before, mut i) = (0, 0);
-    while i < r {
-        before += phase_taps(window.kernel, window.stride, i);
-        i += 1;
+    let (taps, more) = divide(window.kernel, window.stride);
+    if r < more {
+        (taps + 1, r * (taps + 1))
+    } else {
+        (taps, r * taps + more)
     }
-    (phase_taps(window.kernel, window.stride, r), before)
 }
 
 /// Sum of the weights of kernel row `ky` and phase `r` to channel `o`, laid out.

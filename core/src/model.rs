@@ -7,8 +7,8 @@ use crate::fixed::Multiplier;
 use crate::format::{self, Header, MAX_LAYERS};
 use crate::gate::Critic;
 use crate::latent::{LATENT_SCALE, ONE_HOT, fill_latent};
-use crate::layout;
-use crate::plan::{Mode, Plan};
+use crate::layout::{self, quads};
+use crate::plan::{MAX_SCRATCH_WORDS, Mode, Plan, scratch_words};
 
 /// Height, width and channels of a map, NHWC without the N.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,15 +173,20 @@ impl<'a> Layer<'a> {
                     layout::conv_index(v, (input.c, output.c), place)
                 }
             };
-            match self.weight_bits {
-                WeightBits::Eight => self.weights.get(at).map_or(0, |&w| w as i8),
-                WeightBits::Four => {
-                    let pair = self.weights.get(at / 16 * 8 + at % 8).map_or(0, |&w| w);
-                    let half = pair >> (at / 8 % 2 * 4) & 0xf;
-                    ((half ^ 8) as i8).wrapping_sub(8)
-                }
-            }
+            self.weight(at)
         })
+    }
+
+    /// The weight at a place of the [`layout`].
+    fn weight(&self, at: usize) -> i8 {
+        match self.weight_bits {
+            WeightBits::Eight => self.weights.get(at).map_or(0, |&w| w as i8),
+            WeightBits::Four => {
+                let pair = self.weights.get(at / 16 * 8 + at % 8).map_or(0, |&w| w);
+                let half = pair >> (at / 8 % 2 * 4) & 0xf;
+                ((half ^ 8) as i8).wrapping_sub(8)
+            }
+        }
     }
 
     /// Weights and biases, without what fills them up to multiples of four.
@@ -204,89 +209,133 @@ impl<'a> Layer<'a> {
     }
 
     /// Multiplications executed for one picture: taps that land inside both maps.
-    pub fn mac_count(&self) -> usize {
+    pub fn mac_count(&self) -> u64 {
         let Op::ConvTranspose(v) = self.op else {
-            return self.input_shape.len() * self.output_shape.len();
+            return self.input_shape.len() as u64 * self.output_shape.len() as u64;
         };
-        let landing = |input: usize, output: usize, crop: usize| -> usize {
+        let landing = |input: usize, output: usize, crop: usize| -> u64 {
             let taps = (0..input).flat_map(|i| (0..v.kernel).map(move |k| i * v.stride + k));
-            taps.filter(|&at| at >= crop && at - crop < output).count()
+            let landing = taps.filter(|&at| at >= crop && at - crop < output);
+            landing.count() as u64
         };
         landing(self.input_shape.h, self.output_shape.h, v.crop_top)
             * landing(self.input_shape.w, self.output_shape.w, v.crop_left)
-            * self.input_shape.c
-            * self.output_shape.c
+            * self.input_shape.c as u64
+            * self.output_shape.c as u64
     }
 
-    /// Whether filled-up channels weigh nothing and the corrections are what the weights
-    /// say.
-    fn corrected(&self) -> bool {
+    /// Byte of the first weight that fills up and is not 0.
+    fn wrong_filling(&self) -> Option<usize> {
+        let (n_in, c_out) = match self.op {
+            Op::Dense => (
+                self.input_shape.len(),
+                self.output_shape.w * self.output_shape.c,
+            ),
+            Op::ConvTranspose(_) => (self.input_shape.c, self.output_shape.c),
+        };
+        let is_wrong = |&at: &usize| self.weight(at) != 0;
+        let place = match self.op {
+            Op::Dense => {
+                let blocks = (0..self.output_shape.h).flat_map(|_| 0..quads(c_out));
+                let quads_in = quads(n_in);
+                blocks.enumerate().find_map(|(block, quad)| {
+                    let used = (c_out - 4 * quad, 4 * quads_in - n_in);
+                    let first = match used {
+                        // The last inputs' filling only.
+                        (4.., filled) => quads_in - usize::from(filled > 0),
+                        _ => 0,
+                    };
+                    let places = (first..quads_in).flat_map(|i| (0..16).map(move |at| (i, at)));
+                    let filling =
+                        places.filter(|(i, at)| at / 4 >= used.0 || 4 * i + at % 4 >= n_in);
+                    let mut places = filling.map(|(i, at)| (block * quads_in + i) * 16 + at);
+                    places.find(is_wrong)
+                })
+            }
+            Op::ConvTranspose(window) => {
+                let taps =
+                    (0..window.kernel).flat_map(|ky| (0..window.kernel).map(move |kx| (ky, kx)));
+                let filling = n_in..4 * quads(n_in);
+                let outputs = taps.flat_map(|(ky, kx)| (0..c_out).map(move |o| (o, ky, kx)));
+                let mut places = outputs.flat_map(|(o, ky, kx)| {
+                    let place = move |c| layout::conv_index(window, (n_in, c_out), (o, ky, kx, c));
+                    filling.clone().map(place)
+                });
+                places.find(is_wrong)
+            }
+        };
+        place.map(|at| match self.weight_bits {
+            WeightBits::Eight => at,
+            WeightBits::Four => at / 16 * 8 + at % 8,
+        })
+    }
+
+    /// The first correction that is not what the weights say.
+    fn wrong_correction(&self) -> Option<usize> {
         let Op::ConvTranspose(window) = self.op else {
-            return true;
+            return None;
         };
         let channels = (self.input_shape.c, self.output_shape.c);
-        let filled = channels.0 % 4;
-        let zeros = filled == 0 || {
-            let zeros = |ky: usize, kx: usize, o: usize| {
-                let at = layout::conv_index(window, channels, (o, ky, kx, channels.0 - 1));
-                let bytes = self.weights.get(at + 1..at + 5 - filled).unwrap_or(&[]);
-                bytes.iter().all(|&w| w == 0)
-            };
-            let each = 0..window.kernel;
-            let mut rows = each.clone();
-            rows.all(|ky| {
-                let mut columns = each.clone();
-                columns.all(|kx| (0..channels.1).all(|o| zeros(ky, kx, o)))
-            })
-        };
         let zero_point = i32::from(self.input.zero_point);
-        let at = (0..window.kernel).flat_map(|ky| {
+        let places = (0..window.kernel).flat_map(|ky| {
             let phases = (0..window.stride).map(move |r| (ky, r));
             phases.flat_map(|(ky, r)| (0..channels.1).map(move |o| (ky, r, o)))
         });
         let stored = self.corrections.as_chunks::<4>().0.iter();
-        let right = stored.zip(at).all(|(&stored, at)| {
-            let sum = layout::tap_sum(window, channels, at, self.weights);
-            i32::from_le_bytes(stored) == sum.wrapping_mul(-zero_point)
-        });
-        zeros && right
+        stored.zip(places).position(|(&stored, place)| {
+            let sum = layout::tap_sum(window, channels, place, self.weights);
+            i32::from_le_bytes(stored) != sum.wrapping_mul(-zero_point)
+        })
     }
 
     /// Checks every value that arithmetic relies on.
     pub(crate) fn check(&self, layer: usize) -> Result<(), ModelError> {
         // Scales as bits: even a comparison would pull in floating point.
         let [sum, output] = [self.sum, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
-        let scales = [sum, output]
-            .iter()
-            .all(|(bits, _)| POSITIVE_FINITE.contains(bits));
-        let same = sum == output;
-        let activation = match self.activation {
-            Activation::Clamp { min, max } => min <= max && same,
-            Activation::Table(_) => true,
-            Activation::WideTable(_) => self.sum.zero_point == 0,
-        };
+        if !POSITIVE_FINITE.contains(&sum.0) || !POSITIVE_FINITE.contains(&output.0) {
+            return Err(ModelError::Scale { layer });
+        }
+        match self.activation {
+            Activation::Clamp { .. } if sum != output => {
+                return Err(ModelError::OutputQuant { layer });
+            }
+            Activation::WideTable(_) if sum.1 != 0 => {
+                return Err(ModelError::ZeroPoint {
+                    layer,
+                    found: sum.1,
+                });
+            }
+            _ => {}
+        }
+        if scratch_words(self) > MAX_SCRATCH_WORDS {
+            return Err(ModelError::ArenaSize { layer });
+        }
         // A sum has at most this many products of at most 255 * 127, and stays below
         // 2^30, so that it can be doubled.
         let terms = match self.op {
             Op::Dense => self.input_shape.len(),
             Op::ConvTranspose(v) => v.kernel * v.kernel * self.input_shape.c,
         };
-        let products = terms.saturating_mul(255 * 127);
-        let room = (1 << 30) - 1;
-        let fits = |bias: i32| {
-            let bias = usize::try_from(bias.unsigned_abs()).unwrap_or(usize::MAX);
-            bias.saturating_add(products) <= room
+        let room = ((1usize << 30) - 1).checked_sub(terms.saturating_mul(255 * 127));
+        for (channel, (bias, multiplier)) in self.channels(0).enumerate() {
+            if room.is_none_or(|room| bias.unsigned_abs() as usize > room) {
+                return Err(ModelError::Overflow { layer, channel });
+            }
+            if !multiplier.is_valid() {
+                return Err(ModelError::Multiplier { layer, channel });
+            }
+        }
+        let mut weights = self.weights.iter();
+        let too_low = match self.weight_bits {
+            WeightBits::Eight => weights.position(|&w| w == 0x80),
+            WeightBits::Four => weights.position(|&w| w & 0xf == 8 || w >> 4 == 8),
         };
-        let mut channels = self.channels(0);
-        let channels = channels.all(|(bias, m)| fits(bias) && m.is_valid());
-        let weights = match self.weight_bits {
-            WeightBits::Eight => self.weights.iter().all(|&w| w != 0x80),
-            WeightBits::Four => self.weights.iter().all(|&w| w & 0xf != 8 && w >> 4 != 8),
-        };
-        if scales && activation && channels && weights && self.corrected() {
-            Ok(())
-        } else {
-            Err(ModelError::BadValue { layer })
+        if let Some(index) = too_low.or_else(|| self.wrong_filling()) {
+            return Err(ModelError::Weight { layer, index });
+        }
+        match self.wrong_correction() {
+            Some(index) => Err(ModelError::Correction { layer, index }),
+            None => Ok(()),
         }
     }
 }
@@ -304,13 +353,14 @@ pub struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// Checks a whole file: lengths, checksum, shapes, sections, ranges, and that no
-    /// accumulator can overflow.
+    /// Checks a whole file: lengths, checksum, shapes, sections, ranges, every byte that has
+    /// to be zero, and that neither a sum nor the arena's size can overflow. It takes time in
+    /// proportion to the file's length.
     ///
     /// The file may lie anywhere; Cortex-M4, M7 and M33 draw four times as fast from one at
     /// a multiple of four bytes (which a bare `include_bytes!` does not promise).
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
-        let header = format::read_header(bytes)?;
+        let (header, mut sections) = format::read_header(bytes)?;
         let mut layers: Vec<Layer<'a>, MAX_LAYERS> = Vec::new();
         let mut shape = Shape {
             h: 1,
@@ -321,29 +371,31 @@ impl<'a> Model<'a> {
             scale: LATENT_SCALE,
             zero_point: 0,
         };
-        for i in 0..header.layer_count {
-            let layer = format::read_layer(bytes, format::record_at(i), i, input)?;
+        let found = header.layer_count;
+        for i in 0..found {
+            let layer = format::read_layer(&mut sections, format::record_at(i), i, input)?;
             if layer.input_shape != shape {
-                return Err(ModelError::BadShape { layer: i });
+                return Err(ModelError::InputShape { layer: i });
             }
             layer.check(i)?;
             (shape, input) = (layer.output_shape, layer.output);
-            let found = header.layer_count;
             layers
                 .push(layer)
                 .map_err(|_| ModelError::LayerCount { found })?;
         }
-        let gate = format::gate_at(bytes)?;
-        let critic = match gate.critic {
-            Some(at) => Some(format::read_critic(bytes, at, shape, input)?),
-            None => None,
-        };
+        let gate = format::gate_at(bytes);
+        let critic = gate
+            .critic
+            .map(|at| format::read_critic(&mut sections, at, (shape, input), found));
+        let critic = critic.transpose()?;
+        let seeds = format::read_seeds(&mut sections, gate.seeds, header.class_count)?;
+        sections.finish()?;
         Ok(Self {
             header,
             file_bytes: bytes.len(),
             layers,
             critic,
-            seeds: format::read_seeds(bytes, gate.seeds, header.class_count)?,
+            seeds,
         })
     }
 

@@ -10,7 +10,6 @@ use heapless::Vec;
 
 use crate::format::MAX_LAYERS;
 use crate::model::{Layer, Op};
-use crate::ops::kernels::{Dsp, Packed, Portable};
 use crate::ops::{conv_transpose, dense};
 
 /// How much of a picture exists at once.
@@ -60,7 +59,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub fn new(layers: &[Layer<'_>], mode: Mode) -> Self {
-        let scratch_words = layers.iter().map(scratch_words).max().unwrap_or(0);
+        let scratch_words = layers.iter().map(scratch_words).max().unwrap_or(0) as usize;
         let mut rings: Vec<Ring, MAX_LAYERS> = Vec::new();
         let whole = |i: usize| {
             let layer = layers.get(i);
@@ -116,17 +115,18 @@ fn window_rows(layer: &Layer<'_>) -> usize {
 }
 
 /// The most that any set of inner loops needs: an arena fits on every machine or on none.
-fn scratch_words(layer: &Layer<'_>) -> usize {
+/// In 64 bits, until [`MAX_SCRATCH_WORDS`] has been checked.
+pub(crate) fn scratch_words(layer: &Layer<'_>) -> u64 {
     let shapes = (layer.input_shape, layer.output_shape);
-    let conv = [
-        conv_transpose::scratch_words::<Portable>(layer.op, shapes.0, shapes.1),
-        conv_transpose::scratch_words::<Dsp>(layer.op, shapes.0, shapes.1),
-        conv_transpose::scratch_words::<Packed>(layer.op, shapes.0, shapes.1),
-    ];
     match layer.op {
         Op::Dense => {
-            dense::scratch_words(shapes.0.len(), shapes.1.w * shapes.1.c, layer.weight_bits)
+            let row_len = shapes.1.w * shapes.1.c;
+            dense::scratch_words(shapes.0.len(), row_len, layer.weight_bits) as u64
         }
-        Op::ConvTranspose(_) => conv.into_iter().max().unwrap_or(0),
+        Op::ConvTranspose(window) => conv_transpose::scratch_words(window, shapes.0, shapes.1),
     }
 }
+
+/// Words of scratch that a layer may take: 1 GiB. Rings have at most 2^28 bytes, so that a
+/// whole arena can be counted in 32 bits.
+pub(crate) const MAX_SCRATCH_WORDS: u64 = 1 << 28;

@@ -166,7 +166,9 @@ pub fn quantize_critic(
     let pairs = layers.iter().zip(layers);
     let layers = round_layers(pairs, input, flat, &Options::default())?;
     let [first, second] = layers.as_slice() else {
-        return Err(QuantizeError::Refused(ModelError::BadGate));
+        return Err(QuantizeError::Refused(ModelError::LayerCount {
+            found: layers.len(),
+        }));
     };
     let spec = CriticSpec {
         halved,
@@ -651,7 +653,9 @@ fn encode_model(generator: &FloatGenerator, layers: &[IntLayer]) -> Result<Vec<u
         name: &config.name,
         dataset: &generator.dataset,
         labels: &labels,
-        latent_len: u16::try_from(config.generator.latent).map_err(|_| ModelError::BadText)?,
+        latent_len: u16::try_from(config.generator.latent).map_err(|_| ModelError::TooLarge {
+            value: config.generator.latent,
+        })?,
         steps: u32::try_from(generator.step).unwrap_or(u32::MAX),
         seed: config.training.seed,
         layers: &specs,

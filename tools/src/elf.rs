@@ -35,6 +35,11 @@ impl<'a> Elf<'a> {
         Ok(Self { file, data })
     }
 
+    /// Whether it is for a RISC-V core; else it is for an Arm core.
+    pub fn is_riscv(&self) -> bool {
+        self.file.architecture() == object::Architecture::Riscv32
+    }
+
     /// What is flashed: address and bytes of each part.
     pub fn image(&self) -> Vec<(u32, &'a [u8])> {
         let endian = self.file.endian();

@@ -2,18 +2,20 @@
 
 mod bench;
 mod boards;
+mod code;
 mod cuda_check;
 mod data;
 mod docs;
 mod elf;
 mod flash;
+mod fuzz;
 mod golden;
 mod interop;
-mod panics;
 mod qemu;
 mod setup;
 mod size;
 mod stability;
+mod symbols;
 
 use std::path::Path;
 
@@ -33,13 +35,14 @@ enum Command {
     Data(data::Data),
     Docs(docs::Docs),
     Flash(flash::Flash),
+    Fuzz(fuzz::Fuzz),
     Golden(golden::Golden),
     Interop(interop::Interop),
-    Panics(panics::Panics),
     Qemu(qemu::Qemu),
     Setup(setup::Setup),
     Size(size::Size),
     Stability(stability::Stability),
+    Symbols(symbols::Symbols),
 }
 
 /// The repository.
@@ -54,12 +57,13 @@ fn main() -> anyhow::Result<()> {
         Command::Data(data) => data.run(),
         Command::Docs(docs) => docs.run(),
         Command::Flash(flash) => flash.run(),
+        Command::Fuzz(fuzz) => fuzz.run(),
         Command::Golden(golden) => golden.run(),
         Command::Interop(interop) => interop.run(),
-        Command::Panics(panics) => panics.run(),
         Command::Qemu(qemu) => qemu.run(),
         Command::Setup(setup) => setup.run(),
         Command::Size(size) => size.run(),
         Command::Stability(stability) => stability.run(),
+        Command::Symbols(symbols) => symbols.run(),
     }
 }

@@ -147,7 +147,7 @@ impl Source {
 }
 
 /// Whether the standard library is there for a target.
-fn has_target(target: &str) -> anyhow::Result<bool> {
+pub fn has_target(target: &str) -> anyhow::Result<bool> {
     let args = ["--print", "target-libdir", "--target", target];
     let output = Command::new("rustc")
         .args(args)

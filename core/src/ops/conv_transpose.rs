@@ -1,10 +1,10 @@
 //! Transposed convolution, by sub-pixel phases.
 
 use super::activation::Requantizer;
-use super::kernels::{Blocks, KernelSet, Row, Taps};
+use super::kernels::{Blocks, Dsp, KernelSet, Packed, Portable, Row, Taps};
 use crate::geometry::{Axis, Span};
 use crate::layout::quads;
-use crate::model::{Layer, Op, Shape, Window};
+use crate::model::{Layer, Shape, Window};
 
 impl Window {
     /// Rows, top to bottom.
@@ -34,14 +34,22 @@ fn blocks<K: KernelSet>(span: &Span, c_in: usize) -> Blocks {
     K::blocks(span.outputs, span.reach, quads(c_in))
 }
 
-/// Words that [`output_row`] works in: starts, a plane and the sums of an output row.
-pub(crate) fn scratch_words<K: KernelSet>(op: Op, input: Shape, output: Shape) -> usize {
-    let Op::ConvTranspose(window) = op else {
-        return 0;
-    };
-    let columns = window.horizontal(input, output);
-    let blocks = blocks::<K>(&columns.span(), input.c);
-    blocks.plane_words() + window.stride * output.c * (1 + blocks.row_px())
+/// Words that [`output_row`] works in: starts, a plane and the sums of an output row; the most
+/// that any set of inner loops needs.
+pub(crate) fn scratch_words(window: Window, input: Shape, output: Shape) -> u64 {
+    let span = window.horizontal(input, output).span();
+    let sets = [
+        blocks::<Portable>(&span, input.c),
+        blocks::<Dsp>(&span, input.c),
+        blocks::<Packed>(&span, input.c),
+    ];
+    let channels = window.stride as u64 * output.c as u64;
+    let words = sets.map(|blocks| {
+        let [count, px, words, lanes] =
+            [blocks.count, blocks.px, blocks.words, blocks.lanes].map(|n| n as u64);
+        count * words * lanes + channels * (1 + count * px)
+    });
+    words.into_iter().max().unwrap_or(0)
 }
 
 /// One output row: each input row that reaches it is laid out once, and every phase adds

@@ -13,7 +13,7 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
         .collect();
     let (layers, shape) = (model.layers(), model.output_shape());
     let parameters: usize = layers.iter().map(Layer::parameter_count).sum();
-    let macs: usize = layers.iter().map(Layer::mac_count).sum();
+    let macs: u64 = layers.iter().map(Layer::mac_count).sum();
     if args.json {
         let report = json!({
             "name": model.name(),

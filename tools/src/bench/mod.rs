@@ -1,6 +1,7 @@
 //! Instructions of the runtime on emulated microcontrollers.
 
 mod models;
+mod parity;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::boards::build;
 use crate::elf::Elf;
 use crate::root;
+use crate::symbols::is_float_routine;
 use models::{cases, presets};
 
 /// Counts the instructions of the runtime in QEMU and compares them with
@@ -34,10 +36,14 @@ pub struct Bench {
     /// Write the counts to tests/golden/instructions.json.
     #[arg(long)]
     write: bool,
+    /// Only print the checksums of every layer's output, host and cores side by side.
+    #[arg(long, conflicts_with_all = ["json", "check", "write"])]
+    parity: bool,
     /// Only this core: m0plus, m3, m4, m7, m33 or riscv.
     #[arg(long)]
     core: Option<String>,
-    /// Only this model: fashion, avatar or seed, or default, which the firmware brings.
+    /// Only this model: fashion, avatar or seed, the presets' shapes; default, which the
+    /// firmware brings, or faces, the other one that ships.
     #[arg(long)]
     model: Option<String>,
 }
@@ -159,6 +165,9 @@ struct Counts {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct LayerCounts {
     name: String,
+    /// Of its output; the host's is the same, or nothing would have been counted.
+    #[serde(skip)]
+    crc32: u32,
     instructions: u64,
     macs: u64,
     weight_bytes: usize,
@@ -180,7 +189,7 @@ impl Bench {
                 .filter(|(name, _)| wanted(&self.model, name))
             {
                 let counts = machine.count(&path, code_bytes, name, bytes)?;
-                if !self.json {
+                if !self.json && !self.parity {
                     counts.print(machine);
                 }
                 all.push(counts);
@@ -192,6 +201,9 @@ impl Bench {
             }
         }
         ensure!(!all.is_empty(), "no such core or model: see --help");
+        if !self.json {
+            parity::print(&all);
+        }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&all)?);
         }
@@ -216,11 +228,11 @@ fn models() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         .into_iter()
         .map(|preset| Ok((preset.name.clone(), preset.encode()?)));
     let mut models = presets.collect::<anyhow::Result<Vec<_>>>()?;
-    let default = std::fs::read(root().join("models/fashion.gan"));
-    models.push((
-        "default".into(),
-        default.context("cannot read the default model")?,
-    ));
+    for (name, file) in [("default", "fashion.gan"), ("faces", "avatar.gan")] {
+        let bytes = std::fs::read(root().join("models").join(file));
+        let bytes = bytes.with_context(|| format!("cannot read models/{file}"))?;
+        models.push((name.into(), bytes));
+    }
     Ok(models)
 }
 
@@ -283,11 +295,17 @@ impl Machine {
             "{name} on {core}: score {score:?}; the host's is {expected:?}"
         );
         let judged = all("judged").first().map(|&ticks| instructions(ticks));
-        let layers = model.layers().iter().zip(all("layer")).enumerate();
-        let layers = layers.map(|(i, (layer, ticks))| LayerCounts {
+        let layers = model
+            .layers()
+            .iter()
+            .zip(all("layer"))
+            .zip(layers)
+            .enumerate();
+        let layers = layers.map(|(i, ((layer, ticks), crc32))| LayerCounts {
             name: describe(i, layer),
+            crc32,
             instructions: instructions(ticks),
-            macs: layer.mac_count() as u64,
+            macs: layer.mac_count(),
             weight_bytes: layer.flash_bytes(),
         });
         Ok(Counts {
@@ -295,7 +313,7 @@ impl Machine {
             model: name.into(),
             instructions: instructions(image),
             critic_instructions: judged.map(|judged| judged.saturating_sub(instructions(image))),
-            macs: model.layers().iter().map(|l| l.mac_count() as u64).sum(),
+            macs: model.layers().iter().map(Layer::mac_count).sum(),
             arena_bytes: model.required_bytes(Mode::Streamed),
             row_bytes: model.row_bytes(Mode::Streamed),
             model_bytes: model.file_bytes(),
@@ -369,18 +387,9 @@ fn describe(i: usize, layer: &Layer<'_>) -> String {
 /// No panic, no allocation and no floating point may be linked. The cores without a
 /// floating-point unit call routines for it, and are built from the same source as the rest.
 fn ensure_bare(elf: &Elf<'_>, core: &str) -> anyhow::Result<()> {
-    let known = [
-        "panic",
-        "core::fmt",
-        "__rust_alloc",
-        "__aeabi_f",
-        "__aeabi_d",
-    ];
-    let is_bad = |name: &str| {
-        // Such as __adddf3, __mulsf3 and __floatsisf.
-        let float = name.starts_with("__") && (name.contains("sf") || name.contains("df"));
-        float || known.iter().any(|known| name.contains(known))
-    };
+    let known = ["panic", "core::fmt", "__rust_alloc"];
+    let is_bad =
+        |name: &str| is_float_routine(name) || known.iter().any(|known| name.contains(known));
     let mut bad: Vec<String> = elf
         .symbols()
         .into_iter()

@@ -1,0 +1,463 @@
+//! Changes to a good file, one by one, and what has to be found wrong.
+
+use gan_core::ModelError as E;
+
+use crate::files::{rich, stretched};
+use crate::format::fix_crc;
+
+/// A file, what is wrong with it, and what has to be found.
+pub struct Lie {
+    pub name: String,
+    pub bytes: Vec<u8>,
+    pub expected: E,
+}
+
+/// Changes to [`rich`], with length and checksum put right.
+struct Lies(Vec<Lie>);
+
+/// Where the entry of a layer, the critic's two counted on, begins.
+fn entry(layer: usize) -> usize {
+    match layer {
+        0..3 => 48 + 64 * layer,
+        _ => field(44) + 16 + 64 * (layer - 3),
+    }
+}
+
+/// The `u32` of [`rich`] at a place.
+fn field(at: usize) -> usize {
+    u32::from_le_bytes(rich()[at..at + 4].try_into().unwrap()) as usize
+}
+
+/// Where the section begins whose offset a layer has at `field`.
+fn section(layer: usize, at: usize) -> usize {
+    field(entry(layer) + at)
+}
+
+impl Lies {
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>), expected: E) {
+        let mut bytes = rich().to_vec();
+        change(&mut bytes);
+        let len = bytes.len() as u32;
+        bytes[8..12].copy_from_slice(&len.to_le_bytes());
+        fix_crc(&mut bytes);
+        let name = name.to_owned();
+        self.0.push(Lie {
+            name,
+            bytes,
+            expected,
+        });
+    }
+
+    /// Sets bytes at a place.
+    fn set(&mut self, name: &str, at: usize, values: &[u8], expected: E) {
+        let set = |bytes: &mut Vec<u8>| bytes[at..at + values.len()].copy_from_slice(values);
+        self.change(name, set, expected);
+    }
+
+    fn header(&mut self) {
+        let (text, text_bytes, len) = (48 + 3 * 64, field(32), rich().len());
+        self.set("magic", 3, b"9", E::BadMagic);
+        let (found, supported) = (2, 3);
+        self.set(
+            "version",
+            4,
+            &[2],
+            E::UnsupportedVersion { found, supported },
+        );
+        self.set("no layer", 6, &[0], E::LayerCount { found: 0 });
+        self.set("17 layers", 6, &[17], E::LayerCount { found: 17 });
+        let lie = E::HeaderLength {
+            found: 48 + 64 * 4,
+            need: 48 + 64 * 3,
+        };
+        self.set("header longer", 36, &[48, 1], lie);
+        let lie = E::HeaderLength {
+            found: 48 + 64 * 3,
+            need: 48 + 64 * 2,
+        };
+        self.set("a layer less", 6, &[2], lie);
+        let lie = E::TextLength {
+            need_bytes: u32::MAX as usize,
+            left_bytes: len - text,
+        };
+        self.set("text to the end of memory", 32, &[255; 4], lie);
+        self.set("text of half a character", text, &[0xC3], E::NotUtf8);
+        self.set(
+            "3 classes, 2 labels",
+            18,
+            &[3],
+            E::LineCount { found: 4, need: 5 },
+        );
+        self.set(
+            "65535 classes",
+            18,
+            &[255; 2],
+            E::LineCount {
+                found: 4,
+                need: 65_537,
+            },
+        );
+        // As far as into the weights, whose first byte is made a letter.
+        let first = section(0, 36);
+        let overlap = |bytes: &mut Vec<u8>| {
+            bytes[first] = b'3';
+            let len = (first + 1 - text) as u32;
+            bytes[32..36].copy_from_slice(&len.to_le_bytes());
+        };
+        let lie = E::SectionOffset {
+            layer: 0,
+            found: first,
+            need: first + 16,
+        };
+        self.change("text over weights", overlap, lie);
+        assert!(text + text_bytes < first, "a gap");
+        self.set(
+            "a gap is used",
+            text + text_bytes,
+            &[1],
+            E::NotZero {
+                at: text + text_bytes,
+            },
+        );
+        self.set("no latent", 16, &[0], E::InputShape { layer: 0 });
+    }
+
+    fn entries(&mut self) {
+        let at = entry;
+        let unknown = |layer, at, found| E::UnknownCode { layer, at, found };
+        self.set("operator", at(1), &[2], unknown(1, 0, 2));
+        self.set("layout", at(0) + 1, &[0], unknown(0, 1, 0));
+        self.set("4-bit convolution", at(1) + 1, &[2], unknown(1, 1, 2));
+        self.set("activation", at(2) + 2, &[3], unknown(2, 2, 3));
+        self.set(
+            "dense stride",
+            at(0) + 4,
+            &[1],
+            E::NotZero { at: at(0) + 4 },
+        );
+        self.set("reserved", at(1) + 15, &[1], E::NotZero { at: at(1) + 15 });
+        self.set(
+            "reserved, behind",
+            at(2) + 63,
+            &[1],
+            E::NotZero { at: at(2) + 63 },
+        );
+        self.set(
+            "table of a clamp",
+            at(1) + 52,
+            &[16],
+            E::NotZero { at: at(1) + 52 },
+        );
+        self.set(
+            "dense corrections",
+            at(0) + 56,
+            &[16],
+            E::NotZero { at: at(0) + 56 },
+        );
+        for (name, i) in ["height", "width", "channels"].into_iter().zip(0..) {
+            let name = format!("no {name}");
+            self.set(&name, at(1) + 16 + 2 * i, &[0, 0], E::MapSize { layer: 1 });
+            self.set(&name, at(1) + 22 + 2 * i, &[0, 0], E::MapSize { layer: 1 });
+        }
+        self.set(
+            "2^48 values",
+            at(0) + 22,
+            &[255; 6],
+            E::MapSize { layer: 0 },
+        );
+        let lie = E::MapSize { layer: 0 };
+        self.set(
+            "2^24 values and more",
+            at(0) + 22,
+            &[0, 16, 0, 16, 2, 0],
+            lie,
+        );
+        self.set("kernel 0", at(1) + 3, &[0], E::Window { layer: 1 });
+        self.set("stride 0", at(2) + 4, &[0], E::Window { layer: 2 });
+        self.set("crops", at(1) + 6, &[255], E::Crops { layer: 1 });
+        self.set("crop", at(1) + 5, &[5], E::Crops { layer: 1 });
+        self.set("a row more", at(2) + 22, &[9], E::OutputShape { layer: 2 });
+        self.set("a crop less", at(2) + 8, &[0], E::OutputShape { layer: 2 });
+        // As many values as the next layer reads, in another shape.
+        self.set(
+            "broken chain",
+            at(0) + 22,
+            &[1, 0, 4, 0],
+            E::InputShape { layer: 1 },
+        );
+        self.set("clamp", at(1) + 9, &[4, 3], E::Clamp { layer: 1 });
+        self.set(
+            "clamp of a table",
+            at(2) + 9,
+            &[0x81],
+            E::Clamp { layer: 2 },
+        );
+        self.set(
+            "zero point",
+            at(2) + 11,
+            &[7],
+            E::ZeroPoint { layer: 2, found: 7 },
+        );
+        self.set(
+            "another output",
+            at(0) + 12,
+            &[0],
+            E::OutputQuant { layer: 0 },
+        );
+        self.set(
+            "another scale",
+            at(1) + 32,
+            &[1],
+            E::OutputQuant { layer: 1 },
+        );
+        for scale in [0.0, -0.25, f32::NAN, f32::INFINITY] {
+            let name = format!("scale {scale}");
+            self.set(
+                &name,
+                at(2) + 28,
+                &scale.to_le_bytes(),
+                E::Scale { layer: 2 },
+            );
+            self.set(
+                &name,
+                at(2) + 32,
+                &scale.to_le_bytes(),
+                E::Scale { layer: 2 },
+            );
+        }
+    }
+
+    fn sections(&mut self) {
+        let names = [
+            "weights",
+            "biases",
+            "mantissas",
+            "shifts",
+            "table",
+            "corrections",
+        ];
+        for (name, at) in names.into_iter().zip((36..60).step_by(4)) {
+            for layer in [1, 2] {
+                if layer == 1 && name == "table" {
+                    continue;
+                }
+                let need = section(layer, at);
+                let others = [
+                    0,
+                    16,
+                    need - 16,
+                    need + 1,
+                    need + 16,
+                    rich().len(),
+                    0xFFFF_FFF0,
+                ];
+                for found in others {
+                    let name = format!("{name} at {found:#x}");
+                    let lie = E::SectionOffset { layer, found, need };
+                    self.set(&name, entry(layer) + at, &(found as u32).to_le_bytes(), lie);
+                }
+            }
+        }
+        let left_bytes = rich().len() - section(1, 36);
+        let need_bytes = 255 * 255 * 5 * 4;
+        let kernel = |bytes: &mut Vec<u8>| {
+            let window = [255, 2, 126, 126, 127, 127];
+            bytes[entry(1) + 3..entry(1) + 9].copy_from_slice(&window);
+        };
+        let lie = E::SectionLength {
+            layer: 1,
+            need_bytes,
+            left_bytes,
+        };
+        self.change("a kernel of 255", kernel, lie);
+        let left_bytes = rich().len() - section(0, 36);
+        let most = |bytes: &mut Vec<u8>| {
+            let codes = [1, 1, 0, 255, 255, 127, 127, 127, 127];
+            bytes[entry(0)..entry(0) + 9].copy_from_slice(&codes);
+            let shapes = [1, 0, 1, 0, 255, 255, 1, 0, 1, 0, 255, 255];
+            bytes[entry(0) + 16..entry(0) + 28].copy_from_slice(&shapes);
+        };
+        let need_bytes = u32::MAX as usize;
+        let lie = E::SectionLength {
+            layer: 0,
+            need_bytes,
+            left_bytes,
+        };
+        self.change("weights beyond 32 bits", most, lie);
+        let at = section(1, 36) + 180;
+        self.set("a gap between sections", at, &[1], E::NotZero { at });
+    }
+
+    fn values(&mut self) {
+        for mantissa in [1i32, (1 << 30) - 1, -1, i32::MIN] {
+            let lie = E::Multiplier {
+                layer: 1,
+                channel: 2,
+            };
+            let at = section(1, 44) + 8;
+            self.set(
+                &format!("mantissa {mantissa}"),
+                at,
+                &mantissa.to_le_bytes(),
+                lie,
+            );
+        }
+        for shift in [31i8, -32, 127, -128] {
+            let lie = E::Multiplier {
+                layer: 2,
+                channel: 1,
+            };
+            self.set(
+                &format!("shift {shift}"),
+                section(2, 48) + 1,
+                &shift.to_le_bytes(),
+                lie,
+            );
+        }
+        for bias in [i32::MIN, i32::MAX, 1 << 30] {
+            let lie = E::Overflow {
+                layer: 1,
+                channel: 4,
+            };
+            self.set(
+                &format!("bias {bias}"),
+                section(1, 40) + 16,
+                &bias.to_le_bytes(),
+                lie,
+            );
+        }
+        let weight = |layer, index| E::Weight { layer, index };
+        let at = |layer, index| section(layer, 36) + index;
+        self.set("-128", at(1, 7), &[0x80], weight(1, 7));
+        self.set("-8 in four bits, low", at(0, 3), &[0x18], weight(0, 3));
+        self.set("-8 in four bits, high", at(0, 0), &[0x80], weight(0, 0));
+        // Of 8 inputs 5 are there: the second quad's bytes hold its first, then three of filling.
+        self.set("dense filling", at(0, 8 + 1), &[0x10], weight(0, 8 + 1));
+        // Of 8 channels 5.
+        self.set(
+            "filled channel",
+            at(2, 4 * 4 * 8 * 3 - 1),
+            &[1],
+            weight(2, 4 * 4 * 8 * 3 - 1),
+        );
+        let at = section(1, 56);
+        let (layer, index) = (1, 0);
+        let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1;
+        self.change("correction", flip, E::Correction { layer, index });
+    }
+
+    fn gate(&mut self) {
+        let (critic, seeds, len) = (field(44), field(40), rich().len());
+        for found in [16, 40, critic - 16, critic + 1, len, 0xFFFF_FFF0] {
+            let lie = E::GateOffset {
+                found,
+                need: critic,
+            };
+            self.set("critic elsewhere", 44, &(found as u32).to_le_bytes(), lie);
+        }
+        for found in [16, critic, seeds + 4, 0xFFFF_FFFF] {
+            let lie = E::GateOffset { found, need: seeds };
+            self.set("seeds elsewhere", 40, &(found as u32).to_le_bytes(), lie);
+        }
+        let lie = E::GateOffset {
+            found: seeds,
+            need: critic,
+        };
+        self.set("no critic before the seeds", 44, &[0; 4], lie);
+        let lie = E::WrongLength {
+            need_bytes: seeds_end(),
+            have_bytes: len,
+        };
+        self.set("seeds that nobody names", 40, &[0; 4], lie);
+        self.set("halved", critic, &[2], E::CriticCode { found: 2 });
+        self.set(
+            "reserved",
+            critic + 15,
+            &[1],
+            E::NotZero { at: critic + 15 },
+        );
+        let lie = E::UnknownCode {
+            layer: 4,
+            at: 0,
+            found: 1,
+        };
+        let convolution = [1, 1, 0, 1, 1];
+        self.set("a convolution judges", entry(4), &convolution, lie);
+        self.set("sees it whole", critic, &[0], E::InputShape { layer: 3 });
+        let lie = E::OutputShape { layer: 3 };
+        self.set(
+            "hidden values in two columns",
+            entry(3) + 24,
+            &[2, 0, 3, 0],
+            lie,
+        );
+        let lie = E::Weight { layer: 3, index: 0 };
+        self.set("critic's weight", section(3, 36), &[0x80], lie);
+        let seeds_len = |count: usize| 4 + 4 * count;
+        for each in [4u32, 1 << 30, u32::MAX] {
+            let need_bytes = seeds_len(each as usize * 2).min(u32::MAX as usize);
+            let left_bytes = len - seeds;
+            let lie = E::GateLength {
+                need_bytes,
+                left_bytes,
+            };
+            self.set(&format!("{each} seeds"), seeds, &each.to_le_bytes(), lie);
+        }
+        let lie = E::SeedCount {
+            found: 0,
+            class_count: 2,
+        };
+        self.set("no seeds", seeds, &[0; 4], lie);
+        self.set("twice a seed", seeds + 8, &[3], E::SeedOrder { index: 1 });
+        self.set(
+            "falling seeds",
+            seeds + 4 + 16,
+            &[1],
+            E::SeedOrder { index: 4 },
+        );
+        let lie = E::WrongLength {
+            need_bytes: len,
+            have_bytes: len.next_multiple_of(16) + 1,
+        };
+        self.change(
+            "longer",
+            |bytes| bytes.resize(len.next_multiple_of(16) + 1, 0),
+            lie,
+        );
+        self.change(
+            "a byte behind",
+            |bytes| bytes.push(7),
+            E::NotZero { at: len },
+        );
+        let lie = E::GateLength {
+            need_bytes: seeds_len(6),
+            left_bytes: seeds_len(6) - 1,
+        };
+        self.change("shorter", |bytes| bytes.truncate(len - 1), lie);
+    }
+}
+
+/// Where the critic's last section ends.
+fn seeds_end() -> usize {
+    // A shift for one output.
+    section(4, 48) + 1
+}
+
+pub fn lies() -> Vec<Lie> {
+    let mut lies = Lies(Vec::new());
+    lies.header();
+    lies.entries();
+    lies.sections();
+    lies.values();
+    lies.gate();
+    let (bytes, error) = stretched(256, 255);
+    let expected = E::ArenaSize { layer: 3 };
+    assert_eq!(error, Some(expected));
+    let name = "more memory than 32 bits address".to_owned();
+    lies.0.push(Lie {
+        name,
+        bytes,
+        expected,
+    });
+    lies.0
+}
