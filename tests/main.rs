@@ -8,6 +8,8 @@ mod firmware;
 mod format;
 mod gate;
 mod golden;
+mod hostile;
+mod interruption;
 mod kernels;
 mod layers;
 #[cfg(feature = "onnx")]
