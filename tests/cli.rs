@@ -14,12 +14,12 @@ use tempfile::{TempDir, tempdir};
 
 use crate::programs::build;
 
-fn program() -> &'static Path {
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| build(&["--package", "host"]))
 }
 
-fn host(dir: &Path, args: &[&str]) -> Output {
+pub fn host(dir: &Path, args: &[&str]) -> Output {
     let run = Command::new(program()).args(args).current_dir(dir).output();
     run.expect("the program starts")
 }
@@ -98,7 +98,7 @@ fn start(dir: &Path, out: &str, lines: usize) -> std::process::Child {
     child
 }
 
-fn assert_same(dir: &Path, a: &str, b: &str) {
+pub fn assert_same(dir: &Path, a: &str, b: &str) {
     for file in [
         "generator.gan",
         "generator.safetensors",
@@ -431,7 +431,7 @@ fn the_seed_presets_are_the_articles_network_and_its_mended_form() {
 }
 
 /// What a safetensors file says of its tensors: a length, then JSON.
-fn safetensors_header(file: &[u8]) -> Value {
+pub fn safetensors_header(file: &[u8]) -> Value {
     let len = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
     serde_json::from_slice(&file[8..8 + len]).unwrap()
 }

@@ -12,10 +12,10 @@ use tempfile::tempdir;
 fn request(path: Option<&Path>, size: usize, channels: usize) -> DataRequest {
     DataRequest {
         path: path.map(PathBuf::from),
-        tile: None,
         height: size,
         width: size,
         channels,
+        ..DataRequest::default()
     }
 }
 

@@ -11,12 +11,14 @@ mod gate;
 mod golden;
 mod hostile;
 mod import;
+mod interruption;
 mod kernels;
 mod layers;
 mod lies;
 mod mutations;
 #[cfg(feature = "onnx")]
 mod onnx;
+mod pictures;
 mod programs;
 mod quantization;
 mod risk;

@@ -80,6 +80,9 @@ pub struct Train {
     /// Channels, 1 (grey) or 3 (RGB), instead of the preset's
     #[arg(long)]
     pub channels: Option<usize>,
+    /// Go on where more than 1 % of a folder's files cannot be used
+    #[arg(long)]
+    pub accept_losses: bool,
     /// Run folder [default: runs/NAME]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
@@ -109,7 +112,10 @@ pub struct Train {
     /// Show pictures in the terminal from time to time
     #[arg(long)]
     pub preview: bool,
-    /// Go on with a run that was interrupted
+    /// Go on with --resume where the pictures are not those that the run began with
+    #[arg(long, requires = "resume")]
+    pub accept_changed_data: bool,
+    /// Go on with a run that was interrupted: by Ctrl-C or SIGTERM, a kill or a loss of power
     #[arg(
         long,
         value_name = "RUN",

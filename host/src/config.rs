@@ -240,6 +240,9 @@ pub struct Data {
     /// Names for classes that are only numbers in the data, as in IDX files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// Whether any number of files of a folder may be left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub accept_losses: bool,
     /// Names of the classes, filled in from the data.
     pub class_names: Vec<String>,
 }
@@ -320,9 +323,45 @@ impl Config {
             )));
         }
         self.training.check().map_err(shape)?;
+        self.check_sizes().map_err(shape)?;
         self.generator_blocks().map_err(shape)?;
         self.discriminator_blocks().map_err(shape)?;
         Ok(())
+    }
+
+    /// Checks that no size is absurd, so that products of them are numbers.
+    fn check_sizes(&self) -> Result<(), String> {
+        let first = &self.generator.dense;
+        let mut sizes = vec![
+            self.image.height,
+            self.image.width,
+            self.generator.latent,
+            first.height,
+            first.width,
+            first.channels,
+        ];
+        for layer in &self.generator.conv_transpose {
+            sizes.extend([layer.channels, layer.kernel, layer.stride]);
+            sizes.extend(layer.crop);
+        }
+        for layer in &self.discriminator.conv {
+            sizes.extend([layer.channels, layer.kernel, layer.stride]);
+            sizes.extend(layer.pad);
+        }
+        sizes.extend(self.discriminator.dense.iter().map(|layer| layer.units));
+        match sizes.iter().max() {
+            Some(&size) if size > LARGEST_SIZE => {
+                Err(format!("a size of {size}, the largest is {LARGEST_SIZE}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Weights of both networks.
+    pub fn weights(&self) -> Result<usize, String> {
+        let blocks = [self.generator_blocks()?, self.discriminator_blocks()?].concat();
+        let shapes = blocks.iter().map(|block| block.op.weight_shape());
+        Ok(shapes.map(|(rows, columns)| rows * columns).sum())
     }
 
     /// Values into the generator: latent and one-hot class.
@@ -334,6 +373,11 @@ impl Config {
     pub fn generator_blocks(&self) -> Result<Vec<BlockSpec>, String> {
         let first = &self.generator.dense;
         let n_out = first.height * first.width * first.channels;
+        check_map(
+            "generator.dense",
+            [first.height, first.width],
+            first.channels,
+        )?;
         if n_out == 0 || self.generator.latent == 0 {
             return Err("generator.latent and the size of generator.dense must not be 0".into());
         }
@@ -359,6 +403,7 @@ impl Config {
             let geometry = geometry
                 .and_then(|crop| Geometry::conv_transpose(size, layer.kernel, layer.stride, crop))
                 .ok_or_else(|| format!("{at} leaves nothing of its {size:?} input"))?;
+            check_map(&at, geometry.big, layer.channels)?;
             blocks.push(BlockSpec {
                 name: format!("conv_transpose{}", i + 1),
                 op: Op::ConvTranspose(Conv {
@@ -400,6 +445,7 @@ impl Config {
             let geometry = geometry
                 .and_then(|pad| Geometry::conv(size, layer.kernel, layer.stride, pad))
                 .ok_or_else(|| format!("{at}: its kernel does not fit its {size:?} input"))?;
+            check_map(&at, geometry.small, layer.channels)?;
             blocks.push(BlockSpec {
                 name: format!("conv{}", i + 1),
                 op: Op::Conv(Conv {
@@ -490,6 +536,20 @@ impl Training {
         }
         Ok(())
     }
+}
+
+/// Largest side, kernel or number of channels that a network may have.
+const LARGEST_SIZE: usize = 1 << 14;
+/// Most values of a map.
+const LARGEST_MAP: usize = 1 << 26;
+
+fn check_map(at: &str, [height, width]: [usize; 2], channels: usize) -> Result<(), String> {
+    if height.max(width) > LARGEST_SIZE || height * width * channels > LARGEST_MAP {
+        return Err(format!(
+            "{at} makes {height}x{width}x{channels} values, the most is {LARGEST_MAP}"
+        ));
+    }
+    Ok(())
 }
 
 fn margins([top, left, bottom, right]: [usize; 4]) -> Margins {

@@ -27,7 +27,10 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     imported.notes.iter().for_each(|note| println!("{note}"));
     super::train::write_config(&folder, config)?;
     let file = folder.file("generator.safetensors");
-    checkpoint::write(&imported.state, imported.tensors, &file)?;
+    checkpoint::write(
+        &file,
+        &checkpoint::encode(&imported.state, imported.tensors)?,
+    )?;
     super::quantize::write(&folder, &bytes)?;
     super::compare::report(&folder, host::compare::COMPARE_IMAGES, false)
 }

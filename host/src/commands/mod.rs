@@ -61,6 +61,7 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
         height: image.height,
         width: image.width,
         channels: image.channels,
+        accept_losses: data.accept_losses,
     };
     let bar = ProgressBar::new(0).with_prefix("pictures");
     bar.set_style(ProgressStyle::with_template(
@@ -72,6 +73,11 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
     });
     bar.finish_and_clear();
     let mut dataset = dataset?;
+    let left_out = &dataset.left_out;
+    if !left_out.is_empty() {
+        let (count, list) = (left_out.len(), data::list(left_out));
+        eprint!("{count} files of {} left out:\n{list}", dataset.name);
+    }
     if !data.labels.is_empty() {
         let (given, classes) = (data.labels.len(), dataset.class_names.len());
         ensure!(

@@ -1,15 +1,16 @@
 //! `host train`: from pictures to a float and an int8 generator.
 
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use dfdx::prelude::Cpu;
 use host::config::{Config, Data, PRESETS};
-use host::data::Dataset;
-use host::files::write_atomic;
+use host::data::{Dataset, Record};
+use host::files::{remedy, write_atomic};
 use host::nn::Backend;
 use host::risk::features::Extractor;
 use host::risk::judge::Judge;
@@ -20,16 +21,20 @@ use host::train::run::{self, Ending, Event, RunFolder, grid_columns};
 use host::train::trainer::{StepReport, Trainer};
 use host::{picture, report};
 use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::cli::{Device, Train};
 use crate::device;
 
 pub fn run(args: Train) -> anyhow::Result<()> {
-    let (config, folder) = match &args.resume {
+    let mut began_with = None;
+    let (mut config, folder) = match &args.resume {
         Some(run) => {
             let folder = RunFolder::new(run);
             let state = checkpoint::load_state(&folder.checkpoint());
             let state = state.context("nothing to go on from")?;
+            began_with = state.data;
             (state.config, folder)
         }
         None => {
@@ -39,13 +44,15 @@ pub fn run(args: Train) -> anyhow::Result<()> {
             (config, RunFolder::new(out))
         }
     };
+    config.data.accept_losses |= args.accept_losses;
     let dataset = super::load_data(&config.data, config.image)?;
     println!(
-        "data: {}, {} pictures to train on, {} held out, {} classes",
+        "data: {}, {} pictures to train on, {} held out, {} classes, {} files left out",
         dataset.name,
         dataset.train.len(),
         dataset.held_out.len(),
-        dataset.class_names.len()
+        dataset.class_names.len(),
+        dataset.left_out.len()
     );
     if args.resume.is_some() {
         let names = &config.data.class_names;
@@ -54,7 +61,16 @@ pub fn run(args: Train) -> anyhow::Result<()> {
             "the data's classes have changed since the run began"
         );
     }
-    let mut config = config;
+    let record = Record::of(&dataset);
+    if let Some(began_with) = began_with.filter(|old| !old.has_same_pictures(&record)) {
+        let change = format!("it began with {began_with}; there are {record} now");
+        ensure!(
+            args.accept_changed_data,
+            "the pictures have changed since the run began: {change}. Put the old ones back, or \
+             go on with --accept-changed-data"
+        );
+        println!("going on with changed pictures: {change}");
+    }
     config.data.class_names.clone_from(&dataset.class_names);
     if config.training.augment.is_none() && dataset.train.len() <= FEW_PICTURES {
         println!(
@@ -69,11 +85,11 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         match device::cuda() {
             Ok(device) => {
                 println!("device: the first NVIDIA GPU");
-                return train_on(device, config, &dataset, &folder, &args);
+                return train_on(device, config, (&dataset, record), &folder, &args);
             }
             Err(reason) if args.device == Device::Auto => {
                 println!("device: cpu, {threads} threads ({reason})");
-                return train_on(Cpu::default(), config, &dataset, &folder, &args);
+                return train_on(Cpu::default(), config, (&dataset, record), &folder, &args);
             }
             Err(reason) => bail!("{reason}; `host doctor` says more, --device cpu needs none"),
         }
@@ -88,7 +104,7 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         ""
     };
     println!("device: cpu, {threads} threads{why}");
-    train_on(Cpu::default(), config, &dataset, &folder, &args)
+    train_on(Cpu::default(), config, (&dataset, record), &folder, &args)
 }
 
 /// Pictures up to which the discriminator would learn them by heart.
@@ -112,11 +128,16 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
     if let Some(path) = &args.data {
         // Absolute, so that the run can be resumed from anywhere.
         let path = std::path::absolute(path).context("--data")?;
+        ensure!(
+            path.to_str().is_some(),
+            "--data {}: its name is not UTF-8, so a run cannot note it down: rename it",
+            path.display()
+        );
         config.data = Data {
             path: Some(path),
             tile: args.tile,
             labels: args.labels.clone(),
-            class_names: Vec::new(),
+            ..Data::default()
         };
     }
     if let Some(channels) = args.channels {
@@ -140,24 +161,30 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
 fn train_on<D: Backend<f32>>(
     device: D,
     config: Config,
-    dataset: &Dataset,
+    (dataset, record): (&Dataset, Record),
     folder: &RunFolder,
     args: &Train,
 ) -> anyhow::Result<()> {
+    let path = folder.path();
+    std::fs::create_dir_all(folder.file("samples"))
+        .map_err(|e| anyhow!("cannot make {}: {e}{}", path.display(), remedy(&e)))?;
+    let _lock = folder.lock()?;
     let mut trainer = if args.resume.is_some() {
-        let trainer = checkpoint::restore(&folder.checkpoint(), device)?;
+        let mut trainer = checkpoint::restore(&folder.checkpoint(), device)?;
         println!(
             "run: {}, from step {}",
             folder.path().display(),
             trainer.step()
         );
+        trainer.config.data.accept_losses = config.data.accept_losses;
         trainer
     } else {
-        prepare(folder)?;
+        ensure_empty(folder)?;
         write_config(folder, &config)?;
         println!("run: {}", folder.path().display());
         Trainer::new(config, device)?
     };
+    trainer.data = Some(record);
     if let Some(path) = &trainer.config.training.teacher {
         let file = RunFolder::new(path).generator();
         let teacher = checkpoint::load_generator(if path.is_dir() { &file } else { path })?;
@@ -169,15 +196,6 @@ fn train_on<D: Backend<f32>>(
         );
         trainer.learn_from(teacher)?;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-        eprintln!("\nstopping after this step; once more stops at once");
-    })?;
-
     let extractor = judge_of(&trainer.config, dataset)?;
     let risk = match &extractor {
         Some(extractor) => Some(watch_risk(&trainer, dataset, folder, extractor)?),
@@ -185,13 +203,13 @@ fn train_on<D: Backend<f32>>(
     };
     let mut progress = Progress::new(&trainer, args)?;
     let budget = args.budget;
+    let stop = stop_signals()?;
     let notify = |event: Event<'_>| progress.show(&event);
     let ending = run::train(&mut trainer, dataset, folder, budget, risk, &stop, notify);
     progress.finish();
-    if ending? == Ending::Interrupted {
+    if let Ending::Interrupted { step } = ending? {
         println!(
-            "saved at step {}; go on with: cargo run -p host -- train --resume {}",
-            trainer.step(),
+            "saved at step {step}; go on with: cargo run -p host -- train --resume {}",
             folder.path().display()
         );
         return Ok(());
@@ -199,7 +217,8 @@ fn train_on<D: Backend<f32>>(
     write_config(folder, &trainer.config)?;
     let generator = folder.file("generator.safetensors");
     if folder.best().exists() {
-        let copied = std::fs::copy(folder.best(), &generator);
+        let best = std::fs::read(folder.best());
+        let copied = best.and_then(|best| write_atomic(&generator, &best));
         copied.with_context(|| format!("cannot write {}", generator.display()))?;
     } else {
         checkpoint::save_generator(&mut trainer, &dataset.name, &generator)?;
@@ -241,13 +260,24 @@ fn watch_risk<'a, D: Backend<f32>>(
     ))
 }
 
-/// Makes the folder; an older run in it is never overwritten.
-fn prepare(folder: &RunFolder) -> anyhow::Result<()> {
+/// An older run is never overwritten.
+fn ensure_empty(folder: &RunFolder) -> anyhow::Result<()> {
     let path = folder.path().display();
     if folder.is_taken() {
         bail!("{path} holds a run: go on with --resume {path}, or name another folder with --out");
     }
-    std::fs::create_dir_all(folder.file("samples")).with_context(|| format!("cannot make {path}"))
+    Ok(())
+}
+
+/// A flag that is set by Ctrl-C or SIGTERM; the second signal ends the process at once. SIGHUP is
+/// left alone, so that `nohup` works.
+fn stop_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }
 
 pub fn write_config(folder: &RunFolder, config: &Config) -> anyhow::Result<()> {
@@ -365,7 +395,10 @@ impl Progress {
             if report.step.is_multiple_of(LINE_EVERY) || report.step == self.steps {
                 let left = self.steps.saturating_sub(report.step) as f64 / steps_per_s;
                 let left = FormattedDuration(Duration::from_secs_f64(left));
-                println!("step {}/{}: {text}, {left} left", report.step, self.steps);
+                self.line(&format!(
+                    "step {}/{}: {text}, {left} left",
+                    report.step, self.steps
+                ));
             }
         } else {
             self.bar.set_message(text);
@@ -375,7 +408,8 @@ impl Progress {
 
     fn line(&self, text: &str) {
         if self.bar.is_hidden() {
-            println!("{text}");
+            // A log on a full disk, or a closed pipe, does not end the run.
+            let _ = writeln!(stdout(), "{text}");
         } else {
             self.bar.println(text);
         }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::decode::decode_bytes;
 use super::{DataError, DataRequest, Dataset, Images, idx, sheet, split};
 
 const CLASS_NAMES: [&str; 10] = [
@@ -36,7 +37,8 @@ pub(super) fn load(
         (16, 16, 3) => {
             let sheet = include_bytes!("../../data/avatar/avatars-16x16.png");
             let path = Path::new("host/data/avatar/avatars-16x16.png");
-            let tiles = sheet::cut(request, (16, 16), (path, sheet), progress)?;
+            let sheet = decode_bytes(path, sheet)?;
+            let tiles = sheet::cut(request, (16, 16), (path, &sheet), progress)?;
             Ok(split("pixel-art faces".into(), Vec::new(), tiles))
         }
         (height, width, channels) => Err(DataError::Request(format!(
@@ -49,8 +51,10 @@ pub(super) fn load(
 
 fn fashion(request: &DataRequest) -> Result<Dataset, DataError> {
     let part = |images: (&str, &[u8]), labels: (&str, &[u8])| -> Result<Images, DataError> {
-        let mut part = idx::parse_images(images.1, images.0.as_ref(), request)?;
-        part.labels = idx::parse_labels(labels.1, labels.0.as_ref())?;
+        let (images_path, labels_path) = (images.0.as_ref(), labels.0.as_ref());
+        let content = idx::parse(images.1, images_path)?;
+        let mut part = idx::images_of(content, images_path, request)?;
+        part.labels = idx::labels_of(idx::parse(labels.1, labels_path)?, labels_path)?;
         Ok(part)
     };
     Ok(Dataset {
@@ -64,5 +68,6 @@ fn fashion(request: &DataRequest) -> Result<Dataset, DataError> {
             part!("t10k-images-idx3-ubyte.gz"),
             part!("t10k-labels-idx1-ubyte.gz"),
         )?,
+        left_out: Vec::new(),
     })
 }

@@ -1,12 +1,14 @@
 //! IDX, the format of the MNIST family: magic `00 00 08 rank`, big-endian sizes, bytes.
 
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
-use super::{DataError, DataRequest, Images, fit};
+use super::decode::{check_size, fit};
+use super::{DataError, DataRequest, Images};
 use crate::files::write_atomic;
 
 /// Training and held-out images, and their labels, by the family's names.
@@ -35,7 +37,7 @@ pub(super) fn load(request: &DataRequest, path: &Path) -> Result<Loaded, DataErr
         };
         let mut part = load_images(request, &file)?;
         if let Some(labels) = find(path, labels)? {
-            part.labels = parse_labels(&read(&labels)?, &labels)?;
+            part.labels = labels_of(read(&labels)?, &labels)?;
             if part.labels.len() != part.len() {
                 let (labels_len, images_len) = (part.labels.len(), part.len());
                 let file = file.display();
@@ -74,19 +76,18 @@ pub(super) fn load(request: &DataRequest, path: &Path) -> Result<Loaded, DataErr
 
 /// The images of one file, in their own format, and the labels of the file beside it.
 pub(super) fn load_all(path: &Path) -> Result<Images, DataError> {
-    let bytes = read(path)?;
-    let (sizes, _) = parse(&bytes, path)?;
-    let size = |i: usize| sizes.get(i).copied().unwrap_or(1);
+    let content = read(path)?;
+    let size = |i: usize| content.sizes.get(i).copied().unwrap_or(1);
     let request = DataRequest {
         height: size(1),
         width: size(2),
         channels: size(3),
         ..DataRequest::default()
     };
-    let mut images = parse_images(&bytes, path, &request)?;
+    let mut images = images_of(content, path, &request)?;
     let labels = labels_path(path);
     if labels.exists() {
-        images.labels = parse_labels(&read(&labels)?, &labels)?;
+        images.labels = labels_of(read(&labels)?, &labels)?;
         if images.labels.len() != images.len() {
             let (labels_len, images_len) = (images.labels.len(), images.len());
             let problem = format!("{labels_len} labels for {images_len} images");
@@ -97,11 +98,7 @@ pub(super) fn load_all(path: &Path) -> Result<Images, DataError> {
 }
 
 fn load_images(request: &DataRequest, path: &Path) -> Result<Images, DataError> {
-    parse_images(&read(path)?, path, request)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    std::fs::read(path).map_err(DataError::io(path))
+    images_of(read(path)?, path, request)
 }
 
 /// The file of a folder called `part-idxN-ubyte`, or with `.idx`, gzipped or not; plain
@@ -124,48 +121,92 @@ fn find(folder: &Path, part: &str) -> Result<Option<PathBuf>, DataError> {
     Ok(found.into_iter().next())
 }
 
-/// Sizes and bytes of an IDX file, gzipped or not.
-fn parse(bytes: &[u8], path: &Path) -> Result<(Vec<usize>, Vec<u8>), DataError> {
-    let fail = |problem: String| DataError::content(path, problem);
-    let mut content = Vec::new();
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut decoder = GzDecoder::new(bytes);
-        let damaged = |e| fail(format!("damaged gzip file ({e}): fetch it again"));
-        decoder.read_to_end(&mut content).map_err(damaged)?;
-    } else {
-        content.extend_from_slice(bytes);
+/// Most bytes of content.
+const LARGEST: usize = 1 << 30;
+
+/// What an IDX file holds.
+pub(super) struct Content {
+    sizes: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn read(path: &Path) -> Result<Content, DataError> {
+    if !std::fs::metadata(path)
+        .map_err(DataError::io(path))?
+        .is_file()
+    {
+        return Err(DataError::content(path, "is not a file"));
     }
-    let Some((&[0, 0, 8, rank], rest)) = content.split_first_chunk::<4>() else {
-        return Err(fail(
-            "not an IDX file of bytes (it must begin 00 00 08)".into(),
-        ));
+    let file = File::open(path).map_err(DataError::io(path))?;
+    parse(BufReader::new(file), path)
+}
+
+/// Reads an IDX file, gzipped or not; of its content no more than its header announces.
+pub(super) fn parse(mut input: impl BufRead, path: &Path) -> Result<Content, DataError> {
+    let start = input.fill_buf().map_err(DataError::io(path))?;
+    if start.starts_with(&[0x1f, 0x8b]) {
+        parse_plain(GzDecoder::new(input), path)
+    } else {
+        parse_plain(input, path)
+    }
+}
+
+fn parse_plain(mut input: impl Read, path: &Path) -> Result<Content, DataError> {
+    let fail = |problem: String| DataError::content(path, problem);
+    let damaged = |e: std::io::Error| match e.kind() {
+        ErrorKind::UnexpectedEof => fail("is cut: fetch it again".into()),
+        ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+            fail(format!("is a damaged gzip file ({e}): fetch it again"))
+        }
+        _ => DataError::io(path)(e),
     };
-    let (sizes, rest) = rest
-        .split_at_checked(4 * usize::from(rank))
-        .ok_or_else(|| fail("cut inside its header".into()))?;
-    let sizes = sizes
-        .chunks_exact(4)
-        .map(|s| u32::from_be_bytes([s[0], s[1], s[2], s[3]]));
-    let sizes: Vec<usize> = sizes.map(|size| size as usize).collect();
-    let need = sizes
+    let mut read_4 = || {
+        let mut bytes = [0; 4];
+        input.read_exact(&mut bytes).map(|()| bytes)
+    };
+    let [0, 0, 8, rank] = read_4().map_err(damaged)? else {
+        let problem = "is not an IDX file of bytes (it must begin 00 00 08)";
+        return Err(DataError::content(path, problem));
+    };
+    let sizes = (0..rank).map(|_| read_4().map(|size| u32::from_be_bytes(size) as usize));
+    let sizes: Vec<usize> = sizes.collect::<Result<_, _>>().map_err(damaged)?;
+    let announced = sizes
         .iter()
         .try_fold(1usize, |product, &size| product.checked_mul(size));
-    if need != Some(rest.len()) || rest.is_empty() {
-        let have = rest.len();
+    let Some(announced) = announced.filter(|&bytes| bytes <= LARGEST) else {
+        let problem = format!("its header says {sizes:?}, more than {LARGEST} bytes");
+        return Err(fail(problem));
+    };
+    let mut bytes = Vec::new();
+    if bytes.try_reserve_exact(announced + 1).is_err() {
         return Err(fail(format!(
-            "{have} bytes of content, its header says {sizes:?}: cut or empty"
+            "there is no memory for its {announced} bytes"
         )));
     }
-    Ok((sizes, rest.to_vec()))
+    let mut content = input.take(announced as u64 + 1);
+    content.read_to_end(&mut bytes).map_err(damaged)?;
+    if bytes.len() != announced || bytes.is_empty() {
+        let have = match bytes.len() {
+            have if have > announced => format!("more than {announced}"),
+            have => have.to_string(),
+        };
+        return Err(fail(format!(
+            "{have} bytes of content, its header says {sizes:?}: cut, empty or not of this header"
+        )));
+    }
+    Ok(Content { sizes, bytes })
 }
 
 /// Images `[n, h, w]` or `[n, h, w, c]` of an IDX file, resized if need be.
-pub(super) fn parse_images(
-    bytes: &[u8],
+pub(super) fn images_of(
+    content: Content,
     path: &Path,
     request: &DataRequest,
 ) -> Result<Images, DataError> {
-    let (sizes, pixels) = parse(bytes, path)?;
+    let Content {
+        sizes,
+        bytes: pixels,
+    } = content;
     let (height, width, channels) = match sizes[..] {
         [_, h, w] => (h, w, 1),
         [_, h, w, c @ (1 | 3)] => (h, w, c),
@@ -183,6 +224,12 @@ pub(super) fn parse_images(
     };
     if (height, width, channels) == (request.height, request.width, request.channels) {
         return Ok(images);
+    }
+    check_size(path, (width, height, channels))?;
+    let fitted = (request.height * request.width * request.channels).checked_mul(images.len());
+    if fitted.is_none_or(|bytes| bytes > LARGEST) {
+        let problem = format!("its {} images are too many to resize", images.len());
+        return Err(DataError::content(path, problem));
     }
     let resized = (0..images.len()).map(|i| {
         let (pixels, w, h) = (images.image(i).to_vec(), width as u32, height as u32);
@@ -202,13 +249,13 @@ pub(super) fn parse_images(
 }
 
 /// Labels `[n]` of an IDX file.
-pub(super) fn parse_labels(bytes: &[u8], path: &Path) -> Result<Vec<u8>, DataError> {
-    let (sizes, labels) = parse(bytes, path)?;
+pub(super) fn labels_of(content: Content, path: &Path) -> Result<Vec<u8>, DataError> {
+    let sizes = content.sizes;
     if sizes.len() != 1 {
         let problem = format!("its sizes are {sizes:?}, labels are [n]");
         return Err(DataError::content(path, problem));
     }
-    Ok(labels)
+    Ok(content.bytes)
 }
 
 /// An IDX file of these sizes; gzipped without a time, so that the bytes depend on the

@@ -1,15 +1,17 @@
 //! Pictures in: the embedded set, IDX files, folders of pictures, tile sheets.
 
+mod decode;
 mod embedded;
 mod folder;
 pub mod idx;
+mod record;
 mod sheet;
 
-use std::io::Cursor;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbaImage};
+use decode::Decoder;
+pub use record::Record;
 
 /// Pictures of one size, with classes or without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +98,17 @@ pub struct Dataset {
     pub train: Images,
     /// Never trained on.
     pub held_out: Images,
+    /// Files of a folder that could not be used.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A file that could not be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// What to load, and the format it has to have.
@@ -111,26 +124,41 @@ pub struct DataRequest {
     pub width: usize,
     /// 1 or 3.
     pub channels: usize,
+    /// Whether any number of files may be left out.
+    pub accept_losses: bool,
 }
 
-/// Why pictures could not be loaded. Nothing is ever skipped.
+/// Why pictures could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The file system refused.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {}: {error}", shown(.path))]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A file's content is not what it has to be.
-    #[error("{path}: {problem}")]
+    #[error("{}: {problem}", shown(.path))]
     Content {
         /// The file or folder.
         path: PathBuf,
         /// What is wrong and how to mend it.
         problem: String,
+    },
+    /// More of a folder's files than one in a hundred cannot be used.
+    #[error(
+        "{}: {} of {files} files cannot be used:\n{}mend them or move them away; \
+         `train --accept-losses` goes on without them", shown(.path), .left_out.len(), list(.left_out)
+    )]
+    Losses {
+        /// The folder.
+        path: PathBuf,
+        /// Of all kinds.
+        files: usize,
+        /// Those that cannot be used.
+        left_out: Vec<LeftOut>,
     },
     /// The embedded set does not have the format asked for.
     #[error("{0}")]
@@ -147,8 +175,30 @@ impl DataError {
 
     fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        |source| Self::Io { path, source }
+        |error| Self::Io { path, error }
     }
+}
+
+/// Files that are listed by name.
+const LISTED: usize = 10;
+
+/// A line for each of the first ten files, and one for the others.
+pub fn list(left_out: &[LeftOut]) -> String {
+    let mut text = String::new();
+    for LeftOut { path, reason } in left_out.iter().take(LISTED) {
+        let _ = writeln!(text, "  {}: {reason}", shown(path));
+    }
+    if left_out.len() > LISTED {
+        let _ = writeln!(text, "  and {} more", left_out.len() - LISTED);
+    }
+    text
+}
+
+/// A path for a terminal, which a file's name must not steer.
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(plain).collect()
 }
 
 /// Every picture that is put aside where the source has no held-out set of its own.
@@ -171,15 +221,17 @@ pub fn load(
     let name = path.file_stem().unwrap_or(path.as_os_str());
     let name = name.to_string_lossy().replace('\n', " ");
     let dataset = if let Some(tile) = request.tile {
-        let bytes = std::fs::read(path).map_err(DataError::io(path))?;
-        let tiles = sheet::cut(request, tile, (path, &bytes), progress)?;
+        let cut = |sheet| sheet::cut(request, tile, (path, &sheet), progress);
+        let tiles = Decoder::new().picture(path, cut)??;
         split(name, Vec::new(), tiles)
     } else if path.is_file() && folder::is_picture(path) {
         let problem = "is one picture: cut it with --tile 16x16, or name its folder";
         return Err(DataError::content(path, problem));
     } else if path.is_dir() && !idx::folder_has_idx(path)? {
-        let (class_names, images) = folder::load(request, path, progress)?;
-        split(name, class_names, images)
+        let found = folder::load(request, path, progress)?;
+        let mut dataset = split(name, found.class_names, found.images);
+        dataset.left_out = found.left_out;
+        dataset
     } else {
         let (class_names, train, held_out) = idx::load(request, path)?;
         progress(train.len(), train.len());
@@ -189,6 +241,7 @@ pub fn load(
                 class_names,
                 train,
                 held_out,
+                left_out: Vec::new(),
             },
             None => split(name, class_names, train),
         }
@@ -211,12 +264,15 @@ pub fn load_all(path: &Path) -> Result<Images, DataError> {
     }
     let mut request = DataRequest::default();
     let first = folder::first(path)?;
-    let bytes = std::fs::read(&first).map_err(DataError::io(&first))?;
-    let picture = decode(&first, &bytes)?;
-    (request.height, request.width) = (picture.height() as usize, picture.width() as usize);
-    request.channels = if picture.color().has_color() { 3 } else { 1 };
-    let (_, images) = folder::load(&request, path, &|_, _| ())?;
-    Ok(images)
+    let size = |picture: image::DynamicImage| {
+        let channels = if picture.color().has_color() { 3 } else { 1 };
+        (picture.height(), picture.width(), channels)
+    };
+    let (height, width, channels) = Decoder::new().picture(&first, size)?;
+    (request.height, request.width) = (height as usize, width as usize);
+    request.channels = channels;
+    let found = folder::load(&request, path, &|_, _| ())?;
+    Ok(found.images)
 }
 
 /// Puts every sixth picture of each class aside.
@@ -235,72 +291,6 @@ fn split(name: String, class_names: Vec<String>, images: Images) -> Dataset {
         class_names,
         train,
         held_out,
+        left_out: Vec::new(),
     }
-}
-
-/// The picture in a file's bytes, turned upright as its camera says.
-fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
-    let decode = || {
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-        let mut decoder = reader.into_decoder()?;
-        // The reader's own limit on memory holds for whole decoding alone, not for a decoder.
-        let mut limits = Limits::default();
-        limits.reserve(decoder.total_bytes())?;
-        decoder.set_limits(limits)?;
-        let orientation = decoder.orientation()?;
-        let mut picture = DynamicImage::from_decoder(decoder)?;
-        picture.apply_orientation(orientation);
-        Ok(picture)
-    };
-    decode().map_err(|e: image::ImageError| {
-        DataError::content(
-            path,
-            format!("cannot be decoded, replace or remove it: {e}"),
-        )
-    })
-}
-
-/// A decoded picture in the format asked for: transparent parts on white, centre-cropped
-/// to its aspect, resized (nearest pixel where it is an exact enlargement, Lanczos
-/// elsewhere).
-fn fit(picture: DynamicImage, request: &DataRequest) -> Vec<u8> {
-    // Before the resize, or the colour of transparent pixels would bleed into their neighbours.
-    let picture = DynamicImage::ImageRgba8(on_white(picture.into_rgba8()));
-    let (w, h) = (picture.width() as usize, picture.height() as usize);
-    let crop_w = w.min((h * request.width).div_ceil(request.height));
-    let crop_h = h.min((w * request.height).div_ceil(request.width));
-    let corner = ((w - crop_w) / 2, (h - crop_h) / 2);
-    let size = (request.width as u32, request.height as u32);
-    let mut picture = picture.crop_imm(
-        corner.0 as u32,
-        corner.1 as u32,
-        crop_w as u32,
-        crop_h as u32,
-    );
-    if (picture.width(), picture.height()) != size {
-        let enlarged =
-            request.width.is_multiple_of(crop_w) && request.height.is_multiple_of(crop_h);
-        let filter = if enlarged {
-            FilterType::Nearest
-        } else {
-            FilterType::Lanczos3
-        };
-        picture = picture.resize_exact(size.0, size.1, filter);
-    }
-    match request.channels {
-        1 => picture.into_luma8().into_raw(),
-        _ => picture.into_rgb8().into_raw(),
-    }
-}
-
-fn on_white(mut picture: RgbaImage) -> RgbaImage {
-    for pixel in picture.pixels_mut() {
-        let alpha = u16::from(pixel[3]);
-        for value in &mut pixel.0[..3] {
-            let mixed = (u16::from(*value) * alpha + 255 * (255 - alpha) + 127) / 255;
-            *value = mixed as u8;
-        }
-        pixel[3] = 255;
-    }
-    picture
 }

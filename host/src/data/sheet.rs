@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
-use super::{DataError, DataRequest, Images, decode, fit};
+use image::DynamicImage;
 
-/// The tiles of a sheet of this name and content, left to right, top to bottom. Wholly
+use super::decode::fit;
+use super::{DataError, DataRequest, Images};
+
+/// The tiles of a sheet of this name, left to right, top to bottom. Wholly
 /// transparent tiles at the end are the sheet's padding and do not count.
 pub(super) fn cut(
     request: &DataRequest,
     (tile_w, tile_h): (usize, usize),
-    (path, bytes): (&Path, &[u8]),
+    (path, sheet): (&Path, &DynamicImage),
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Images, DataError> {
-    let sheet = decode(path, bytes)?;
     let (w, h) = (sheet.width() as usize, sheet.height() as usize);
     if tile_w == 0 || tile_h == 0 || !w.is_multiple_of(tile_w) || !h.is_multiple_of(tile_h) {
         let problem =

@@ -147,6 +147,7 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
             step: 0,
             rollbacks: 0,
             anchors: Anchors::default(),
+            data: None,
         },
         tensors,
         notes,

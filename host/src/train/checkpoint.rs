@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::loss::Anchors;
 use super::trainer::{Trainer, TrainerError};
 use crate::config::Config;
-use crate::files::write_atomic;
+use crate::data::Record;
+use crate::files::{remedy, write_atomic};
 use crate::generator::FloatGenerator;
 use crate::nn::Backend;
 
@@ -35,29 +36,38 @@ pub struct RunState {
     /// For the `LeCam` regularizer.
     #[serde(default)]
     pub anchors: Anchors,
+    /// What it is trained on; older versions did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Record>,
 }
 
 /// Why a checkpoint could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The file system refused.
-    #[error("cannot {verb} {path}: {source}")]
+    #[error("cannot {verb} {path}: {error}{}", remedy(.error))]
     Io {
         /// "read" or "write".
         verb: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file is not one of ours, or damaged.
-    #[error("{path} is not a usable checkpoint: {reason}")]
+    #[error(
+        "{path} is not a usable checkpoint: {reason}; put a copy of it in its place, or begin \
+         the run again in another folder"
+    )]
     Invalid {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
     },
+    /// The state has no form in a file.
+    #[error("the run's state cannot be written down: {0}")]
+    Unwritable(String),
     /// The networks could not be built.
     #[error(transparent)]
     Trainer(#[from] TrainerError),
@@ -106,7 +116,7 @@ pub fn save<D: Backend<f32>>(
             }
         }
     }
-    write(&state_of(trainer, dataset), tensors, path)
+    write(path, &encode(&state_of(trainer, dataset), tensors)?)
 }
 
 /// Writes the averaged generator alone.
@@ -115,8 +125,16 @@ pub fn save_generator<D: Backend<f32>>(
     dataset: &str,
     path: &Path,
 ) -> Result<(), CheckpointError> {
+    write(path, &generator_file(trainer, dataset)?)
+}
+
+/// The bytes of a file with the averaged generator alone.
+pub fn generator_file<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &str,
+) -> Result<Vec<u8>, CheckpointError> {
     let tensors = average_tensors(trainer);
-    write(&state_of(trainer, dataset), tensors, path)
+    encode(&state_of(trainer, dataset), tensors)
 }
 
 fn state_of<D: Backend<f32>>(trainer: &Trainer<D>, dataset: &str) -> RunState {
@@ -126,6 +144,7 @@ fn state_of<D: Backend<f32>>(trainer: &Trainer<D>, dataset: &str) -> RunState {
         step: trainer.step,
         rollbacks: trainer.rollbacks,
         anchors: trainer.anchors,
+        data: trainer.data.clone(),
     }
 }
 
@@ -159,13 +178,10 @@ fn average_tensors<D: Backend<f32>>(trainer: &mut Trainer<D>) -> Vec<Named> {
         .collect()
 }
 
-/// Writes tensors and what else there is to say about their run.
-pub fn write(state: &RunState, tensors: Vec<Named>, path: &Path) -> Result<(), CheckpointError> {
-    let invalid = |reason: String| CheckpointError::Invalid {
-        path: path.to_owned(),
-        reason,
-    };
-    let state = serde_json::to_string(state).map_err(|e| invalid(e.to_string()))?;
+/// A file of tensors and what else there is to say about their run.
+pub fn encode(state: &RunState, tensors: Vec<Named>) -> Result<Vec<u8>, CheckpointError> {
+    let failed = |e: &dyn std::fmt::Display| CheckpointError::Unwritable(e.to_string());
+    let state = serde_json::to_string(state).map_err(|e| failed(&e))?;
     let bytes: Vec<_> = tensors
         .into_iter()
         .map(|(name, shape, values)| {
@@ -176,16 +192,18 @@ pub fn write(state: &RunState, tensors: Vec<Named>, path: &Path) -> Result<(), C
     let views = bytes.iter().map(|(name, shape, bytes)| {
         TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
     });
-    let views: Vec<_> = views
-        .collect::<Result<_, _>>()
-        .map_err(|e| invalid(e.to_string()))?;
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| failed(&e))?;
     // One entry only: a map's order would differ from run to run.
     let metadata = HashMap::from([("run".to_owned(), state)]);
-    let file = safetensors::serialize(views, Some(metadata)).map_err(|e| invalid(e.to_string()))?;
-    write_atomic(path, &file).map_err(|source| CheckpointError::Io {
+    safetensors::serialize(views, Some(metadata)).map_err(|e| failed(&e))
+}
+
+/// Writes a file of tensors.
+pub fn write(path: &Path, file: &[u8]) -> Result<(), CheckpointError> {
+    write_atomic(path, file).map_err(|error| CheckpointError::Io {
         verb: "write",
         path: path.to_owned(),
-        source,
+        error,
     })
 }
 
@@ -196,10 +214,10 @@ struct Opened {
 }
 
 fn open(path: &Path) -> Result<Opened, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Io {
+    let bytes = std::fs::read(path).map_err(|error| CheckpointError::Io {
         verb: "read",
         path: path.to_owned(),
-        source,
+        error,
     })?;
     let invalid = |reason: String| CheckpointError::Invalid {
         path: path.to_owned(),
@@ -248,8 +266,20 @@ pub fn load_state(path: &Path) -> Result<RunState, CheckpointError> {
 /// Rebuilds the trainer of a checkpoint.
 pub fn restore<D: Backend<f32>>(path: &Path, device: D) -> Result<Trainer<D>, CheckpointError> {
     let Opened { state, mut tensors } = open(path)?;
+    // Before memory is taken for networks that are not in the file.
+    let (values, needed) = (
+        tensors.values().map(Vec::len).sum::<usize>(),
+        state.config.weights().map_err(TrainerError::Config)?,
+    );
+    if values < needed {
+        return Err(CheckpointError::Invalid {
+            path: path.to_owned(),
+            reason: format!("its networks have {needed} weights, it holds {values} values"),
+        });
+    }
     let mut trainer = Trainer::new(state.config, device)?;
     (trainer.step, trainer.rollbacks) = (state.step, state.rollbacks);
+    trainer.data = state.data;
     trainer.anchors = state.anchors;
     let mut take = |name: String, into: &mut [f32]| match tensors.remove(&name) {
         Some(values) if values.len() == into.len() => {

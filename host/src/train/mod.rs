@@ -3,6 +3,7 @@
 pub mod adam;
 pub mod augment;
 pub mod checkpoint;
+mod log;
 pub mod loss;
 pub mod random;
 pub mod run;

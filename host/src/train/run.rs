@@ -1,16 +1,17 @@
 //! A whole run: steps, watch, metrics, samples, checkpoints, and what is left at the end.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, CheckpointError};
+use super::log::Logs;
 use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
 use super::watch::{Trouble, Watch};
 use crate::data::{Dataset, Images};
-use crate::files::write_atomic;
+use crate::files::{remedy, remove_parts};
 use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
@@ -37,6 +38,34 @@ impl RunFolder {
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// Makes the run this process's own until the file is dropped: no other run can write into
+    /// the folder meanwhile. What a killed process locked is free again, and what it left half
+    /// written is removed.
+    pub fn lock(&self) -> Result<File, RunError> {
+        let path = self.file("lock");
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(RunError::io(&path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                let folder = self.0.clone();
+                return Err(RunError::InUse { folder, holder });
+            }
+            // A file system without locks has to be trusted.
+            Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => {
+                return Err(RunError::io(&path)(e));
+            }
+            _ => {}
+        }
+        let note = file.set_len(0).and_then(|()| file.rewind());
+        let note = note.and_then(|()| write!(file, "process {}", std::process::id()));
+        note.map_err(RunError::io(&path))?;
+        remove_parts(&self.0);
+        remove_parts(&self.file("samples"));
+        Ok(file)
     }
 
     /// Everything needed to go on.
@@ -100,12 +129,23 @@ pub enum RunError {
     #[error("{0}; a lower training.learning_rate, a larger --batch or more pictures help")]
     Trouble(Trouble),
     /// A file of the run could not be written.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {error}{}", remedy(.error))]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
+    },
+    /// Another process trains in this folder.
+    #[error(
+        "{folder} is in use by another run ({holder}): let it end or stop it, or name another \
+         folder with --out"
+    )]
+    InUse {
+        /// The run.
+        folder: PathBuf,
+        /// What the other one wrote into the lock.
+        holder: String,
     },
     /// The risk could not be measured.
     #[error("the confidence risk cannot be watched: {0}")]
@@ -115,13 +155,23 @@ pub enum RunError {
     Fold(String),
 }
 
+impl RunError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        |error| Self::Io { path, error }
+    }
+}
+
 /// How the steps ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// All done.
     Finished,
-    /// Asked to stop; the checkpoint holds everything.
-    Interrupted,
+    /// Asked to stop; the checkpoint holds everything up to this step.
+    Interrupted {
+        /// Steps done.
+        step: u64,
+    },
 }
 
 /// What happens during a run, for those who watch.
@@ -187,8 +237,12 @@ pub fn train<D: Backend<f32>>(
     }
     while trainer.step < trainer.config.training.steps {
         if stop.load(Ordering::Relaxed) {
-            save(trainer, dataset, folder, &mut logs)?;
-            return Ok(Ending::Interrupted);
+            // In trouble, it has to go on from where it would go back to.
+            if watch.healthy() || !watched {
+                save(trainer, dataset, folder, &mut logs)?;
+            }
+            let step = checkpoint::load_state(&folder.checkpoint())?.step;
+            return Ok(Ending::Interrupted { step });
         }
         let report = trainer.train_step(&dataset.train)?;
         let checked = watch.check(&report);
@@ -220,7 +274,7 @@ pub fn train<D: Backend<f32>>(
         let every = |steps: u64| report.step.is_multiple_of(steps);
         let ends = report.step == trainer.config.training.steps;
         if let Some(risk) = risk.as_mut().filter(|risk| every(risk.every) || ends) {
-            observe(trainer, dataset, folder, risk, &mut logs, &mut notify)?;
+            observe(trainer, dataset, risk, &mut logs, &mut notify)?;
         }
         let last = report.step == trainer.config.training.steps;
         let mut saved = Ok(());
@@ -244,20 +298,18 @@ fn save<D: Backend<f32>>(
     folder: &RunFolder,
     logs: &mut Logs,
 ) -> Result<(), RunError> {
-    logs.metrics.flush()?;
-    logs.risk.flush()?;
+    logs.flush()?;
     checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
     let page = report::write(folder);
     page.map(drop)
-        .map_err(|(path, source)| RunError::Io { path, source })
+        .map_err(|(path, error)| RunError::Io { path, error })
 }
 
-/// Looks at the risk, keeps the generator if it is the best, and ends the run if it gets no
+/// Looks at the risk, notes the generator if it is the best, and ends the run if it gets no
 /// better.
 fn observe<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
-    folder: &RunFolder,
     risk: &mut RiskWatch<'_>,
     logs: &mut Logs,
     notify: &mut impl FnMut(Event<'_>),
@@ -267,8 +319,7 @@ fn observe<D: Backend<f32>>(
     logs.risk.push(&reading);
     let best = risk.best().unwrap_or(reading);
     if best == reading {
-        let saved = checkpoint::save_generator(trainer, &dataset.name, &folder.best());
-        saved.unwrap_or_else(|error| notify(Event::NotSaved(&error.into())));
+        logs.best = Some(checkpoint::generator_file(trainer, &dataset.name)?);
     }
     let is_over = risk.is_stalled();
     notify(Event::Risk {
@@ -375,70 +426,5 @@ fn save_samples<D: Backend<f32>>(
     notify(Event::Sampled(&images));
     let path = folder.sample(trainer.step);
     let grid = picture::grid(&images, grid_columns(classes), 2);
-    picture::save_png(&path, &grid).map_err(|source| RunError::Io { path, source })
-}
-
-/// What is written down of a run.
-struct Logs {
-    metrics: Log,
-    risk: Log,
-}
-
-impl Logs {
-    fn open(folder: &RunFolder, step: u64) -> Result<Self, RunError> {
-        Ok(Self {
-            metrics: Log::open(&folder.metrics(), step)?,
-            risk: Log::open(&folder.risk(), step)?,
-        })
-    }
-}
-
-/// Lines of JSON, kept back until a checkpoint covers them.
-struct Log {
-    path: PathBuf,
-    lines: String,
-}
-
-impl Log {
-    /// Opens the log of a run that stands at `step`; later lines are dropped, for the
-    /// steps will be done again.
-    fn open(path: &Path, step: u64) -> Result<Self, RunError> {
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
-        let kept = kept.lines().filter(|line| {
-            let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
-            let at = value.and_then(|value| value.get("step")?.as_u64());
-            at.is_some_and(|at| at <= step)
-        });
-        let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
-        let failed = |source| RunError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        if path.exists() {
-            write_atomic(path, kept.as_bytes()).map_err(failed)?;
-        }
-        let (path, lines) = (path.to_owned(), String::new());
-        Ok(Self { path, lines })
-    }
-
-    fn push(&mut self, line: &impl serde::Serialize) {
-        let line = serde_json::to_string(line);
-        self.lines.extend(line);
-        self.lines.push('\n');
-    }
-
-    fn flush(&mut self) -> Result<(), RunError> {
-        if self.lines.is_empty() {
-            return Ok(());
-        }
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&self.path);
-        let write = file.and_then(|mut file| file.write_all(self.lines.as_bytes()));
-        let path = self.path.clone();
-        write.map_err(|source| RunError::Io { path, source })?;
-        self.lines.clear();
-        Ok(())
-    }
+    picture::save_png(&path, &grid).map_err(|error| RunError::Io { path, error })
 }

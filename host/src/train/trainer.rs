@@ -11,7 +11,7 @@ use super::augment::augment;
 use super::loss::{self, Anchors, Loss, Scores};
 use super::random::{self, Purpose};
 use crate::config::{Config, Training};
-use crate::data::Images;
+use crate::data::{Images, Record};
 use crate::generator::{FloatGenerator, input_row, pixel_value};
 use crate::nn::backend::values;
 use crate::nn::network::Network;
@@ -39,6 +39,8 @@ pub struct StepReport {
 pub struct Trainer<D: Backend<f32>> {
     /// The run's configuration.
     pub config: Config,
+    /// What the run is trained on, for its checkpoints.
+    pub data: Option<Record>,
     pub(super) device: D,
     pub(super) generator: Network<f32, D>,
     pub(super) discriminator: Network<f32, D>,
@@ -103,6 +105,7 @@ impl<D: Backend<f32>> Trainer<D> {
             average: Vec::new(),
             step: 0,
             rollbacks: 0,
+            data: None,
             anchors: Anchors::default(),
             teacher: None,
             order: (u64::MAX, Vec::new()),

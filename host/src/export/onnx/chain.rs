@@ -228,14 +228,17 @@ impl Chain {
         self.then(op, format!("layer{i}.activation"), &[], with);
     }
 
-    /// Adds a number to each channel (dense: value) of the last value.
-    pub fn add(&mut self, name: String, linear: &Linear, values: &[f32]) {
+    /// Moves each value away from zero by its channel's step.
+    pub fn add_away(&mut self, name: &str, linear: &Linear, steps: &[f32]) {
         let dims = match linear.op {
-            Op::Dense => vec![values.len()],
-            Op::ConvTranspose(_) => vec![values.len(), 1, 1],
+            Op::Dense => vec![steps.len()],
+            Op::ConvTranspose(_) => vec![steps.len(), 1, 1],
         };
-        let values = self.floats(format!("{name}.steps"), &dims, values);
-        self.then("Add", name, &[values], Vec::new());
+        let steps = self.floats(format!("{name}.steps"), &dims, steps);
+        let [sign, away] = ["sign", "away"].map(|part| format!("{name}.{part}"));
+        self.node("Sign", vec![self.last.clone()], sign.clone(), Vec::new());
+        self.node("Mul", vec![sign, steps], away.clone(), Vec::new());
+        self.then("Add", name.to_owned(), &[away], Vec::new());
     }
 
     /// Limits the last value.

@@ -9,8 +9,7 @@ use crate::export::function::function;
 use crate::nn::Activation;
 
 /// The file of a model, which draws what [`Model::run`] draws but for the rounding of floats,
-/// for tanh itself in the place of a wide table's straight lines, and for 8-bit sums that may
-/// be negative, which the runtime rounds twice. Its input has the latent as real numbers and
+/// and for tanh itself in the place of a wide table's straight lines. Its input has the latent as real numbers and
 /// 3, which is `ONE_HOT * LATENT_SCALE`, in the class's place.
 pub fn qdq(model: &Model<'_>) -> Result<Vec<u8>, OnnxError> {
     let mut chain = Chain::new(model.input_len());
@@ -83,9 +82,9 @@ fn constants(
     Ok(())
 }
 
-/// What ReLU's sums get for the runtime's rounding: it rounds twice, first to `2^shift` steps,
-/// so what is positive goes up `2^(shift - 1)` steps early. It is no part of the bias, which
-/// ONNX Runtime would round to whole products.
+/// Rounds as the runtime does: it rounds twice, first to `2^shift` steps, so that its sums go up
+/// or down `2^(shift - 1)` steps early. That is no part of the bias, which ONNX Runtime would
+/// round to whole products.
 fn early(chain: &mut Chain, i: usize, layer: &Layer<'_>, linear: &Linear) {
     let steps = layer
         .channels(0)
@@ -94,7 +93,8 @@ fn early(chain: &mut Chain, i: usize, layer: &Layer<'_>, linear: &Linear) {
             0.. => 0.0,
         });
     let early: Vec<f32> = steps.map(|steps| steps * layer.sum.scale).collect();
-    chain.add(format!("layer{i}.early"), linear, &linear.channels(&early));
+    let name = format!("layer{i}.early");
+    chain.add_away(&name, linear, &linear.channels(&early));
 }
 
 /// What lies between a layer's sum and the rounding of its output.
@@ -115,7 +115,7 @@ fn activate(
         CoreActivation::Clamp {
             min: -128,
             max: 127,
-        } => {}
+        } => early(chain, i, layer, linear),
         CoreActivation::Clamp { min, max } => {
             let layer = i;
             return Err(OnnxError::Clamp {
@@ -127,6 +127,7 @@ fn activate(
         }
         CoreActivation::Table(_) => {
             let act = act?;
+            early(chain, i, layer, linear);
             chain.round(format!("layer{i}.sum"), &layer.sum);
             chain.activate(i, act);
         }
