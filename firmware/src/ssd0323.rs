@@ -125,6 +125,8 @@ impl<SPI: SpiDevice, DC: OutputPin> Ssd0323<SPI, DC> {
         sent
     }
 
+    // Once, not in each form of drawing.
+    #[inline(never)]
     fn send_bytes(
         &mut self,
         x: core::ops::Range<usize>,

@@ -39,6 +39,7 @@ enum Command {
     Qemu(qemu::Qemu),
     Setup(setup::Setup),
     Size(size::Size),
+    Soak(qemu::soak::Soak),
     Stability(stability::Stability),
 }
 
@@ -60,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Command::Qemu(qemu) => qemu.run(),
         Command::Setup(setup) => setup.run(),
         Command::Size(size) => size.run(),
+        Command::Soak(soak) => soak.run(),
         Command::Stability(stability) => stability.run(),
     }
 }

@@ -66,8 +66,8 @@ impl Canary {
 const FIRST: (usize, u64) = (0, 1);
 
 /// Runs the application; a fault is shown, logged, and the end.
-pub fn run<B: Board>(mut board: B, idle: impl Fn()) -> ! {
-    let Err(fault) = draw(&mut board, &idle);
+pub fn run<B: Board>(board: &mut B, idle: impl Fn()) -> ! {
+    let Err(fault) = draw(board, &idle);
     let shown = show_fault(board.display(), &fault);
     board.log(Event::Failed(fault));
     if let Err(second) = shown {

@@ -34,12 +34,13 @@ fn main() -> ! {
     let dc = Output::new(PORT_C, 7);
     let select = Output::new(PORT_A, 3);
     let Ok(spi) = ExclusiveDevice::new_no_delay(Ssi0, select);
-    let display = Ssd0323::new(spi, dc);
-    let buttons = FiveButtons::new();
-    let mut board = Lm3s6965Evb { display, buttons };
+    let mut board = Lm3s6965Evb {
+        display: Ssd0323::new(spi, dc),
+        buttons: FiveButtons::new(),
+    };
     // If it fails, so does the first drawing.
     board.restore_display();
-    device::run(board, cortex_m::asm::wfi)
+    device::run(&mut board, cortex_m::asm::wfi)
 }
 
 type Display = Ssd0323<ExclusiveDevice<Ssi0, Output, NoDelay>, Output>;

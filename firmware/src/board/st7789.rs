@@ -63,14 +63,14 @@ where
             idle();
         }
     };
-    let board = St7789Board {
+    let mut board = St7789Board {
         display,
         a: parts.a,
         b: parts.b,
         now_ms: parts.now_ms,
         buttons: TwoButtons::default(),
     };
-    device::run(board, idle)
+    device::run(&mut board, idle)
 }
 
 /// Waits; at least what is asked for, rounded up to the next millisecond but one.
