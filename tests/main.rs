@@ -16,3 +16,4 @@ mod programs;
 mod quantization;
 mod risk;
 mod training;
+mod unplugged;

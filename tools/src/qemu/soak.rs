@@ -75,6 +75,7 @@ impl Soak {
             begun: Instant::now(),
         };
         session.soak(self.images)?;
+        println!("{}", session.record.last);
         if let Some(path) = &self.screenshot {
             session.board.screenshot(&std::path::absolute(path)?)?;
         }
@@ -205,6 +206,8 @@ struct Record<'m> {
     /// Images after which the stack's mark may not rise.
     settled: u32,
     boots: u32,
+    /// Of the last picture.
+    last: String,
 }
 
 impl<'m> Record<'m> {
@@ -221,6 +224,7 @@ impl<'m> Record<'m> {
             stack_bytes: (0, 0),
             settled,
             boots: 0,
+            last: String::new(),
         }
     }
 
@@ -251,6 +255,7 @@ impl<'m> Record<'m> {
         } else if line.contains("Frame") {
             self.images += 1;
             self.check_picture(line)?;
+            line.clone_into(&mut self.last);
             return Ok(true);
         }
         Ok(false)
