@@ -22,17 +22,25 @@ const HEIGHT: i32 = 64;
 /// An SSD0323 as its data sheet describes it: 64 bytes a row, two pixels a byte, a window
 /// that data fill row by row.
 #[derive(Default)]
-struct Panel {
-    is_data: bool,
-    is_on: bool,
+pub struct Panel {
+    pub is_data: bool,
+    pub is_on: bool,
     command: Vec<u8>,
     window: [u8; 4],
     at: [u8; 2],
-    bytes: Vec<[u8; 64]>,
+    pub bytes: Vec<[u8; 64]>,
 }
 
 impl Panel {
-    fn receive(&mut self, byte: u8) {
+    /// Turned off, its memory full of something.
+    pub fn new() -> Self {
+        Self {
+            bytes: vec![[0x5A; 64]; 64],
+            ..Self::default()
+        }
+    }
+
+    pub fn receive(&mut self, byte: u8) {
         if self.is_data {
             let [column, row] = self.at;
             self.bytes[usize::from(row)][usize::from(column)] = byte;
@@ -123,18 +131,20 @@ proptest! {
         drawings in prop::collection::vec(
             (-20..140, -10..70, 0u32..60, 0u32..30, 0u8..3, any::<u32>()), 1..12),
     ) {
-        let panel = Panel { bytes: vec![[0x5A; 64]; 64], ..Panel::default() };
-        let wire = Wire(Rc::new(RefCell::new(panel)));
-        let Ok(mut display) = Ssd0323::new(wire.clone(), wire.clone());
+        let wire = Wire(Rc::new(RefCell::new(Panel::new())));
+        let mut display = Ssd0323::new(wire.clone(), wire.clone());
+        prop_assert_eq!(display.fill_solid(&display.bounding_box(), Gray4::WHITE), Err(Error::Off));
+        prop_assert!(display.start().is_ok());
         let mut expected = vec![[0u8; WIDTH as usize]; HEIGHT as usize];
         for &(left, top, width, height, kind, seed) in &drawings as &[Drawing] {
             let area = Rectangle::new(Point::new(left, top), Size::new(width, height));
             let colors = (0..width * height).map(|i| Gray4::new(color(seed, i)));
-            let Ok(()) = match kind {
+            let drawn = match kind {
                 0 => display.fill_contiguous(&area, colors),
                 1 => display.fill_solid(&area, Gray4::new(color(seed, 0))),
                 _ => display.draw_iter(area.points().zip(colors).map(|(at, c)| Pixel(at, c))),
             };
+            prop_assert!(drawn.is_ok());
             for (i, at) in (0..).zip(area.points()) {
                 if (0..WIDTH).contains(&at.x) && (0..HEIGHT).contains(&at.y) {
                     let i = if kind == 1 { 0 } else { i };
@@ -154,7 +164,8 @@ proptest! {
 
 /// What the driver sends before it draws, for the mocks: bytes and levels.
 fn start() -> (Vec<Transaction<u8>>, Vec<Level>) {
-    let commands: [&[u8]; 14] = [
+    let commands: [&[u8]; 15] = [
+        &[0xE3, 0xE3],
         &[0xAE],
         &[0x81, 0x60],
         &[0x86],
@@ -199,7 +210,8 @@ fn the_driver_sends_the_data_sheets_commands_and_reports_a_pin_that_fails() {
     levels.push(Level::set(State::Low).with_error(failure.clone()));
 
     let (mut spi, mut pin) = (Spi::new(&bytes), Pin::new(&levels));
-    let mut display = Ssd0323::new(spi.clone(), pin.clone()).unwrap();
+    let mut display = Ssd0323::new(spi.clone(), pin.clone());
+    display.start().unwrap();
     let area = Rectangle::new(Point::new(3, 10), Size::new(3, 1));
     let colors = [1, 2, 3].map(Gray4::new);
     display.fill_contiguous(&area, colors).unwrap();
@@ -207,6 +219,7 @@ fn the_driver_sends_the_data_sheets_commands_and_reports_a_pin_that_fails() {
         display.fill_contiguous(&area, colors),
         Err(Error::Pin(failure))
     );
+    assert_eq!(display.fill_contiguous(&area, colors), Err(Error::Off));
     assert_eq!(Gray4::new(3).luma(), 3);
     spi.done();
     pin.done();

@@ -262,6 +262,25 @@ fn the_lm3s6965evb_in_qemu_shows_the_simulators_pixels() {
 }
 
 #[test]
+fn the_lm3s6965evb_draws_on_after_its_display_was_unplugged() {
+    if !has("soak", &["qemu-system-arm"], &[M3]) {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("screen.png");
+    let path_arg = path.to_str().unwrap();
+    let (is_ok, log, errors) = tools(&["soak", "--images", "60", "--screenshot", path_arg]);
+    assert!(is_ok && log.contains("differences 0"), "{log}{errors}");
+    assert!(log.contains("display unplugged 2 times"), "{log}");
+    // What was cut off by the last time, with the time that the log has of it.
+    let of = |field| number(&log, "Frame", field);
+    let (class, seed, ms) = (of("class"), of("seed"), of("ms"));
+    let same = ["--class", &*class, "--seed", &*seed, "--frame-ms", &*ms];
+    let is_same = read_png(&path) == simulated("oled", &same);
+    assert!(is_same, "another picture\n{log}");
+}
+
+#[test]
 fn the_pico_in_rp2040js_shows_the_simulators_pixels() {
     if has("Pico", &["node", "npm"], &[M0PLUS]) {
         assert_equals_simulator("pico", "tft", "", ("0", "2"));

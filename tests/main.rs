@@ -24,3 +24,4 @@ mod quantization;
 mod risk;
 mod tflite;
 mod training;
+mod unplugged;

@@ -1,17 +1,17 @@
 //! What is on the display: the boot screen, a picture, a walk between pictures, an error.
 
 use core::f32::consts::PI;
-use core::fmt;
 
 use embedded_graphics::pixelcolor::{Gray8, PixelColor, Rgb888};
 use embedded_graphics::prelude::DrawTarget;
 use gan_core::gate::{self, Choice};
 use gan_core::latent::slerp;
-use gan_core::{InferError, Mode, Model, ModelError};
+use gan_core::{InferError, Mode, Model};
 use heapless::Deque;
 use micromath::F32Ext;
 
 use crate::buttons::Action;
+use crate::event::{Event, Fault};
 use crate::screen::{Hud, Palette, Screen, clear, show_boot};
 
 /// What a board brings.
@@ -23,6 +23,10 @@ pub trait Board {
 
     /// The display.
     fn display(&mut self) -> &mut Self::Display;
+    /// Sets a display up anew that did not take what was sent.
+    fn restore_display(&mut self) -> Restored {
+        Restored::Never
+    }
     /// Milliseconds since some moment; wraps.
     fn now_ms(&mut self) -> u32;
     /// What the buttons ask for since the last call. It is called between the rows of a
@@ -32,93 +36,15 @@ pub trait Board {
     fn log(&mut self, event: Event<'_>);
 }
 
-/// What is worth a line in the log.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(target_os = "none", derive(defmt::Format))]
-pub enum Event<'a> {
-    /// The model has passed every check.
-    Boot {
-        /// The model's name.
-        model: &'a str,
-        /// Checksum of its file.
-        crc32: u32,
-        /// Length of its file.
-        flash_bytes: usize,
-        /// What drawing takes.
-        arena_bytes: usize,
-    },
-    /// A button asked for something.
-    Button(Action),
-    /// A picture is on the display.
-    Frame {
-        /// Counted from 0; none in a model without classes.
-        class: Option<usize>,
-        /// Of the latent, or of the one that the walk comes from.
-        seed: u64,
-        /// Of [`WALK_STEPS`] on the way to the next seed.
-        step: u8,
-        /// Of the seed's picture, by the model's critic; more is better.
-        score: Option<i8>,
-        /// From the latent to the last row on the display.
-        ms: u32,
-    },
-    /// The most stack that was ever in use.
-    Stack {
-        /// Touched since boot.
-        used_bytes: usize,
-        /// Reserved.
-        of_bytes: usize,
-    },
-    /// The end: the error is on the display, and nothing follows.
-    Failed(Fault),
-}
-
-/// What ends the application.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(target_os = "none", derive(defmt::Format))]
-pub enum Fault {
-    /// The model is damaged or not a model.
-    Model(ModelError),
-    /// The memory given does not suit the model.
-    Infer(InferError),
-    /// The picture is larger than the display.
-    TooLarge {
-        /// Of the picture.
-        width_px: usize,
-        /// Of the picture.
-        height_px: usize,
-    },
-    /// The display does not take what is sent.
-    Display,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Model(error) => write!(f, "model: {error}"),
-            Self::Infer(error) => write!(f, "drawing: {error}"),
-            Self::TooLarge {
-                width_px,
-                height_px,
-            } => write!(
-                f,
-                "a picture of {width_px}x{height_px} is too large for this display"
-            ),
-            Self::Display => f.write_str("the display does not answer"),
-        }
-    }
-}
-
-impl From<ModelError> for Fault {
-    fn from(error: ModelError) -> Self {
-        Self::Model(error)
-    }
-}
-
-impl From<InferError> for Fault {
-    fn from(error: InferError) -> Self {
-        Self::Infer(error)
-    }
+/// What came of setting a display up anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// It takes what is sent, and holds nothing of what was drawn.
+    Yes,
+    /// It is worth another try.
+    NotYet,
+    /// The board has no way to do it.
+    Never,
 }
 
 /// What drawing takes of RAM.
@@ -139,6 +65,9 @@ pub const CANDIDATES: u32 = 4;
 /// How long the boot screen stays, unless a button is pressed.
 const BOOT_MS: u32 = 1500;
 
+/// Between tries to set up a display that has failed, at least.
+pub const RETRY_MS: u32 = 500;
+
 /// Pictures of a walk from one seed to the next.
 pub const WALK_STEPS: u8 = 32;
 
@@ -158,6 +87,17 @@ fn queue(pending: &mut Deque<Action, 4>, action: Option<Action>) {
     if let Some(action) = action {
         let _ = pending.push_back(action);
     }
+}
+
+/// CRC-32 (ISO-HDLC) of more values: it begins with `!0`, and its complement is the checksum.
+/// Bit by bit: a table would cost more flash than the time is worth.
+fn crc32(crc: u32, values: &[i8]) -> u32 {
+    values.iter().fold(crc, |crc, &value| {
+        let crc = crc ^ u32::from(value.cast_unsigned());
+        (0..8).fold(crc, |crc, _| {
+            crc >> 1 ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
 }
 
 /// What the display shows.
@@ -189,15 +129,21 @@ pub struct App<'a> {
     since_ms: u32,
     pending: Deque<Action, 4>,
     is_stale: bool,
+    /// What surrounds the picture has to go first.
+    is_cluttered: bool,
+    /// Tries to set the display up, while it does not take what is sent.
+    tries: Option<u32>,
+    /// When the last of them was.
+    tried_ms: u32,
 }
 
 impl<'a> App<'a> {
-    /// Shows the boot screen. The first picture will be of `class` and `seed`, or of the next
+    /// Begins with the boot screen. The first picture will be of `class` and `seed`, or of the next
     /// seed that was vetted or that the model's critic passes; it looks at up to `candidates`
     /// for each picture.
     ///
-    /// *Errors*: a picture larger than the display, a display that fails. A class that does
-    /// not exist or memory of the wrong size is found by the first picture.
+    /// *Errors*: a picture larger than the display. A class that does not exist or memory of
+    /// the wrong size is found by the first picture.
     pub fn boot<B: Board>(
         board: &mut B,
         model: &'a Model<'a>,
@@ -212,7 +158,7 @@ impl<'a> App<'a> {
             flash_bytes: model.file_bytes(),
             arena_bytes: model.required_bytes(Mode::Streamed),
         });
-        show_boot(board.display(), model)?;
+        let now_ms = board.now_ms();
         Ok(Self {
             model,
             memory,
@@ -225,30 +171,75 @@ impl<'a> App<'a> {
             candidates,
             step: 0,
             palette: Palette::Plain,
-            since_ms: board.now_ms(),
+            since_ms: now_ms,
             pending: Deque::new(),
             is_stale: true,
+            is_cluttered: false,
+            tries: None,
+            tried_ms: now_ms.wrapping_sub(RETRY_MS),
         })
     }
 
-    /// Does what is due: an action, the next picture of a walk, a picture that is stale.
+    /// Does what is due: an action, the next picture of a walk, a picture that is stale. A
+    /// display that fails is set up anew as soon as that succeeds, and all of it drawn again;
+    /// until then buttons are only remembered.
     ///
-    /// *Errors*: wrong memory, a display that fails.
+    /// *Errors*: wrong memory, a display that fails on a board that cannot set it up.
     pub fn step<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
-        let elapsed_ms = board.now_ms().wrapping_sub(self.since_ms);
         queue(&mut self.pending, board.action());
+        if let Some(tries) = self.tries {
+            return self.restore(board, tries);
+        }
+        match self.proceed(board) {
+            Err(Fault::Display) => {
+                board.log(Event::DisplayLost);
+                self.restore(board, 0)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Sets the display up anew, if the last try was long enough ago.
+    fn restore<B: Board>(&mut self, board: &mut B, tries: u32) -> Result<(), Fault> {
+        self.tries = Some(tries);
+        let now_ms = board.now_ms();
+        if now_ms.wrapping_sub(self.tried_ms) < RETRY_MS {
+            return Ok(());
+        }
+        self.tried_ms = now_ms;
+        let tries = tries.saturating_add(1);
+        match board.restore_display() {
+            Restored::Never => return Err(Fault::Display),
+            Restored::NotYet => self.tries = Some(tries),
+            Restored::Yes => {
+                board.log(Event::DisplayBack { tries });
+                self.tries = None;
+                self.redraw();
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing on the display is of use any more.
+    const fn redraw(&mut self) {
+        self.is_stale = true;
+        self.is_cluttered = true;
+    }
+
+    fn proceed<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
+        let elapsed_ms = board.now_ms().wrapping_sub(self.since_ms);
         let action = self.pending.pop_front();
         if self.scene == Scene::Boot && (elapsed_ms >= BOOT_MS || action.is_some()) {
-            clear(board.display())?;
             self.scene = Scene::Still;
+            self.redraw();
         }
         if let Some(action) = action {
             board.log(Event::Button(action));
             self.act(action);
-        } else if self.scene == Scene::Walk && elapsed_ms >= WALK_FRAME_MS {
+        } else if self.scene == Scene::Walk && elapsed_ms >= WALK_FRAME_MS && !self.is_stale {
             self.advance();
         }
-        if self.is_stale && self.scene != Scene::Boot {
+        if self.is_stale {
             self.draw(board)?;
             self.is_stale = false;
         }
@@ -338,12 +329,20 @@ impl<'a> App<'a> {
     }
 
     fn draw<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
+        if self.scene == Scene::Boot {
+            return show_boot(board.display(), self.model);
+        }
+        if self.is_cluttered {
+            clear(board.display())?;
+            self.is_cluttered = false;
+        }
         self.choose(board)?;
         self.since_ms = board.now_ms();
         self.fill_input()?;
         let Memory { input, arena, .. } = &mut self.memory;
-        let mut drawn = Ok(());
+        let (mut drawn, mut crc) = (Ok(()), !0);
         self.model.run(input, arena, |row, values| {
+            crc = crc32(crc, values);
             if drawn.is_ok() {
                 let display = board.display();
                 drawn = self.screen.show_row(display, self.palette, row, values);
@@ -366,6 +365,7 @@ impl<'a> App<'a> {
             step: self.step,
             score: self.here.score,
             ms,
+            crc32: !crc,
         });
         Ok(())
     }

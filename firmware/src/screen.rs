@@ -13,7 +13,8 @@ use gan_core::image::grey_level;
 use gan_core::{Mode, Model, Shape};
 use heapless::{String, Vec};
 
-use crate::app::{Fault, WALK_STEPS};
+use crate::app::WALK_STEPS;
+use crate::event::Fault;
 
 /// Of the widest display that is drawn on.
 const MAX_WIDTH_PX: usize = 320;

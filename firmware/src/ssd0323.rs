@@ -23,6 +23,10 @@ const ROW_BYTES: usize = WIDTH_PX / 2;
 const SET_COLUMNS: u8 = 0x15;
 const SET_ROWS: u8 = 0x75;
 
+/// Nothing, and the end of a command that was cut off: no command has more than two
+/// arguments.
+const RESYNC: &[u8] = &[0xE3, 0xE3];
+
 /// What a display needs once: off, contrast, full current, rows in order (remap: rows go
 /// down, lines of the panel interleaved), no offset, all rows, clocks, on.
 const INIT: [&[u8]; 12] = [
@@ -47,6 +51,8 @@ pub enum Error<S, P> {
     Spi(S),
     /// The pin that tells commands from data.
     Pin(P),
+    /// The display was not [started](Ssd0323::start), or not again after a failure.
+    Off,
 }
 
 impl<S: fmt::Debug, P: fmt::Debug> fmt::Display for Error<S, P> {
@@ -54,6 +60,7 @@ impl<S: fmt::Debug, P: fmt::Debug> fmt::Display for Error<S, P> {
         match self {
             Self::Spi(error) => write!(f, "SPI: {error:?}"),
             Self::Pin(error) => write!(f, "data/command pin: {error:?}"),
+            Self::Off => f.write_str("not started"),
         }
     }
 }
@@ -64,6 +71,8 @@ impl<S: fmt::Debug, P: fmt::Debug> core::error::Error for Error<S, P> {}
 pub struct Ssd0323<SPI, DC> {
     spi: SPI,
     dc: DC,
+    /// Nothing has failed since the start.
+    is_on: bool,
     sent: [[u8; ROW_BYTES]; HEIGHT_PX],
 }
 
@@ -77,17 +86,25 @@ type Outcome<SPI, DC> = Result<
 >;
 
 impl<SPI: SpiDevice, DC: OutputPin> Ssd0323<SPI, DC> {
-    /// Turns the display on, black. `dc` is low for commands.
-    pub fn new(spi: SPI, dc: DC) -> Result<Self, Error<SPI::Error, DC::Error>> {
-        let mut display = Self {
+    /// A display that is not [started](Self::start) yet. `dc` is low for commands.
+    pub const fn new(spi: SPI, dc: DC) -> Self {
+        Self {
             spi,
             dc,
+            is_on: false,
             sent: [[0; ROW_BYTES]; HEIGHT_PX],
-        };
-        INIT.iter()
-            .try_for_each(|command| display.command(command))?;
-        display.send(0..WIDTH_PX, 0..HEIGHT_PX)?;
-        Ok(display)
+        }
+    }
+
+    /// Turns the display on, black, whatever it was sent before; after an error nothing else
+    /// can be sent.
+    pub fn start(&mut self) -> Outcome<SPI, DC> {
+        self.is_on = false;
+        self.sent = [[0; ROW_BYTES]; HEIGHT_PX];
+        self.command(RESYNC)?;
+        INIT.iter().try_for_each(|command| self.command(command))?;
+        self.is_on = true;
+        self.send(0..WIDTH_PX, 0..HEIGHT_PX)
     }
 
     fn command(&mut self, bytes: &[u8]) -> Outcome<SPI, DC> {
@@ -97,9 +114,24 @@ impl<SPI: SpiDevice, DC: OutputPin> Ssd0323<SPI, DC> {
 
     /// Sends the pixels of a window, widened to whole bytes.
     fn send(&mut self, x: core::ops::Range<usize>, y: core::ops::Range<usize>) -> Outcome<SPI, DC> {
+        if !self.is_on {
+            return Err(Error::Off);
+        }
         if x.is_empty() || y.is_empty() {
             return Ok(());
         }
+        let sent = self.send_bytes(x, y);
+        self.is_on = sent.is_ok();
+        sent
+    }
+
+    // Once, not in each form of drawing.
+    #[inline(never)]
+    fn send_bytes(
+        &mut self,
+        x: core::ops::Range<usize>,
+        y: core::ops::Range<usize>,
+    ) -> Outcome<SPI, DC> {
         let (first, last) = (x.start / 2, (x.end - 1) / 2);
         self.command(&[SET_COLUMNS, first as u8, last as u8])?;
         self.command(&[SET_ROWS, y.start as u8, (y.end - 1) as u8])?;

@@ -41,6 +41,7 @@ enum Command {
     Qemu(qemu::Qemu),
     Setup(setup::Setup),
     Size(size::Size),
+    Soak(qemu::soak::Soak),
     Stability(stability::Stability),
     Symbols(symbols::Symbols),
 }
@@ -63,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Command::Qemu(qemu) => qemu.run(),
         Command::Setup(setup) => setup.run(),
         Command::Size(size) => size.run(),
+        Command::Soak(soak) => soak.run(),
         Command::Stability(stability) => stability.run(),
         Command::Symbols(symbols) => symbols.run(),
     }

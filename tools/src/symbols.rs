@@ -39,7 +39,7 @@ const ACCEPTED: [(&str, &str); 3] = [
         "standard output's handle is negative: the emulator's is not",
     ),
     (
-        "firmware::board::device::draw",
+        "static_cell::ConstStaticCell",
         "memory taken twice: its caller never returns, so it takes it once",
     ),
 ];

@@ -1,27 +1,73 @@
 //! What every microcontroller does the same: memory, log, the end.
 
 use core::convert::Infallible;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use firmware::app::{App, Board, CANDIDATES, Event, Fault, Memory};
+use firmware::app::{App, Board, CANDIDATES, Memory};
+use firmware::event::{Event, Fault};
 use firmware::screen::show_fault;
 use gan_core::Model;
 use static_cell::ConstStaticCell;
 
 use crate::model::{self, ARENA_WORDS, INPUT_LEN, SEEN_LEN};
 
-/// Exactly what the built-in model takes.
-static ARENA: ConstStaticCell<[u32; ARENA_WORDS]> = ConstStaticCell::new([0; ARENA_WORDS]);
-static INPUT: ConstStaticCell<[i8; INPUT_LEN]> = ConstStaticCell::new([0; INPUT_LEN]);
-static TARGET: ConstStaticCell<[i8; INPUT_LEN]> = ConstStaticCell::new([0; INPUT_LEN]);
-static SEEN: ConstStaticCell<[i8; SEEN_LEN]> = ConstStaticCell::new([0; SEEN_LEN]);
+/// What drawing takes of RAM, exactly as much as the built-in model needs, with a canary
+/// before, between and after.
+#[repr(C)]
+struct Guarded {
+    first: Canary,
+    arena: [u32; ARENA_WORDS],
+    second: Canary,
+    input: [i8; INPUT_LEN],
+    third: Canary,
+    target: [i8; INPUT_LEN],
+    fourth: Canary,
+    seen: [i8; SEEN_LEN],
+    fifth: Canary,
+}
+
+static GUARDED: ConstStaticCell<Guarded> = ConstStaticCell::new(Guarded {
+    first: Canary::new(),
+    arena: [0; ARENA_WORDS],
+    second: Canary::new(),
+    input: [0; INPUT_LEN],
+    third: Canary::new(),
+    target: [0; INPUT_LEN],
+    fourth: Canary::new(),
+    seen: [0; SEEN_LEN],
+    fifth: Canary::new(),
+});
+
+/// Words that nobody writes after the start. Atomic, so that they are really read.
+struct Canary([AtomicU32; 2]);
+
+impl Canary {
+    /// Not zero, and no four values that a picture is likely to have.
+    const ALIVE: u32 = 0xC0DE_5AFE;
+
+    /// Zero until [`hatch`](Self::hatch): the memory is cleared, not copied from flash.
+    const fn new() -> Self {
+        Self([AtomicU32::new(0), AtomicU32::new(0)])
+    }
+
+    fn hatch(&self) {
+        self.0
+            .iter()
+            .for_each(|word| word.store(Self::ALIVE, Ordering::Relaxed));
+    }
+
+    fn is_whole(&self) -> bool {
+        let mut words = self.0.iter();
+        words.all(|word| word.load(Ordering::Relaxed) == Self::ALIVE)
+    }
+}
 
 /// Class and seed of the first picture.
 const FIRST: (usize, u64) = (0, 1);
 
 /// Runs the application; a fault is shown, logged, and the end.
-pub fn run<B: Board>(mut board: B, idle: impl Fn()) -> ! {
-    let Err(fault) = draw(&mut board, &idle);
+pub fn run<B: Board>(board: &mut B, idle: impl Fn()) -> ! {
+    let Err(fault) = draw(board, &idle);
     let shown = show_fault(board.display(), &fault);
     board.log(Event::Failed(fault));
     if let Err(second) = shown {
@@ -33,16 +79,32 @@ pub fn run<B: Board>(mut board: B, idle: impl Fn()) -> ! {
 }
 
 fn draw<B: Board>(board: &mut B, idle: &impl Fn()) -> Result<Infallible, Fault> {
+    let Guarded {
+        first,
+        arena,
+        second,
+        input,
+        third,
+        target,
+        fourth,
+        seen,
+        fifth,
+    } = GUARDED.take();
+    let canaries: [&Canary; 5] = [first, second, third, fourth, fifth];
+    canaries.iter().for_each(|canary| canary.hatch());
     let memory = Memory {
-        arena: ARENA.take(),
-        input: INPUT.take(),
-        target: TARGET.take(),
-        seen: SEEN.take(),
+        arena,
+        input,
+        target,
+        seen,
     };
     let model = Model::parse(model::bytes())?;
     let mut app = App::boot(board, &model, memory, FIRST, CANDIDATES)?;
     loop {
         app.step(board)?;
+        if !canaries.iter().all(|canary| canary.is_whole()) {
+            return Err(Fault::Overwritten);
+        }
         idle();
     }
 }
@@ -51,6 +113,7 @@ fn draw<B: Board>(board: &mut B, idle: &impl Fn()) -> Result<Infallible, Fault> 
 pub fn log(event: Event<'_>) {
     match event {
         Event::Failed(_) => defmt::error!("{}", event),
+        Event::DisplayLost => defmt::warn!("{}", event),
         _ => defmt::info!("{}", event),
     }
     static HIGHEST: AtomicUsize = AtomicUsize::new(0);

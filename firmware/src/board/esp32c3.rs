@@ -11,7 +11,7 @@ use esp_hal::main;
 use esp_hal::spi::Mode;
 use esp_hal::spi::master::{Config, Spi};
 use esp_hal::time::{Instant, Rate};
-use firmware::app::{Event, Fault};
+use firmware::event::{Event, Fault};
 
 use super::device;
 use super::st7789::{self, Parts, SPI_HZ};

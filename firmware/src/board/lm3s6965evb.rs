@@ -8,8 +8,9 @@ use embedded_graphics::pixelcolor::Gray4;
 use embedded_hal::digital::{self, OutputPin};
 use embedded_hal::spi::{self, SpiBus};
 use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
-use firmware::app::{Board, Event};
+use firmware::app::{Board, Restored};
 use firmware::buttons::{Action, FiveButtons};
+use firmware::event::Event;
 use firmware::ssd0323::Ssd0323;
 use {defmt_semihosting as _, panic_probe as _};
 
@@ -24,7 +25,6 @@ fn main() -> ! {
     if let Some(core) = cortex_m::Peripherals::take() {
         clock::start(core.SYST, CORE_HZ);
     }
-    let bus = Ssi0::new();
     // The memory card on the same bus is deselected by a high level on PD0.
     let Ok(()) = Output::new(PORT_D, 0).set_high();
     for pin in 0..4 {
@@ -33,10 +33,14 @@ fn main() -> ! {
     input(PORT_F, 1);
     let dc = Output::new(PORT_C, 7);
     let select = Output::new(PORT_A, 3);
-    let display = ExclusiveDevice::new_no_delay(bus, select).map(|spi| Ssd0323::new(spi, dc));
-    let Ok(Ok(display)) = display;
-    let buttons = FiveButtons::new();
-    device::run(Lm3s6965Evb { display, buttons }, cortex_m::asm::wfi)
+    let Ok(spi) = ExclusiveDevice::new_no_delay(Ssi0, select);
+    let mut board = Lm3s6965Evb {
+        display: Ssd0323::new(spi, dc),
+        buttons: FiveButtons::new(),
+    };
+    // If it fails, so does the first drawing.
+    board.restore_display();
+    device::run(&mut board, cortex_m::asm::wfi)
 }
 
 type Display = Ssd0323<ExclusiveDevice<Ssi0, Output, NoDelay>, Output>;
@@ -52,6 +56,11 @@ impl Board for Lm3s6965Evb {
 
     fn display(&mut self) -> &mut Self::Display {
         &mut self.display
+    }
+
+    fn restore_display(&mut self) -> Restored {
+        let started = Ssi0::start().and_then(|()| self.display.start().map_err(|_| Stuck));
+        started.map_or(Restored::NotYet, |()| Restored::Yes)
     }
 
     fn now_ms(&mut self) -> u32 {
@@ -172,8 +181,17 @@ impl Ssi0 {
     const DATA: usize = SSI0 + 0x08;
     const STATUS: usize = SSI0 + 0x0C;
     const PRESCALE: usize = SSI0 + 0x10;
+    /// Bits of [`STATUS`](Self::STATUS).
+    const HAS_ROOM: u32 = 1 << 1;
+    const HAS_RECEIVED: u32 = 1 << 2;
+    const BUSY: u32 = 1 << 4;
 
-    fn new() -> Self {
+    /// Reads of its status that a byte may take, which are more than 100 us. A byte takes
+    /// 2.2 us, eight of them wait at most.
+    const PATIENCE: u32 = 1000;
+
+    /// Sets the interface up, and sends and drops what is left in it.
+    fn start() -> Result<(), Stuck> {
         set_bits(SYSTEM + 0x104, 1 << 4);
         power_port(PORT_A);
         // Clock, receive and transmit are PA2, PA4 and PA5.
@@ -183,37 +201,55 @@ impl Ssi0 {
         write(Self::PRESCALE, 14);
         write(Self::CONTROL_0, 0b1100_0111);
         write(Self::CONTROL_1, 1 << 1);
-        Self
+        wait(|| read(Self::STATUS) & Self::BUSY == 0)?;
+        wait(|| {
+            read(Self::DATA);
+            read(Self::STATUS) & Self::HAS_RECEIVED == 0
+        })
     }
 
-    fn exchange(&self, byte: u8) -> u8 {
-        while read(Self::STATUS) & 1 << 1 == 0 {}
+    fn exchange(byte: u8) -> Result<u8, Stuck> {
+        wait(|| read(Self::STATUS) & Self::HAS_ROOM != 0)?;
         write(Self::DATA, u32::from(byte));
-        while read(Self::STATUS) & 1 << 2 == 0 {}
-        read(Self::DATA) as u8
+        wait(|| read(Self::STATUS) & Self::HAS_RECEIVED != 0)?;
+        Ok(read(Self::DATA) as u8)
+    }
+}
+
+/// Waits for the interface, but not for ever.
+fn wait(is_over: impl Fn() -> bool) -> Result<(), Stuck> {
+    let mut looks = 0..Ssi0::PATIENCE;
+    looks.any(|_| is_over()).then_some(()).ok_or(Stuck)
+}
+
+/// No byte moves through the interface.
+#[derive(Clone, Copy, Debug)]
+struct Stuck;
+
+impl spi::Error for Stuck {
+    fn kind(&self) -> spi::ErrorKind {
+        spi::ErrorKind::Other
     }
 }
 
 impl spi::ErrorType for Ssi0 {
-    type Error = Infallible;
+    type Error = Stuck;
 }
 
 impl SpiBus for Ssi0 {
-    fn read(&mut self, words: &mut [u8]) -> Result<(), Infallible> {
-        words.iter_mut().for_each(|word| *word = self.exchange(0));
-        Ok(())
+    fn read(&mut self, words: &mut [u8]) -> Result<(), Stuck> {
+        self.transfer(words, &[])
     }
 
-    fn write(&mut self, words: &[u8]) -> Result<(), Infallible> {
-        for &word in words {
-            self.exchange(word);
-        }
-        Ok(())
+    fn write(&mut self, words: &[u8]) -> Result<(), Stuck> {
+        words
+            .iter()
+            .try_for_each(|&word| Self::exchange(word).map(drop))
     }
 
-    fn transfer(&mut self, read: &mut [u8], write: &[u8]) -> Result<(), Infallible> {
+    fn transfer(&mut self, read: &mut [u8], write: &[u8]) -> Result<(), Stuck> {
         for i in 0..read.len().max(write.len()) {
-            let received = self.exchange(write.get(i).copied().unwrap_or(0));
+            let received = Self::exchange(write.get(i).copied().unwrap_or(0))?;
             if let Some(word) = read.get_mut(i) {
                 *word = received;
             }
@@ -221,15 +257,14 @@ impl SpiBus for Ssi0 {
         Ok(())
     }
 
-    fn transfer_in_place(&mut self, words: &mut [u8]) -> Result<(), Infallible> {
-        words
-            .iter_mut()
-            .for_each(|word| *word = self.exchange(*word));
+    fn transfer_in_place(&mut self, words: &mut [u8]) -> Result<(), Stuck> {
+        for word in words {
+            *word = Self::exchange(*word)?;
+        }
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Infallible> {
-        while read(Self::STATUS) & 1 << 4 != 0 {}
-        Ok(())
+    fn flush(&mut self) -> Result<(), Stuck> {
+        wait(|| read(Self::STATUS) & Self::BUSY == 0)
     }
 }

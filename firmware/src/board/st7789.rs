@@ -4,8 +4,9 @@ use embedded_graphics::pixelcolor::Rgb565;
 use embedded_hal::delay::DelayNs;
 use embedded_hal::digital::{InputPin, OutputPin};
 use embedded_hal::spi::SpiDevice;
-use firmware::app::{Board, Event, Fault};
+use firmware::app::Board;
 use firmware::buttons::{Action, TwoButtons};
+use firmware::event::{Event, Fault};
 use mipidsi::interface::SpiInterface;
 use mipidsi::models::ST7789;
 use mipidsi::options::ColorInversion;
@@ -62,14 +63,14 @@ where
             idle();
         }
     };
-    let board = St7789Board {
+    let mut board = St7789Board {
         display,
         a: parts.a,
         b: parts.b,
         now_ms: parts.now_ms,
         buttons: TwoButtons::default(),
     };
-    device::run(board, idle)
+    device::run(&mut board, idle)
 }
 
 /// Waits; at least what is asked for, rounded up to the next millisecond but one.

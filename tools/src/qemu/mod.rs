@@ -1,8 +1,10 @@
 //! The application on an emulated board.
 
+mod debugger;
 mod lm3s6965evb;
 mod log;
 mod pico;
+pub mod soak;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -99,18 +101,24 @@ impl Drop for Running {
     }
 }
 
-/// Prints the log until an event of this name; one that ends the application is an error.
+/// Prints the log until an event of this name.
 fn wait_for(emulator: &mut dyn Emulator, event: &str) -> anyhow::Result<()> {
+    let print = |line: &str| println!("{line}");
+    while !next_line(emulator, print)?.contains(event) {}
+    Ok(())
+}
+
+/// Waits for the next line of the log; one that ends the application is an error. `see` gets
+/// that one, too.
+fn next_line(emulator: &mut dyn Emulator, see: impl FnOnce(&str)) -> anyhow::Result<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         // Asked for first: what was written before the end is still in the log.
         let has_ended = emulator.running().has_ended();
-        while let Some(line) = emulator.running().log.next_line()? {
-            println!("{line}");
+        if let Some(line) = emulator.running().log.next_line()? {
+            see(&line);
             ensure!(!line.starts_with("ERROR"), "the application ended: {line}");
-            if line.contains(event) {
-                return Ok(());
-            }
+            return Ok(line);
         }
         if has_ended {
             let mut complaints = String::new();
@@ -118,7 +126,7 @@ fn wait_for(emulator: &mut dyn Emulator, event: &str) -> anyhow::Result<()> {
             bail!("the emulator ended: {}", complaints.trim());
         }
         let seconds = PATIENCE.as_secs();
-        ensure!(Instant::now() < deadline, "no {event} in {seconds} s");
+        ensure!(Instant::now() < deadline, "no event in {seconds} s");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -241,11 +241,26 @@ impl Chain {
         self.then("Add", name.to_owned(), &[away], Vec::new());
     }
 
-    /// Limits the last value.
-    pub fn clip(&mut self, name: String, ends: [f32; 2]) {
-        let min = self.floats(format!("{name}.min"), &[], &ends[..1]);
-        let max = self.floats(format!("{name}.max"), &[], &ends[1..]);
-        self.then("Clip", name, &[min, max], Vec::new());
+    /// Rounds to steps of 16 bits, of this scale, and back.
+    pub fn round_wide(&mut self, name: String, scale: f32) {
+        let scale = self.floats(format!("{name}.scale"), &[], &[scale]);
+        let ends = [("low", -32768.0), ("high", 32767.0)];
+        let ends = ends.map(|(end, v)| self.floats(format!("{name}.{end}"), &[], &[v]));
+        self.then(
+            "Div",
+            format!("{name}.steps"),
+            std::slice::from_ref(&scale),
+            Vec::new(),
+        );
+        self.then("Round", format!("{name}.whole"), &[], Vec::new());
+        self.then("Clip", format!("{name}.clipped"), &ends, Vec::new());
+        self.then("Mul", name, &[scale], Vec::new());
+    }
+
+    /// Adds a number to every value.
+    pub fn add(&mut self, name: String, number: f32) {
+        let number = self.floats(format!("{name}.number"), &[], &[number]);
+        self.then("Add", name, &[number], Vec::new());
     }
 
     /// Rounds the last value to int8 and back.

@@ -131,17 +131,13 @@ fn activate(
             chain.round(format!("layer{i}.sum"), &layer.sum);
             chain.activate(i, act);
         }
-        // Sums of 16 bits: operator set 13 rounds to none, and floats hold them.
+        // Operator set 13 has no int16: floats hold the steps. The table's own have eight more
+        // bits than the output's, and are rounded up at a half, so half of one early.
         CoreActivation::WideTable(_) => {
-            let act = act?;
-            let ends = [-32768.0, 32767.0].map(|sum| sum * layer.sum.scale);
-            let steps =
-                |sum| act.apply(sum) / layer.output.scale + f32::from(layer.output.zero_point);
-            // Beyond its ends a table is flat; most outputs have met their own ends before.
-            if steps(ends[0]) > -127.5 || steps(ends[1]) < 126.5 {
-                chain.clip(format!("layer{i}.sum"), ends);
-            }
-            chain.activate(i, act);
+            early(chain, i, layer, linear);
+            chain.round_wide(format!("layer{i}.sum"), layer.sum.scale);
+            chain.activate(i, act?);
+            chain.add(format!("layer{i}.half"), layer.output.scale / 512.0);
         }
     }
     Ok(())

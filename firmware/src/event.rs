@@ -1,0 +1,108 @@
+//! What the application tells of itself: lines of its log, and errors.
+
+use core::fmt;
+
+use gan_core::{InferError, ModelError};
+
+use crate::buttons::Action;
+
+/// What is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(target_os = "none", derive(defmt::Format))]
+pub enum Event<'a> {
+    /// The model has passed every check.
+    Boot {
+        /// The model's name.
+        model: &'a str,
+        /// Checksum of its file.
+        crc32: u32,
+        /// Length of its file.
+        flash_bytes: usize,
+        /// What drawing takes.
+        arena_bytes: usize,
+    },
+    /// A button asked for something.
+    Button(Action),
+    /// A picture is on the display.
+    Frame {
+        /// Counted from 0; none in a model without classes.
+        class: Option<usize>,
+        /// Of the latent, or of the one that the walk comes from.
+        seed: u64,
+        /// Of [`WALK_STEPS`](crate::app::WALK_STEPS) on the way to the next seed.
+        step: u8,
+        /// Of the seed's picture, by the model's critic; more is better.
+        score: Option<i8>,
+        /// From the latent to the last row on the display.
+        ms: u32,
+        /// Of the picture's values, row by row as they went to the display.
+        crc32: u32,
+    },
+    /// The display does not take what is sent; it will be set up anew.
+    DisplayLost,
+    /// The display was set up anew, and all of it will be drawn again.
+    DisplayBack {
+        /// That it took.
+        tries: u32,
+    },
+    /// The most stack that was ever in use.
+    Stack {
+        /// Touched since boot.
+        used_bytes: usize,
+        /// Reserved.
+        of_bytes: usize,
+    },
+    /// The end: the error is on the display, and nothing follows.
+    Failed(Fault),
+}
+
+/// What ends the application.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(target_os = "none", derive(defmt::Format))]
+pub enum Fault {
+    /// The model is damaged or not a model.
+    Model(ModelError),
+    /// The memory given does not suit the model.
+    Infer(InferError),
+    /// The picture is larger than the display.
+    TooLarge {
+        /// Of the picture.
+        width_px: usize,
+        /// Of the picture.
+        height_px: usize,
+    },
+    /// The display does not take what is sent, and the board cannot set it up anew.
+    Display,
+    /// The words around the memory that drawing takes are not what they were.
+    Overwritten,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model(error) => write!(f, "model: {error}"),
+            Self::Infer(error) => write!(f, "drawing: {error}"),
+            Self::TooLarge {
+                width_px,
+                height_px,
+            } => write!(
+                f,
+                "a picture of {width_px}x{height_px} is too large for this display"
+            ),
+            Self::Display => f.write_str("the display does not answer"),
+            Self::Overwritten => f.write_str("memory beside the arena was overwritten"),
+        }
+    }
+}
+
+impl From<ModelError> for Fault {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error)
+    }
+}
+
+impl From<InferError> for Fault {
+    fn from(error: InferError) -> Self {
+        Self::Infer(error)
+    }
+}

@@ -1,0 +1,331 @@
+//! Thousands of pictures on the emulated LM3S6965, each checked.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use gan_core::latent::Pcg32;
+use gan_core::{Critic, Mode, Model};
+
+use super::lm3s6965evb::Lm3s6965Evb;
+use super::{Emulator, Key, next_line};
+use crate::boards;
+
+/// Presses random keys on the lm3s6965evb in QEMU until so many pictures have been drawn, and
+/// checks what its log says of each.
+///
+/// The picture's checksum is the one that gan-core draws on this machine for the class and
+/// seed, and, on the way between two seeds, the same whenever the same step is drawn again.
+/// The stack's high-water mark stays where it was after the first tenth, the canaries around
+/// the arena stay whole, nothing ends the application. After ten pictures, each hundred more
+/// and the last the display's bus is stopped in the middle of a picture, by QEMU's debugger
+/// port: the application has to say so, to set the display up again when that succeeds, and to
+/// draw the picture that was cut off.
+#[derive(clap::Args)]
+pub struct Soak {
+    /// Pictures.
+    #[arg(long, default_value_t = 2000)]
+    images: u32,
+    /// Of the keys.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the display goes at the end, a PNG: the plain picture of a seed.
+    #[arg(long)]
+    screenshot: Option<PathBuf>,
+    /// A .gan file in place of the default model.
+    #[arg(long)]
+    model: Option<PathBuf>,
+}
+
+/// Pictures before the display is first unplugged, and from one time to the next.
+const FIRST_UNPLUGGED: u32 = 10;
+const UNPLUGGED_EVERY: u32 = 100;
+/// Bytes that the rows of a picture take at least, commands included; there are 1,736 for the
+/// default model's 28 rows.
+const PICTURE_BYTES: u32 = 1700;
+/// Pictures in which the stack's mark may rise, at least.
+const SETTLED: u32 = 20;
+/// How long an answer to a key may take, before it is pressed again.
+const PRESSED: Duration = Duration::from_secs(5);
+/// Shows every scene and palette.
+const FIRST_KEYS: [Key; 6] = [
+    Key::Up,
+    Key::Down,
+    Key::Left,
+    Key::Right,
+    Key::Select,
+    Key::Select,
+];
+
+impl Soak {
+    pub fn run(self) -> anyhow::Result<()> {
+        let default = crate::root().join("models/fashion.gan");
+        let file = self.model.as_deref().unwrap_or(&default);
+        let bytes = std::fs::read(file);
+        let bytes = bytes.with_context(|| format!("cannot read {}", file.display()))?;
+        let elf = boards::parse("lm3s6965evb")
+            .map_err(anyhow::Error::msg)?
+            .build(self.model.as_deref())?;
+        let mut session = Session {
+            board: Lm3s6965Evb::start(&elf)?,
+            record: Record::new(Model::parse(&bytes)?, SETTLED.max(self.images / 10)),
+            random: Pcg32::new(self.seed),
+            begun: Instant::now(),
+        };
+        session.soak(self.images)?;
+        println!("{}", session.record.last);
+        if let Some(path) = &self.screenshot {
+            session.board.screenshot(&std::path::absolute(path)?)?;
+        }
+        session.record.finish()
+    }
+}
+
+/// A board under test.
+struct Session<'m> {
+    board: Lm3s6965Evb,
+    record: Record<'m>,
+    random: Pcg32,
+    begun: Instant,
+}
+
+impl Session<'_> {
+    fn soak(&mut self, images: u32) -> anyhow::Result<()> {
+        self.wait_for_picture()?;
+        for key in FIRST_KEYS {
+            self.tap(key)?;
+            self.wait_for_picture()?;
+        }
+        let mut next_unplugged = FIRST_UNPLUGGED;
+        while self.record.images + 1 < images {
+            if self.record.images >= next_unplugged {
+                next_unplugged += UNPLUGGED_EVERY;
+                self.unplug(Key::Left)?;
+                continue;
+            }
+            if !self.record.is_walking || self.random(8) == 0 {
+                let keys = [Key::Up, Key::Down, Key::Left, Key::Right, Key::Select];
+                let key = keys[self.random(5) as usize];
+                self.tap(key)?;
+            }
+            self.wait_for_picture()?;
+        }
+        while !self.record.is_plain() {
+            self.tap(Key::Left)?;
+            self.wait_for_picture()?;
+        }
+        self.unplug(Key::Right)
+    }
+
+    /// Below `end`.
+    fn random(&mut self, end: u32) -> u32 {
+        self.random.next_u32() % end
+    }
+
+    /// The next line of the log, checked.
+    fn line(&mut self) -> anyhow::Result<String> {
+        let line = next_line(&mut self.board, |_| ())?;
+        if self.record.take(&line)? && self.record.images.is_multiple_of(100) {
+            let (images, seconds) = (self.record.images, self.begun.elapsed().as_secs());
+            println!("{images} images in {seconds} s: {line}");
+        }
+        Ok(line)
+    }
+
+    fn wait_for_picture(&mut self) -> anyhow::Result<()> {
+        while !self.line()?.contains("Frame") {}
+        Ok(())
+    }
+
+    /// Presses and lets go. A key that was let go and pressed between two looks at it is not
+    /// answered: it is pressed again.
+    fn tap(&mut self, key: Key) -> anyhow::Result<()> {
+        let answered = self.record.buttons;
+        for _ in 0..3 {
+            self.board.press(key, true)?;
+            let pressed = Instant::now();
+            while self.record.buttons == answered && pressed.elapsed() < PRESSED {
+                self.line()?;
+            }
+            self.board.press(key, false)?;
+            if self.record.buttons > answered {
+                return Ok(());
+            }
+        }
+        bail!("no answer to {key:?}");
+    }
+
+    /// Unplugs the display in the middle of the picture that a key asks for, for some of the
+    /// application's tries to set it up.
+    fn unplug(&mut self, key: Key) -> anyhow::Result<()> {
+        if self.record.is_walking {
+            self.tap(Key::Select)?;
+            self.wait_for_picture()?;
+        }
+        let (after_bytes, failing) = (1 + self.random(PICTURE_BYTES), self.random(4));
+        self.board.unplug(key, after_bytes, failing)?;
+        let mut lines = Vec::<String>::new();
+        while lines.last().is_none_or(|line| !line.contains("Frame")) {
+            let line = self.line()?;
+            lines.extend((!line.contains("Stack")).then_some(line));
+        }
+        let back = format!("DisplayBack {{ tries: {} }}", failing + 1);
+        let expected = ["INFO  Button", "WARN  DisplayLost", &back, "INFO  Frame"];
+        let is_expected = lines.len() == expected.len()
+            && lines
+                .iter()
+                .zip(expected)
+                .all(|(line, part)| line.contains(part));
+        ensure!(
+            is_expected,
+            "unplugged after {after_bytes} bytes, for {failing} tries: {lines:#?}"
+        );
+        self.record.unplugged += 1;
+        Ok(())
+    }
+}
+
+/// Class, seed and step of a picture.
+type Shown = (Option<usize>, u64, u8);
+
+/// What the log has said.
+struct Record<'m> {
+    model: Model<'m>,
+    /// Checksum and score: of the first time, or of gan-core's own drawing.
+    known: HashMap<Shown, (u32, Option<i8>)>,
+    images: u32,
+    differences: u32,
+    buttons: u32,
+    palette: u32,
+    is_walking: bool,
+    unplugged: u32,
+    /// Used and reserved.
+    stack_bytes: (u32, u32),
+    /// Images after which the stack's mark may not rise.
+    settled: u32,
+    boots: u32,
+    /// Of the last picture.
+    last: String,
+}
+
+impl<'m> Record<'m> {
+    fn new(model: Model<'m>, settled: u32) -> Self {
+        Self {
+            model,
+            known: HashMap::new(),
+            images: 0,
+            differences: 0,
+            buttons: 0,
+            palette: 0,
+            is_walking: false,
+            unplugged: 0,
+            stack_bytes: (0, 0),
+            settled,
+            boots: 0,
+            last: String::new(),
+        }
+    }
+
+    /// Whether the palette is the first again: of three for grey, of two for colour.
+    fn is_plain(&self) -> bool {
+        let palettes = if self.model.output_shape().c == 1 {
+            3
+        } else {
+            2
+        };
+        self.palette.is_multiple_of(palettes)
+    }
+
+    /// Checks a line; whether it is a picture's.
+    fn take(&mut self, line: &str) -> anyhow::Result<bool> {
+        if line.contains("Boot") {
+            self.boots += 1;
+            ensure!(self.boots == 1, "the board has started again: {line}");
+        } else if line.contains("Stack") {
+            let bytes = (number(line, "used_bytes")?, number(line, "of_bytes")?);
+            let images = self.images;
+            ensure!(images <= self.settled, "after {images} images: {line}");
+            self.stack_bytes = bytes;
+        } else if line.contains("Button") {
+            self.buttons += 1;
+            self.palette += u32::from(line.contains("NextPalette"));
+            self.is_walking ^= line.contains("Walk");
+        } else if line.contains("Frame") {
+            self.images += 1;
+            self.check_picture(line)?;
+            line.clone_into(&mut self.last);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn check_picture(&mut self, line: &str) -> anyhow::Result<()> {
+        let class = number(line, "class").ok();
+        let (seed, step) = (number(line, "seed")?, number(line, "step")?);
+        let drawn = (number(line, "crc32")?, number(line, "score").ok());
+        let key = (class, seed, step);
+        let expected = match self.known.get(&key) {
+            Some(&known) => known,
+            None if step == 0 => draw(&self.model, class, seed)?,
+            None => drawn,
+        };
+        self.known.insert(key, expected);
+        if drawn != expected {
+            self.differences += 1;
+            println!("{line}: not checksum and score {expected:?}");
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> anyhow::Result<()> {
+        let Self {
+            images,
+            differences,
+            stack_bytes: (used, of),
+            unplugged,
+            ..
+        } = self;
+        let different = self.known.len();
+        println!(
+            "images drawn {images}, {different} of them different, differences {differences}, \
+             stack {used} of {of} bytes, canaries whole, display unplugged {unplugged} times"
+        );
+        ensure!(*differences == 0, "{differences} differences");
+        ensure!(used < of, "the stack is full");
+        Ok(())
+    }
+}
+
+/// A number of an event; none is an error.
+fn number<T: FromStr>(line: &str, field: &str) -> anyhow::Result<T> {
+    let value = line
+        .split_once(&format!("{field}: "))
+        .context(line.to_owned());
+    let value = value?.1.trim_start_matches("Some(");
+    let end = value.find(|c: char| c != '-' && !c.is_ascii_digit());
+    let digits = end.and_then(|end| value.get(..end)).unwrap_or(value);
+    digits
+        .parse()
+        .ok()
+        .with_context(|| format!("no {field}: {line}"))
+}
+
+/// Checksum and score of what gan-core draws here.
+fn draw(model: &Model<'_>, class: Option<usize>, seed: u64) -> anyhow::Result<(u32, Option<i8>)> {
+    let mut arena = vec![0; model.required_words(Mode::Streamed)];
+    let mut input = vec![0; model.input_len()];
+    let mut seen = vec![0; model.critic().map_or(0, Critic::input_len)];
+    let mut checksum = crc32fast::Hasher::new();
+    model.fill_input(seed, class, &mut input)?;
+    model.run(&input, &mut arena, |row, values| {
+        let bytes: Vec<u8> = values.iter().map(|value| value.cast_unsigned()).collect();
+        checksum.update(&bytes);
+        if let Some(critic) = model.critic() {
+            critic.take_row(row, values, &mut seen);
+        }
+    })?;
+    let score = model.critic().map(|critic| critic.score(&seen, &mut arena));
+    Ok((checksum.finalize(), score.transpose()?))
+}
