@@ -2,6 +2,7 @@
 
 mod bench;
 mod boards;
+mod ci;
 mod code;
 mod cuda_check;
 mod data;
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::Bench),
+    Ci(ci::Ci),
     CudaCheck(cuda_check::CudaCheck),
     Data(data::Data),
     Docs(docs::Docs),
@@ -54,6 +56,7 @@ fn root() -> &'static Path {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bench(bench) => bench.run(),
+        Command::Ci(ci) => ci.run(),
         Command::CudaCheck(check) => check.run(),
         Command::Data(data) => data.run(),
         Command::Docs(docs) => docs.run(),
