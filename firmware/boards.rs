@@ -49,7 +49,7 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x0000_0000, 256 << 10),
         ram: (0x2000_0000, 64 << 10),
         stack_bytes: 16 << 10,
-        budget: (242 << 10, 23 << 10),
+        budget: (241 << 10, 23 << 10),
         loader: Loader::None,
     },
     Board {
@@ -58,7 +58,7 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x1000_0000, 2 << 20),
         ram: (0x2000_0000, 256 << 10),
         stack_bytes: 32 << 10,
-        budget: (247 << 10, 41 << 10),
+        budget: (248 << 10, 41 << 10),
         loader: Loader::ProbeOrUf2 {
             chip: "RP2040",
             family: 0xe48b_ff56,
@@ -70,7 +70,7 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x1000_0000, 4 << 20),
         ram: (0x2000_0000, 512 << 10),
         stack_bytes: 32 << 10,
-        budget: (253 << 10, 41 << 10),
+        budget: (249 << 10, 41 << 10),
         loader: Loader::ProbeOrUf2 {
             chip: "RP235x",
             family: 0xe48b_ff59,
@@ -82,7 +82,7 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x0800_0000, 512 << 10),
         ram: (0x2000_0000, 128 << 10),
         stack_bytes: 16 << 10,
-        budget: (254 << 10, 25 << 10),
+        budget: (251 << 10, 25 << 10),
         loader: Loader::Probe {
             chip: "STM32F411RETx",
         },
@@ -94,7 +94,7 @@ pub const BOARDS: [Board; 6] = [
         // The tightly coupled data memory.
         ram: (0x2000_0000, 128 << 10),
         stack_bytes: 32 << 10,
-        budget: (262 << 10, 41 << 10),
+        budget: (260 << 10, 41 << 10),
         loader: Loader::Probe {
             chip: "STM32H743ZITx",
         },
@@ -106,7 +106,7 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x4200_0000, 4 << 20),
         ram: (0x3FC8_0000, 313 << 10),
         stack_bytes: 0,
-        budget: (290 << 10, 14 << 10),
+        budget: (286 << 10, 14 << 10),
         loader: Loader::EspFlash,
     },
 ];

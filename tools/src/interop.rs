@@ -13,7 +13,7 @@ use crate::root;
 /// Draws the same latents with gan-core, host's floats, PyTorch, LiteRT's reference kernels,
 /// ONNX Runtime and C, and prints how many values differ.
 ///
-/// The shipped models, short runs of two presets, and random small generators that PyTorch
+/// The shipped models, short runs of three presets, and random small generators that PyTorch
 /// has saved, one of which also runs on an emulated board. Needs python3, gcc and QEMU; the
 /// Python packages of tests/interop/requirements.txt go into target/interop/venv.
 #[derive(clap::Args)]
@@ -72,8 +72,8 @@ const fn exact(name: &'static str, script: &'static str) -> Peer {
     }
 }
 
-/// Presets that are trained for a moment; the rest of the shapes is shipped or random.
-const TRAINED: [&str; 2] = ["fashion", "avatar"];
+/// Presets that are trained for a moment, and how long.
+const TRAINED: [(&str, &str); 3] = [("fashion", "20"), ("avatar", "20"), ("seed", "2")];
 const SHIPPED: [&str; 3] = ["fashion", "avatar", "seed"];
 
 /// The programs and the folder of a check.
@@ -107,10 +107,32 @@ impl Interop {
             let model = root().join("models").join(name).with_extension("gan");
             bench.check_int8(name, &model)?;
         }
-        for preset in TRAINED {
+        // No pictures of the size of `seed` come with the program.
+        let portraits = bench.folder.join("portraits.idx");
+        let drawn_by = root().join("models/seed.gan");
+        bench.host(&[
+            "sample",
+            text(&drawn_by)?,
+            "--count",
+            "40",
+            "--out",
+            text(&portraits)?,
+        ])?;
+        for (preset, steps) in TRAINED {
             let run = bench.folder.join(preset);
-            let out = text(&run)?;
-            bench.host(&["train", "--preset", preset, "--steps", "20", "--out", out])?;
+            let mut train = vec![
+                "train",
+                "--preset",
+                preset,
+                "--steps",
+                steps,
+                "--out",
+                text(&run)?,
+            ];
+            if preset == "seed" {
+                train.extend(["--data", text(&portraits)?]);
+            }
+            bench.host(&train)?;
             bench.check_float(&format!("{preset}, trained"), &run)?;
         }
         bench.check_stacks(self.stacks)?;
