@@ -12,8 +12,7 @@
 //! | tanh, sigmoid, leaky ReLU | `TANH`, `LOGISTIC`, `LEAKY_RELU` |
 //!
 //! A dense layer is no `FULLY_CONNECTED`: LiteRT's reference kernel of that has come to
-//! requantize in floating point (since 2.1; seen up to 2.3), and older ones refuse a scale for
-//! each channel.
+//! requantize in floating point (seen in 2.1.0 and 2.3.0).
 
 mod form;
 mod schema;
