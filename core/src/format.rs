@@ -29,7 +29,7 @@
 //! | at | type | content |
 //! |---|---|---|
 //! | 0 | `u8` | operator: 0 dense, 1 transposed convolution |
-//! | 1 | `u8` | weight layout: 1, `i8` as in [`layout`]; 2, 4 bits as there, dense only |
+//! | 1 | `u8` | weight layout: 1, `i8` as in [`layout`](crate::layout); 2, 4 bits as there, dense only |
 //! | 2 | `u8` | activation: 0 clamp, 1 table, 2 wide table |
 //! | 3 | `u8` | kernel (0 for dense) |
 //! | 4 | `u8` | stride (0 for dense) |
