@@ -7,13 +7,13 @@ X.npy` writes. Prints one line of JSON: latents, values, how many differ, and by
 Needs gcc and numpy.
 """
 
-import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 import numpy
+from report import report
 
 MAIN = """
 #include MODEL
@@ -46,12 +46,7 @@ def main():
     if pictures.size != expected.size:
         sys.exit(f"{pictures.size} bytes drawn, {expected.size} expected")
     differences = numpy.abs(pictures.astype(int) - expected.ravel())
-    print(json.dumps({
-        "latents": len(given),
-        "values": differences.size,
-        "differing": int((differences > 0).sum()),
-        "worst": int(differences.max()),
-    }))
+    report(len(given), differences)
 
 
 main()

@@ -7,11 +7,11 @@ X.npy` writes. Prints one line of JSON: latents, values, how many differ, and by
 Needs numpy and ai-edge-litert.
 """
 
-import json
 import sys
 
 import numpy
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from report import report
 
 
 def main():
@@ -25,12 +25,7 @@ def main():
     if pictures.shape != expected.shape or pictures.dtype != expected.dtype:
         sys.exit(f"the model draws {pictures.shape}, expected are {expected.shape}")
     differences = numpy.abs(pictures.astype(int) - expected)
-    print(json.dumps({
-        "latents": len(given),
-        "values": differences.size,
-        "differing": int((differences > 0).sum()),
-        "worst": int(differences.max()),
-    }))
+    report(len(given), differences)
 
 
 main()

@@ -11,11 +11,11 @@ Prints one line of JSON: latents, values, how many are further off than the tole
 largest difference, and the share of values within the tolerance. Needs numpy and onnxruntime.
 """
 
-import json
 import sys
 
 import numpy
 import onnxruntime
+from report import report
 
 
 def main():
@@ -34,14 +34,7 @@ def main():
     if pictures.shape != expected.shape:
         sys.exit(f"the model draws {pictures.shape}, expected are {expected.shape}")
     differences = numpy.abs(pictures - expected)
-    differing = int((differences > tolerance).sum())
-    print(json.dumps({
-        "latents": len(given),
-        "values": differences.size,
-        "differing": differing,
-        "worst": float(differences.max()),
-        "share_within": 1 - differing / differences.size,
-    }))
+    report(len(given), differences, tolerance)
 
 
 main()

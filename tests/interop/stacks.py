@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy
 import torch
+from report import report
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -248,12 +249,7 @@ def check(args):
     pictures = pictures.permute(0, 2, 3, 1).numpy()
     assert pictures.shape == ours.shape, f"PyTorch draws {pictures.shape}, host {ours.shape}"
     differences = numpy.abs(pictures - ours) / numpy.abs(ours).max()
-    print(json.dumps({
-        "latents": len(given),
-        "values": differences.size,
-        "differing": int((differences > TOLERANCE).sum()),
-        "worst": float(differences.max()),
-    }))
+    report(len(given), differences, TOLERANCE)
 
 
 def main():

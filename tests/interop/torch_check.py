@@ -9,13 +9,13 @@ the README's own. Prints one line of JSON: latents, values, how many are further
 the largest value, and the largest difference as a share of it. Needs torch, numpy and safetensors.
 """
 
-import json
 import re
 import sys
 from pathlib import Path
 
 import numpy
 import torch
+from report import report
 
 TOLERANCE = 1e-5
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -43,12 +43,7 @@ def main():
     if pictures.shape != ours.shape:
         sys.exit(f"PyTorch draws {pictures.shape}, host {ours.shape}")
     differences = numpy.abs(pictures - ours) / numpy.abs(ours).max()
-    print(json.dumps({
-        "latents": len(ours),
-        "values": differences.size,
-        "differing": int((differences > TOLERANCE).sum()),
-        "worst": float(differences.max()),
-    }))
+    report(len(ours), differences, TOLERANCE)
 
 
 if __name__ == "__main__":

@@ -320,13 +320,10 @@ impl Bench {
         println!("\n| runtime | models | latents | values | differing | worst |");
         println!("|---|---|---|---|---|---|");
         for (name, (models, found)) in &self.totals {
-            let Found {
-                latents,
-                values,
-                differing,
-                worst,
-            } = found;
-            println!("| {name} | {models} | {latents} | {values} | {differing} | {worst:.1e} |");
+            println!(
+                "| {name} | {models} | {} | {} | {} | {:.1e} |",
+                found.latents, found.values, found.differing, found.worst
+            );
         }
         Ok(())
     }
