@@ -218,7 +218,10 @@ fn inputs(generator: &FloatGenerator) -> Vec<f32> {
         seed: 1,
         class: None,
     };
-    float_input(generator, &order, 0..LATENTS)
+    float_input(
+        generator,
+        &order.each(generator.config.data.class_names.len()),
+    )
 }
 
 #[test]

@@ -280,7 +280,7 @@ pub struct Vet {
     #[arg(long, default_value_t = 256)]
     pub count: usize,
     /// Keep pictures that more than this share of real ones are at least as strange as
-    #[arg(long, default_value_t = host::risk::judge::FLAGGED)]
+    #[arg(long, default_value_t = host::risk::near::FLAGGED)]
     pub max_risk: f64,
     /// The real pictures: what `train --data` takes [default: the embedded set of the format]
     #[arg(long, value_name = "PATH")]

@@ -80,10 +80,10 @@ fn layer_snr(
     let mut sums = vec![(0f64, 0f64); model.layers().len()];
     let mut input = vec![0; model.input_len()];
     let mut arena = vec![0; model.required_words(Mode::WholeLayers)];
-    for i in 0..order.count.min(LAYER_IMAGES) {
-        let (seed, class) = order.at(i, model.class_count());
+    let each = order.each(model.class_count());
+    for &(seed, class) in each.iter().take(LAYER_IMAGES) {
         model.fill_input(seed, class, &mut input)?;
-        let mut x = float_input(generator, order, i..i + 1);
+        let mut x = float_input(generator, &[(seed, class)]);
         let mut outputs = Vec::new();
         for layer in &generator.layers {
             x = layer.sums(&x);

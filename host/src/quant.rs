@@ -127,7 +127,10 @@ pub fn quantize_tuned(
     };
     let first = &generator.config.generator.dense;
     let input = Input {
-        x: float_input(generator, &order, 0..order.count),
+        x: float_input(
+            generator,
+            &order.each(generator.config.data.class_names.len()),
+        ),
         shape: flat(generator.config.input_len()),
         quant: Quant {
             scale: LATENT_SCALE,

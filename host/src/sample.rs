@@ -1,7 +1,5 @@
 //! Pictures from a generator, float or int8.
 
-use std::ops::Range;
-
 use gan_core::gate::Memory;
 use gan_core::latent::fill_latent;
 use gan_core::{Critic, InferError, Mode, Model};
@@ -9,6 +7,9 @@ use rayon::prelude::*;
 
 use crate::data::Images;
 use crate::generator::{FloatGenerator, grey_level, input_row};
+
+/// Seed and class of a picture, the class of those that have any.
+pub type Latent = (u64, Option<usize>);
 
 /// Which pictures: seeds from `seed` on, of one class or of all in turn.
 #[derive(Clone, Copy, Debug)]
@@ -23,24 +24,23 @@ pub struct Order {
 
 impl Order {
     /// Seed and class of picture `i` of a model with `classes` classes.
-    pub fn at(&self, i: usize, classes: usize) -> (u64, Option<usize>) {
+    pub fn at(&self, i: usize, classes: usize) -> Latent {
         let turn = (classes > 0).then(|| self.class.unwrap_or(i % classes));
         (self.seed.wrapping_add(i as u64), turn)
     }
 
-    fn labels(&self, classes: usize) -> Vec<u8> {
-        let labels = (0..self.count).filter_map(|i| self.at(i, classes).1);
-        labels.map(|class| class as u8).collect()
+    /// All pictures of a model with `classes` classes.
+    pub fn each(&self, classes: usize) -> Vec<Latent> {
+        (0..self.count).map(|i| self.at(i, classes)).collect()
     }
 }
 
-/// The float input of some of an order's pictures. *Shape*: `[n, latent + classes]`.
-pub fn float_input(generator: &FloatGenerator, order: &Order, pictures: Range<usize>) -> Vec<f32> {
+/// The float input of pictures of these seeds and classes. *Shape*: `[n, latent + classes]`.
+pub fn float_input(generator: &FloatGenerator, each: &[Latent]) -> Vec<f32> {
     let classes = generator.config.data.class_names.len();
     let mut latent = vec![0; generator.config.generator.latent];
     let mut input = Vec::new();
-    for i in pictures {
-        let (seed, class) = order.at(i, classes);
+    for &(seed, class) in each {
         fill_latent(seed, &mut latent);
         input.extend(input_row(&latent, class, classes));
     }
@@ -53,90 +53,81 @@ const FLOAT_BATCH: usize = 64;
 /// Draws with floats.
 pub fn float(generator: &FloatGenerator, order: &Order) -> Images {
     let classes = generator.config.data.class_names.len();
+    float_of(generator, &order.each(classes))
+}
+
+/// Draws pictures of these seeds and classes with floats.
+pub fn float_of(generator: &FloatGenerator, each: &[Latent]) -> Images {
     let image = generator.image();
     Images {
         height: image.height,
         width: image.width,
         channels: image.channels,
-        pixels: float_values(generator, order, grey_level),
-        labels: order.labels(classes),
+        pixels: float_values(generator, each, grey_level),
+        labels: labels(each),
     }
+}
+
+fn labels(each: &[Latent]) -> Vec<u8> {
+    let classes = each.iter().filter_map(|&(_, class)| class);
+    classes.map(|class| class as u8).collect()
 }
 
 /// What the float generator draws, each value through `map`. *Shape*: `[n, h, w, c]`.
 pub fn float_values<T>(
     generator: &FloatGenerator,
-    order: &Order,
+    each: &[Latent],
     map: impl Fn(f32) -> T,
 ) -> Vec<T> {
-    let mut values = Vec::new();
-    for start in (0..order.count).step_by(FLOAT_BATCH) {
-        let end = (start + FLOAT_BATCH).min(order.count);
-        let input = float_input(generator, order, start..end);
-        values.extend(generator.draw(&input).into_iter().map(&map));
-    }
-    values
-}
-
-/// Draws several orders with floats, one after the other.
-pub fn float_all(generator: &FloatGenerator, orders: &[Order]) -> Images {
-    let drawn = orders.iter().map(|order| float(generator, order));
-    let drawn = drawn.reduce(|mut all, images| {
-        all.append(&images);
-        all
-    });
-    drawn.unwrap_or_default()
+    let batches = each.chunks(FLOAT_BATCH);
+    let drawn = batches.flat_map(|batch| generator.draw(&float_input(generator, batch)));
+    drawn.map(map).collect()
 }
 
 /// Draws with the runtime of the device, one picture per thread at a time.
 pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
-    int8_of(model, &each(model, order))
-}
-
-/// Seed and class of each of an order's pictures.
-pub fn each(model: &Model<'_>, order: &Order) -> Vec<(u64, Option<usize>)> {
-    let pictures = 0..order.count;
-    pictures.map(|i| order.at(i, model.class_count())).collect()
+    int8_of(model, &order.each(model.class_count()))
 }
 
 /// Seeds, from `order`'s on, of what a device shows when it walks: the vetted ones in a model
-/// that has some, each chosen out of up to `candidates` by a critic that it has.
-pub fn shown(
-    model: &Model<'_>,
-    order: &Order,
-    candidates: u32,
-) -> Result<Vec<(u64, Option<usize>)>, InferError> {
+/// that has some, each chosen out of up to `candidates` by a critic that it has. Fewer than
+/// asked for where the vetted ones begin anew, for the same pictures would come again.
+pub fn shown(model: &Model<'_>, order: &Order, candidates: u32) -> Result<Vec<Latent>, InferError> {
     let mut memory = Memory {
         arena: &mut vec![0; model.required_words(Mode::Streamed)],
         input: &mut vec![0; model.input_len()],
         seen: &mut vec![0; model.critic().map_or(0, Critic::input_len)],
     };
     let mut from = order.seed;
-    let next = |i| {
+    let mut shown = Vec::new();
+    for i in 0..order.count {
         let (_, class) = order.at(i, model.class_count());
         let choice = model.choose_seed(class, from, candidates, &mut memory, || ())?;
+        if choice.seed < from {
+            break;
+        }
         from = choice.seed.wrapping_add(1);
-        Ok((choice.seed, class))
-    };
-    (0..order.count).map(next).collect()
+        shown.push((choice.seed, class));
+    }
+    Ok(shown)
 }
 
 /// Draws pictures of these seeds and classes with the runtime of the device.
-pub fn int8_of(model: &Model<'_>, each: &[(u64, Option<usize>)]) -> Result<Images, InferError> {
+pub fn int8_of(model: &Model<'_>, each: &[Latent]) -> Result<Images, InferError> {
     let shape = model.output_shape();
     Ok(Images {
         height: shape.h,
         width: shape.w,
         channels: shape.c,
         pixels: int8_values(model, each, gan_core::image::grey_level)?,
-        labels: each.iter().filter_map(|e| Some(e.1? as u8)).collect(),
+        labels: labels(each),
     })
 }
 
 /// What the runtime of the device draws, each value through `map`. *Shape*: `[n, h, w, c]`.
 pub fn int8_values<T: Copy + Default + Send>(
     model: &Model<'_>,
-    each: &[(u64, Option<usize>)],
+    each: &[Latent],
     map: impl Fn(i8) -> T + Sync,
 ) -> Result<Vec<T>, InferError> {
     let len = model.output_shape().len();

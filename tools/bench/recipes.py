@@ -23,21 +23,6 @@ def spectral(preset):
     return f"{generator}[discriminator]\nspectral_norm = true\n\n[[discriminator.conv]]{discriminator}"
 
 
-def article(preset):
-    """What the `seed` preset has: a dense discriminator, no normalization, losses weighted 0.9 and 0.1."""
-    generator = preset.split("[[discriminator.conv]]", 1)[0].replace("norm = true", "norm = false")
-    dense, convolutions = generator.split("[[generator.conv_transpose]]", 1)
-    convolutions = convolutions.replace('"relu"', '"linear"')
-    discriminator = "".join(f"""[[discriminator.dense]]
-units = {units}
-norm = false
-activation = "leaky_relu"
-
-""" for units in (1024, 512))
-    preset = f"{dense}[[generator.conv_transpose]]{convolutions}{discriminator}"
-    return training("real_weight = 0.9", "fake_weight = 0.1", "watch = false")(preset)
-
-
 def training(*lines):
     return lambda preset: preset + "\n[training]\n" + "\n".join(lines) + "\n"
 
@@ -51,7 +36,7 @@ RECIPES = {
     "DiffAugment": training('augment = ["translation", "color", "cutout"]'),
     "spectral norm, hinge, TTUR": lambda preset: training(
         'loss = "hinge"', "learning_rate = 1e-4", "discriminator_learning_rate = 4e-4")(spectral(preset)),
-    "the article's": article,
+    "the article's": lambda _: (ROOT / "tools/bench/article.toml").read_text(),
     "constant rate": training("decay_from = 1.0"),
     "no averaging": training("ema = 0.0"),
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod boards;
+mod cards;
 mod ci;
 mod code;
 mod cuda_check;
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::Bench),
+    Cards(cards::Cards),
     Ci(ci::Ci),
     CudaCheck(cuda_check::CudaCheck),
     Data(data::Data),
@@ -56,6 +58,7 @@ fn root() -> &'static Path {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bench(bench) => bench.run(),
+        Command::Cards(cards) => cards.run(),
         Command::Ci(ci) => ci.run(),
         Command::CudaCheck(check) => check.run(),
         Command::Data(data) => data.run(),

@@ -18,6 +18,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
         ..Data::default()
     };
     let dataset = super::load_data(&data, super::image_of(&model))?;
+    super::note_other_data(args.file.display(), &model, &dataset);
     let mut progress = super::stages()?;
     let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
     let half = dataset.held_out.len() / 2;

@@ -8,12 +8,13 @@ use host::config::Data;
 use host::data::{self, Dataset, Images};
 use host::files::write_atomic;
 use host::generator::FloatGenerator;
-use host::risk::card::{Card, Difference, differences, side_by_side};
+use host::risk::card::{Card, Difference, differences, rule_text, side_by_side};
 use host::risk::features::Extractor;
-use host::risk::judge::Judge;
+use host::risk::judge::{Each, Judge};
 use host::risk::observers::LADDER;
 use host::risk::page::{Exhibit, page};
-use host::sample::{self, Order};
+use host::risk::watch::WATCHED;
+use host::sample::{self, Latent, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
 use rayon::prelude::*;
@@ -24,14 +25,15 @@ use crate::cli::Evaluate;
 /// What is to be judged.
 enum Subject {
     Float(Box<FloatGenerator>),
-    /// The bytes of a `.gan` file that has been checked.
-    Int8(Vec<u8>),
+    /// The bytes of a `.gan` file that has been checked, and what it shows of its vetted
+    /// seeds, if it has any.
+    Int8(Vec<u8>, Vec<Latent>),
     Pictures(Images),
 }
 
 pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     ensure!(args.count > 0, "--count must be 1 or more");
-    let subjects = subjects(&args.subject)?;
+    let subjects = subjects(args)?;
     let dataset = real_pictures(args, &subjects)?;
     let mut progress = super::stages()?;
     let extractor = match &args.features_onnx {
@@ -40,30 +42,39 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     };
     let mut count = args.count;
     for (_, subject) in &subjects {
-        count = count.min(subject.most()?);
+        count = count.min(subject.most());
     }
     let judge = Judge::new(&extractor, &LADDER, &dataset, count, &mut progress)?;
-    let mut judged = Vec::new();
+    if let Some((name, Subject::Int8(bytes, _))) = subjects.last() {
+        super::note_other_data(name, &Model::parse(bytes)?, &dataset);
+    }
+    let latents = latents(&subjects, &judge, args)?;
+    let (mut cards, mut drawn) = (Vec::new(), Vec::new());
     for (name, subject) in &subjects {
-        let images = draw(subject, &judge, args)?;
-        judged.push((judge.judge(name, &images, &mut progress)?, images));
+        let images = draw(subject, &latents)?;
+        let mut card = judge.judge(name, &images, &mut progress)?;
+        card.warnings.extend(chosen_by(subject, &dataset, &judge));
+        cards.push(card);
+        drawn.push(images);
     }
     drop(progress);
-    let differences = match judged.as_slice() {
-        [(float, _), (int8, _)] => differences(float, int8),
+    let differences = match cards.as_slice() {
+        [float, int8] => differences(float, int8),
         _ => Vec::new(),
     };
+    let pictures: Result<Vec<_>, _> = drawn.iter().map(|images| judge.each(images)).collect();
+    let report = Report {
+        rule: rule_text(),
+        cards,
+        pictures: pictures?,
+        differences,
+    };
     if let Some(path) = &args.html {
-        let page = exhibit(&judge, &judged, &differences, &dataset.train)?;
+        let page = report.page(&drawn, &dataset.train)?;
         let name = path.display();
         write_atomic(path, page.as_bytes()).with_context(|| format!("cannot write {name}"))?;
         eprintln!("{name}: the cards, with pictures");
     }
-    let cards = judged.into_iter().map(|(card, _)| card);
-    let report = Report {
-        cards: cards.collect(),
-        differences,
-    };
     report.print(args.json)
 }
 
@@ -79,29 +90,29 @@ fn read_onnx(_: &Path) -> anyhow::Result<Extractor> {
     )
 }
 
-fn exhibit(
-    judge: &Judge<'_>,
-    judged: &[(Card, Images)],
-    differences: &[Difference],
-    train: &Images,
-) -> anyhow::Result<String> {
-    let each = judged.iter().map(|(_, images)| judge.each(images));
-    let each: Vec<_> = each.collect::<Result<_, _>>()?;
-    let exhibits = judged.iter().zip(&each);
-    let exhibits = exhibits.map(|((card, images), each)| Exhibit { card, images, each });
-    Ok(page(&exhibits.collect::<Vec<_>>(), differences, train)?)
-}
-
 /// What is printed.
 #[derive(Serialize)]
 struct Report {
+    rule: String,
     cards: Vec<Card>,
+    /// Of each card the pictures, one by one; in JSON and on the page only.
+    pictures: Vec<Vec<Each>>,
     /// Of a run: the integers' figures less the floats'.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differences: Vec<Difference>,
 }
 
 impl Report {
+    fn page(&self, drawn: &[Images], train: &Images) -> anyhow::Result<String> {
+        let exhibits = self.cards.iter().zip(drawn).zip(&self.pictures);
+        let exhibits = exhibits.map(|((card, images), each)| Exhibit { card, images, each });
+        Ok(page(
+            &exhibits.collect::<Vec<_>>(),
+            &self.differences,
+            train,
+        )?)
+    }
+
     fn print(&self, json: bool) -> anyhow::Result<()> {
         if json {
             println!("{}", serde_json::to_string_pretty(self)?);
@@ -118,7 +129,8 @@ impl Report {
 }
 
 /// The subjects of a path, with their names: a run has two.
-fn subjects(path: &Path) -> anyhow::Result<Vec<(String, Subject)>> {
+fn subjects(args: &Evaluate) -> anyhow::Result<Vec<(String, Subject)>> {
+    let path = args.subject.as_path();
     let name = path.display();
     let ending = path.extension().and_then(|ending| ending.to_str());
     let run = RunFolder::new(path);
@@ -127,39 +139,64 @@ fn subjects(path: &Path) -> anyhow::Result<Vec<(String, Subject)>> {
         let mut subjects = vec![(format!("{name} (float)"), Subject::Float(generator.into()))];
         let gan = run.file("generator.gan");
         if gan.exists() {
-            subjects.push((format!("{name} (int8)"), Subject::Int8(read_gan(&gan)?)));
+            subjects.push((format!("{name} (int8)"), read_gan(&gan, args.gate)?));
         }
         return Ok(subjects);
     }
     let subject = match ending {
-        Some("gan") => Subject::Int8(read_gan(path)?),
+        Some("gan") => read_gan(path, args.gate)?,
         Some("safetensors") => Subject::Float(load_generator(path)?.into()),
         _ => Subject::Pictures(data::load_all(path)?),
     };
     Ok(vec![(name.to_string(), subject)])
 }
 
-fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn read_gan(path: &Path, gate: u32) -> anyhow::Result<Subject> {
     let bytes = super::read_gan(path)?;
-    super::parse_gan(&bytes, path)?;
-    Ok(bytes)
+    let vetted = vetted(&super::parse_gan(&bytes, path)?, gate)?;
+    Ok(Subject::Int8(bytes, vetted))
+}
+
+fn vetted(model: &Model<'_>, gate: u32) -> anyhow::Result<Vec<Latent>> {
+    let classes = model.class_count();
+    let orders = (0..classes.max(1)).map(|class| Order {
+        count: model.vetted_count(),
+        seed: 0,
+        class: (classes > 0).then_some(class),
+    });
+    shown(model, &orders.collect::<Vec<_>>(), gate)
+}
+
+fn shown(model: &Model<'_>, orders: &[Order], gate: u32) -> anyhow::Result<Vec<Latent>> {
+    let shown = orders.par_iter();
+    let shown = shown.map(|order| sample::shown(model, order, gate));
+    Ok(shown.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 impl Subject {
     /// The most pictures that it can show.
-    fn most(&self) -> anyhow::Result<usize> {
-        Ok(match self {
+    fn most(&self) -> usize {
+        match self {
             Self::Pictures(images) => images.len(),
-            Self::Float(_) => usize::MAX,
-            Self::Int8(bytes) => {
-                let model = Model::parse(bytes)?;
-                match model.vetted_count() {
-                    0 => usize::MAX,
-                    each => each * model.class_count().max(1),
-                }
-            }
-        })
+            Self::Int8(_, vetted) if !vetted.is_empty() => vetted.len(),
+            Self::Float(_) | Self::Int8(..) => usize::MAX,
+        }
     }
+}
+
+/// What makes a run look better than it is: it was chosen by some of the pictures that it is
+/// judged by.
+fn chosen_by(subject: &Subject, dataset: &Dataset, judge: &Judge<'_>) -> Option<String> {
+    let Subject::Float(generator) = subject else {
+        return None;
+    };
+    let is_chosen = generator.config.training.watch_risk > 0;
+    let is_shared = 2 * (judge.len() + WATCHED) > dataset.held_out.len();
+    (is_chosen && is_shared).then(|| {
+        "--watch-risk chose this generator by some of these held-out pictures: its figures are a \
+         little too good"
+            .to_owned()
+    })
 }
 
 fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Result<Dataset> {
@@ -170,7 +207,7 @@ fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Res
             source = generator.config.data.clone();
             generator.config.image
         }
-        Subject::Int8(bytes) => super::image_of(&Model::parse(bytes)?),
+        Subject::Int8(bytes, _) => super::image_of(&Model::parse(bytes)?),
         Subject::Pictures(images) => host::risk::features::format(images),
     };
     if args.data.is_some() {
@@ -182,34 +219,39 @@ fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Res
     super::load_data(&source, image)
 }
 
-/// As many pictures as the judge wants, of each class as many as there are real ones; of a
-/// vetted model, those that it shows.
-fn draw(subject: &Subject, judge: &Judge<'_>, args: &Evaluate) -> anyhow::Result<Images> {
-    match subject {
-        Subject::Pictures(images) => Ok(images.clone()),
-        Subject::Float(generator) => {
+/// Of as many pictures as the judge wants, of each class as many as there are real ones; of
+/// a vetted model those that it shows. Floats draw what the integers beside them draw.
+fn latents(
+    subjects: &[(String, Subject)],
+    judge: &Judge<'_>,
+    args: &Evaluate,
+) -> anyhow::Result<Vec<Latent>> {
+    match subjects.last() {
+        Some((_, Subject::Int8(bytes, vetted))) if vetted.is_empty() => {
+            let model = Model::parse(bytes)?;
+            shown(
+                &model,
+                &judge.orders(model.class_count(), args.seed),
+                args.gate,
+            )
+        }
+        Some((_, Subject::Int8(_, vetted))) => Ok(vetted.clone()),
+        Some((_, Subject::Float(generator))) => {
             let classes = generator.config.data.class_names.len();
             let orders = judge.orders(classes, args.seed);
-            Ok(sample::float_all(generator, &orders))
+            Ok(orders
+                .iter()
+                .flat_map(|order| order.each(classes))
+                .collect())
         }
-        Subject::Int8(bytes) => {
-            let model = Model::parse(bytes)?;
-            let classes = model.class_count();
-            let orders = match model.vetted_count() {
-                0 => judge.orders(classes, args.seed),
-                count => (0..classes.max(1))
-                    .map(|class| Order {
-                        count,
-                        seed: 0,
-                        class: (classes > 0).then_some(class),
-                    })
-                    .collect(),
-            };
-            let shown = orders
-                .par_iter()
-                .map(|order| sample::shown(&model, order, args.gate));
-            let shown: Vec<_> = shown.collect::<Result<_, _>>()?;
-            Ok(sample::int8_of(&model, &shown.concat())?)
-        }
+        Some((_, Subject::Pictures(_))) | None => Ok(Vec::new()),
     }
+}
+
+fn draw(subject: &Subject, latents: &[Latent]) -> anyhow::Result<Images> {
+    Ok(match subject {
+        Subject::Pictures(images) => images.clone(),
+        Subject::Float(generator) => sample::float_of(generator, latents),
+        Subject::Int8(bytes, _) => sample::int8_of(&Model::parse(bytes)?, latents)?,
+    })
 }

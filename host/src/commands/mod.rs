@@ -14,6 +14,7 @@ mod sample;
 mod train;
 mod vet;
 
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -87,6 +88,14 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
         dataset.class_names.clone_from(&data.labels);
     }
     Ok(dataset)
+}
+
+/// Says so where a model is judged by other pictures than those that it learned from.
+fn note_other_data(name: impl Display, model: &gan_core::Model<'_>, dataset: &Dataset) {
+    let (learned, given) = (model.dataset(), &dataset.name);
+    if learned != given {
+        eprintln!("{name} was trained on {learned}; it is compared with {given} (--data)");
+    }
 }
 
 /// Format of a model's pictures.

@@ -91,7 +91,7 @@ fn write(args: &Sample, images: &Images, columns: usize) -> anyhow::Result<()> {
 }
 
 fn write_int8_array(args: &Sample, model: &Model<'_>, order: &Order) -> anyhow::Result<()> {
-    let each = sample::each(model, order);
+    let each = order.each(model.class_count());
     let mut inputs = vec![0; each.len() * model.input_len()];
     let rows = inputs.chunks_exact_mut(model.input_len()).zip(&each);
     for (input, &(seed, class)) in rows {
@@ -108,8 +108,9 @@ fn write_float_array(
     order: &Order,
 ) -> anyhow::Result<()> {
     let image = generator.image();
-    let values = sample::float_values(generator, order, |v| v);
-    let inputs = sample::float_input(generator, order, 0..order.count);
+    let each = order.each(generator.config.data.class_names.len());
+    let values = sample::float_values(generator, &each, |v| v);
+    let inputs = sample::float_input(generator, &each);
     let picture = [image.height, image.width, image.channels];
     write_arrays(args, picture, &values, &inputs)
 }

@@ -246,7 +246,7 @@ fn watch_risk<'a, D: Backend<f32>>(
     folder: &RunFolder,
     extractor: &'a Extractor,
 ) -> anyhow::Result<RiskWatch<'a>> {
-    let judge = Judge::new(extractor, &[], dataset, WATCHED, &mut super::stages()?);
+    let judge = Judge::to_choose_by(extractor, dataset, WATCHED, &mut super::stages()?);
     let judge = judge.context("--watch-risk")?;
     let every = trainer.config.training.watch_risk;
     println!(

@@ -23,10 +23,17 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
         ..Data::default()
     };
     let dataset = super::load_data(&data, super::image_of(&model))?;
+    super::note_other_data(args.file.display(), &model, &dataset);
     let mut progress = super::stages()?;
     let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
     let half = dataset.held_out.len() / 2;
     let judge = Judge::new(&extractor, &[], &dataset, half, &mut progress)?;
+    ensure!(
+        args.max_risk == 0.0 || judge.can_flag(args.max_risk),
+        "by {half} held-out pictures no p-value is as small as --max-risk {}: the least is {:.3}",
+        args.max_risk,
+        1.0 / (half + 1) as f64
+    );
     let classes = model.class_count().max(1);
     let per_class = args.count.div_ceil(classes);
     let seeds = vet(&model, &judge, per_class, args.max_risk, &mut progress)?;

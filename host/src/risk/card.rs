@@ -230,7 +230,7 @@ impl Card {
         self.figures.iter().find(|figure| figure.key == key)
     }
 
-    /// Sets the verdict by the figures.
+    /// Sets the verdict by the figures, and warns where it is a near thing.
     pub fn judge(&mut self) {
         let mut found: Vec<(Verdict, String)> = Vec::new();
         let mut told = Vec::new();
@@ -256,15 +256,40 @@ impl Card {
         {
             let (copies, control) = (copies.estimate, control.estimate);
             if copies.low > 2.0 * control.high && copies.low > COPIED {
-                let reason = format!(
-                    "{:.0} % are as near to a training picture as only 1 % of real ones are",
-                    100.0 * copies.value
-                );
+                let real = match self.n {
+                    100.. => "only 1 % of real ones are".to_owned(),
+                    n => format!("the nearest of {n} real ones is"),
+                };
+                let copies = 100.0 * copies.value;
+                let reason = format!("{copies:.0} % are as near to a training picture as {real}");
                 found.push((Verdict::High, reason));
             }
         }
         self.verdict = found.iter().map(|f| f.0).max().unwrap_or(Verdict::Low);
         self.reasons = found.into_iter().map(|f| f.1).collect();
+        self.warnings.extend(self.near_things());
+    }
+
+    /// Limits inside a figure's interval that would change the verdict.
+    fn near_things(&self) -> Vec<String> {
+        let near = RULES.iter().filter_map(|rule| {
+            let figure = self.figure(rule.key)?;
+            let Estimate { value, low, high } = figure.estimate;
+            let is_near = low < rule.limit && rule.limit < high;
+            let is_broken = (value > rule.limit) == rule.above;
+            let counts = if is_broken {
+                rule.verdict == self.verdict
+            } else {
+                rule.verdict > self.verdict
+            };
+            (is_near && counts).then(|| {
+                format!(
+                    "the limit {:.2} lies within the interval of {}: the risk may not be {}",
+                    rule.limit, figure.name, self.verdict
+                )
+            })
+        });
+        near.collect()
     }
 }
 

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use super::classifier::{CRITIC, Classifier, Schedule};
 use super::features::format;
 use super::interval::{Estimate, share};
-use super::judge::{FLAGGED, Judge};
+use super::judge::Judge;
+use super::near::FLAGGED;
 use super::observers::{View, seen};
 use super::{Progress, RiskError};
 use crate::data::Images;
@@ -140,17 +141,17 @@ fn scores(model: &Model<'_>, seed: u64, count: usize) -> Result<Vec<i8>, RiskErr
         seed,
         class: None,
     };
-    let score = |i| {
+    let score = |(seed, class)| {
         let mut memory = Memory {
             arena: &mut vec![0; model.required_words(Mode::Streamed)],
             input: &mut vec![0; model.input_len()],
             seen: &mut vec![0; model.critic().map_or(0, Critic::input_len)],
         };
-        let (seed, class) = order.at(i, model.class_count());
         let choice = model.choose_seed(class, seed, 1, &mut memory, || ())?;
         Ok(choice.score.unwrap_or(i8::MIN))
     };
-    (0..count).into_par_iter().map(score).collect()
+    let each = order.each(model.class_count());
+    each.into_par_iter().map(score).collect()
 }
 
 /// Turns a layer that reads grey levels `u / 127.5 - 1` into one that reads `q / 128`, where

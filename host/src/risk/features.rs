@@ -183,12 +183,37 @@ impl Extractor {
         })
     }
 
-    /// The features of pictures.
+    /// The features of pictures, all of them finite.
     pub fn features(&self, images: &Images) -> Result<Points, RiskError> {
-        match &self.source {
-            Source::Trained(_, classifier) => Ok(classifier.features(images)?),
+        let points = match &self.source {
+            Source::Trained(origin, classifier) => {
+                if origin.image != format(images) {
+                    let [learned, given] = [origin.image, format(images)].map(|image| {
+                        let Image {
+                            height,
+                            width,
+                            channels,
+                        } = image;
+                        format!("{height}x{width}x{channels}")
+                    });
+                    return Err(RiskError::Unsuited(format!(
+                        "{} are of pictures of {learned}, these are of {given}",
+                        self.hash
+                    )));
+                }
+                classifier.features(images)?
+            }
             #[cfg(feature = "onnx")]
-            Source::Onnx(name, model) => model.features(images).map_err(unusable(name)),
+            Source::Onnx(name, model) => model.features(images).map_err(unusable(name))?,
+        };
+        // A distance to what is not a number would count as none.
+        match points.values.iter().position(|value| !value.is_finite()) {
+            None => Ok(points),
+            Some(at) => Err(RiskError::Unsuited(format!(
+                "{} of picture {} are not finite",
+                self.hash,
+                at / points.width.max(1)
+            ))),
         }
     }
 

@@ -3,23 +3,20 @@
 //! The held-out pictures are halved: one half is what generated pictures are compared with,
 //! the other takes their place for the floor of every figure.
 
+use serde::Serialize;
+
 use super::card::{Card, Figure, Verdict};
 use super::features::Extractor;
 use super::frechet::{frechet, kernel_distance};
-use super::interval::{Estimate, jackknife_over, ratio, share};
-use super::neighbours::{Points, balls, one_nearest_hits, p_values};
+use super::interval::{Estimate, ratio};
+use super::near::{FLAGGED, NEIGHBOURS, Sample, compare};
+use super::neighbours::{Points, p_values};
 use super::observers::Observer;
 use super::{Progress, RiskError};
 use crate::data::{Dataset, Images};
 use crate::sample::Order;
 use crate::train::random::{self, Purpose};
 
-/// Neighbours of every k-nearest figure (Naeem et al. 2020).
-pub const NEIGHBOURS: usize = 5;
-/// A picture is flagged at this p-value.
-pub const FLAGGED: f64 = 0.05;
-/// Share of real pictures that count as copies.
-const COPIES: f64 = 0.01;
 /// Pictures on each side, unless asked for.
 pub const DEFAULT_COUNT: usize = 3000;
 /// Fewer than these make a warning.
@@ -34,16 +31,14 @@ pub struct Judge<'a> {
     data: String,
     train: Points,
     reference: Images,
-    reference_points: Points,
-    reference_scores: Vec<f32>,
-    /// Real pictures recognised as their class, of how many; with labels only.
-    control_hits: Option<(usize, usize)>,
-    copies: Limits,
+    reference_sample: Sample,
+    /// Those recognised as their class, of how many; with labels only.
+    reference_hits: Option<(usize, usize)>,
     floors: Vec<Measured>,
 }
 
 /// What is known of one picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Each {
     /// Share of real pictures that are at least as far from the training pictures.
     pub p_value: f64,
@@ -51,13 +46,6 @@ pub struct Each {
     pub nearest: usize,
     /// What it is recognised as, by features that know the classes.
     pub class: Option<u8>,
-}
-
-/// Squared distances below which a picture counts as a copy: of a training picture, of one of
-/// the reference.
-struct Limits {
-    train: f32,
-    reference: f32,
 }
 
 /// Key, name for people, and value.
@@ -74,43 +62,54 @@ impl<'a> Judge<'a> {
         count: usize,
         progress: &mut Progress<'_>,
     ) -> Result<Self, RiskError> {
-        let n = count.min(dataset.held_out.len() / 2);
-        if n < TOO_FEW {
-            return Err(RiskError::TooFew(format!(
-                "{count} pictures against {} held-out ones: at least {TOO_FEW} and {} are \
-                 needed",
-                dataset.held_out.len(),
-                2 * TOO_FEW
-            )));
-        }
-        let held_out = shuffled(&dataset.held_out, 2 * n);
-        let reference = held_out.pick(0..n);
-        let control = held_out.pick(n..2 * n);
+        let n = enough(count, dataset)?;
+        let pictures = shuffled(&dataset.held_out, 0..2 * n);
+        Self::with(extractor, observers, dataset, &pictures, progress)
+    }
+
+    /// Without observers, and by other held-out pictures than [`new`](Self::new) takes where
+    /// there are enough: for choosing what it will judge.
+    pub fn to_choose_by(
+        extractor: &'a Extractor,
+        dataset: &Dataset,
+        count: usize,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, RiskError> {
+        let n = enough(count, dataset)?;
+        let all = dataset.held_out.len();
+        let pictures = shuffled(&dataset.held_out, all - 2 * n..all);
+        Self::with(extractor, &[], dataset, &pictures, progress)
+    }
+
+    fn with(
+        extractor: &'a Extractor,
+        observers: &'a [Observer],
+        dataset: &Dataset,
+        pictures: &Images,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, RiskError> {
+        let n = pictures.len() / 2;
+        let reference = pictures.pick(0..n);
+        let control = pictures.pick(n..2 * n);
         progress("looking at real pictures", 0, 3);
         let train = extractor.features(&dataset.train)?;
+        progress("looking at real pictures", 1, 3);
         let reference_points = extractor.features(&reference)?;
         let control_points = extractor.features(&control)?;
-        progress("looking at real pictures", 1, 3);
-        let reference_scores = reference_points.kth_nearest(&train, NEIGHBOURS);
         progress("looking at real pictures", 2, 3);
-        let copies = Limits {
-            train: quantile(control_points.kth_nearest(&train, 1)),
-            reference: quantile(control_points.kth_nearest(&reference_points, 1)),
-        };
-        let control_hits = class_hits(extractor, &control, &control_points)?;
+        let reference_hits = class_hits(extractor, &reference, &reference_points)?;
+        let reference_sample = Sample::new(reference_points, &train);
         let mut judge = Self {
             extractor,
             observers,
             data: dataset.name.clone(),
             train,
             reference,
-            reference_points,
-            reference_scores,
-            control_hits,
-            copies,
+            reference_sample,
+            reference_hits,
             floors: Vec::new(),
         };
-        judge.floors = judge.measure(&control, &control_points, "real pictures", progress)?;
+        judge.floors = judge.measure(&control, control_points, "real pictures", progress)?;
         Ok(judge)
     }
 
@@ -172,9 +171,9 @@ impl<'a> Judge<'a> {
                 self.reference.image_len()
             )));
         }
-        let images = shuffled(images, self.len());
+        let images = shuffled(images, 0..self.len());
         let points = self.extractor.features(&images)?;
-        let figures = self.measure(&images, &points, subject, progress)?;
+        let figures = self.measure(&images, points, subject, progress)?;
         let figures = figures.into_iter().filter_map(|(key, name, estimate)| {
             // By key: pictures without labels have no class risk, though real ones do.
             let (.., floor) = *self.floors.iter().find(|floor| floor.0 == key)?;
@@ -214,8 +213,8 @@ impl<'a> Judge<'a> {
     }
 
     fn p_values_of(&self, points: &Points) -> Vec<f64> {
-        let scores = points.kth_nearest(&self.train, NEIGHBOURS);
-        p_values(&self.reference_scores, &scores)
+        let scores = points.nearest_distances(&self.train, [NEIGHBOURS]);
+        p_values(&self.reference_sample.scores(), &scores.concat())
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -223,6 +222,12 @@ impl<'a> Judge<'a> {
         if self.len() < FEW {
             warnings.push(format!(
                 "{} pictures only: the intervals are wide, and small differences cannot be seen",
+                self.len()
+            ));
+        }
+        if !self.can_flag(FLAGGED) {
+            warnings.push(format!(
+                "{} real pictures are too few to flag one at p <= {FLAGGED}",
                 self.len()
             ));
         }
@@ -241,102 +246,101 @@ impl<'a> Judge<'a> {
     fn measure(
         &self,
         images: &Images,
-        points: &Points,
+        points: Points,
         subject: &str,
         progress: &mut Progress<'_>,
     ) -> Result<Vec<Measured>, RiskError> {
-        let n = self.len();
-        let mut figures = Vec::new();
-        let mut told_apart = |[risk, accuracy_key]: [&'static str; 2], name, accuracy: Estimate| {
-            figures.push((risk, name, accuracy.map(|a| (2.0 * a - 1.0).max(0.0))));
-            figures.push((accuracy_key, "  its accuracy", accuracy));
+        let class_risk = self.class_risk(images, &points)?;
+        let sample = Sample::new(points, &self.train);
+        let near = compare(&self.reference_sample, &sample);
+        let told_apart = |[risk, accuracy_key]: [&'static str; 2], name, accuracy: Estimate| {
+            [
+                (risk, name, accuracy.map(|a| (2.0 * a - 1.0).max(0.0))),
+                (accuracy_key, "  its accuracy", accuracy),
+            ]
         };
-        let hits = one_nearest_hits(&self.reference_points, points);
-        told_apart(
+        let mut figures = Vec::from(told_apart(
             ["risk_one_nearest", "one_nearest"],
             "R by the nearest neighbour in features",
-            share(hits, 2 * n),
-        );
+            near.one_nearest,
+        ));
         for (i, observer) in self.observers.iter().enumerate() {
             progress(subject, i, self.observers.len() + 1);
             let accuracy = observer.accuracy(&self.reference, images)?;
-            told_apart(observer.keys, observer.name, accuracy);
+            figures.extend(told_apart(observer.keys, observer.name, accuracy));
         }
         progress(subject, self.observers.len(), self.observers.len() + 1);
-        let found = balls(&self.reference_points, points, NEIGHBOURS);
-        let of = |hits: &[bool]| share(hits.iter().filter(|hit| **hit).count(), hits.len());
-        let precision = of(&found.inside);
-        let coverage = of(&found.covered);
-        figures.push((
-            "fidelity_risk",
-            "fidelity risk 1 - precision",
-            precision.map(|p| 1.0 - p),
-        ));
-        figures.push(("precision", "precision", precision));
-        figures.push(("density", "density", jackknife_over(&found.density)));
-        figures.push((
-            "diversity_risk",
-            "diversity risk 1 - coverage",
-            coverage.map(|c| 1.0 - c),
-        ));
-        figures.push(("coverage", "coverage", coverage));
-        figures.push(("recall", "recall", of(&found.recalled)));
-        figures.extend(self.class_risk(images, points)?);
-        figures.extend(self.memorisation(points));
-        let p_values = self.p_values_of(points);
-        let flagged = p_values.iter().filter(|&&p| p <= FLAGGED).count();
-        figures.push(("flagged", "flagged one by one, p <= .05", share(flagged, n)));
-        figures.push((
-            "fd",
-            "FD in these features",
-            frechet(&self.reference_points, points),
-        ));
-        let kernel = kernel_distance(&self.reference_points, points);
+        let not = |estimate: Estimate| estimate.map(|share| 1.0 - share);
+        figures.extend([
+            (
+                "fidelity_risk",
+                "fidelity risk 1 - precision",
+                not(near.precision),
+            ),
+            ("precision", "precision", near.precision),
+            ("density", "density", near.density),
+            (
+                "diversity_risk",
+                "diversity risk 1 - coverage",
+                not(near.coverage),
+            ),
+            ("coverage", "coverage", near.coverage),
+            ("recall", "recall", near.recall),
+        ]);
+        figures.extend(class_risk);
+        figures.extend([
+            ("copies", "copies of training pictures", near.copies),
+            (
+                "copies_control",
+                "  the same of held-out ones",
+                near.copies_control,
+            ),
+            (
+                "distance_ratio",
+                "distance to training over held-out ones",
+                near.distance_ratio,
+            ),
+        ]);
+        if self.can_flag(FLAGGED) {
+            figures.push(("flagged", "flagged one by one, p <= .05", near.flagged));
+        }
+        let (real, points) = (&self.reference_sample.points, &sample.points);
+        figures.push(("fd", "FD in these features", frechet(real, points)));
+        let kernel = kernel_distance(real, points);
         figures.push(("kd", "KID in these features", kernel));
         progress(subject, self.observers.len() + 1, self.observers.len() + 1);
         Ok(figures)
     }
 
+    /// Whether any picture's p-value can be this small, by so many real ones.
+    pub fn can_flag(&self, p_value: f64) -> bool {
+        p_value * (self.len() + 1) as f64 >= 1.0
+    }
+
     /// With labels on both sides, and features that know the classes.
     fn class_risk(&self, images: &Images, points: &Points) -> Result<Option<Measured>, RiskError> {
         let asked = class_hits(self.extractor, images, points)?;
-        let hits = asked.zip(self.control_hits);
+        let hits = asked.zip(self.reference_hits);
         Ok(hits.map(|(asked, real)| {
             let risk = ratio(asked, real).map(|ratio| 1.0 - ratio);
             let name = "class risk: not recognised as asked for";
             ("class_risk", name, risk)
         }))
     }
+}
 
-    fn memorisation(&self, points: &Points) -> [Measured; 3] {
-        let train = points.kth_nearest(&self.train, 1);
-        let reference = points.kth_nearest(&self.reference_points, 1);
-        let below = |distances: &[f32], limit: f32| {
-            let n = distances.iter().filter(|d| **d < limit).count();
-            share(n, distances.len())
-        };
-        let ratios = train.iter().zip(&reference);
-        let ratios: Vec<f64> = ratios
-            .map(|(t, r)| f64::from((t / r.max(f32::MIN_POSITIVE)).sqrt()))
-            .collect();
-        [
-            (
-                "copies",
-                "copies of training pictures",
-                below(&train, self.copies.train),
-            ),
-            (
-                "copies_control",
-                "  the same of held-out ones",
-                below(&reference, self.copies.reference),
-            ),
-            (
-                "distance_ratio",
-                "distance to training over held-out ones",
-                super::interval::median(&ratios),
-            ),
-        ]
+/// Pictures on each side, if there are as many as it takes.
+fn enough(count: usize, dataset: &Dataset) -> Result<usize, RiskError> {
+    let held_out = dataset.held_out.len();
+    let n = count.min(held_out / 2);
+    if n < TOO_FEW {
+        return Err(RiskError::TooFew(format!(
+            "{count} pictures against {held_out} held-out ones: at least {TOO_FEW} and {} are \
+             needed",
+            2 * TOO_FEW
+        )));
     }
+    Ok(n)
 }
 
 /// Pictures recognised as their labels say, of how many; none without labels, or where the
@@ -356,15 +360,16 @@ fn class_hits(
     Ok(hits)
 }
 
-fn quantile(mut distances: Vec<f32>) -> f32 {
-    distances.sort_by(f32::total_cmp);
-    let at = (COPIES * distances.len() as f64) as usize;
-    distances.get(at).copied().unwrap_or(0.0)
-}
-
-/// `n` of the pictures, in a random order.
-fn shuffled(images: &Images, n: usize) -> Images {
+/// The pictures at `places` of one random order.
+fn shuffled(images: &Images, places: std::ops::Range<usize>) -> Images {
     let mut rng = random::stream(1, Purpose::Split, 0);
     let order = random::permutation(&mut rng, images.len());
-    images.pick(order.into_iter().take(n).map(|i| i as usize))
+    let len = places.len();
+    images.pick(
+        order
+            .into_iter()
+            .skip(places.start)
+            .take(len)
+            .map(|i| i as usize),
+    )
 }

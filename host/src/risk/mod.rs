@@ -7,6 +7,7 @@ pub mod features;
 pub mod frechet;
 pub mod interval;
 pub mod judge;
+pub mod near;
 pub mod neighbours;
 pub mod observers;
 #[cfg(feature = "onnx")]
@@ -37,7 +38,7 @@ pub enum RiskError {
     Quantize(#[from] QuantizeError),
     /// Too few seeds pass.
     #[error(
-        "class {class}: only {found} of {tried} pictures pass: a higher --max-risk or a smaller \
+        "class {class}: only {found} of {tried} pictures pass: a lower --max-risk or a smaller \
          --count may do, or a better model"
     )]
     TooRisky {
@@ -67,6 +68,9 @@ pub enum RiskError {
         /// What is wrong.
         reason: String,
     },
+    /// Features that say nothing of these pictures.
+    #[error("features {0}; --features takes others")]
+    Unsuited(String),
     /// Too little to compare.
     #[error("{0}")]
     TooFew(String),

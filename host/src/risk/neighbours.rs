@@ -87,9 +87,14 @@ impl Points {
         blocks.flatten_iter().collect()
     }
 
-    /// Squared distance of each point to its `k`-th nearest among `others` (from 1).
-    pub fn kth_nearest(&self, others: &Self, k: usize) -> Vec<f32> {
-        self.distances(others, |_, distances| kth(distances, k))
+    /// Squared distances of each point to its nearest among `others`, its second nearest or
+    /// whichever else, by their `ranks` from 1.
+    pub fn nearest_distances<const N: usize>(
+        &self,
+        others: &Self,
+        ranks: [usize; N],
+    ) -> Vec<[f32; N]> {
+        self.distances(others, |_, distances| ranked(distances, ranks))
     }
 
     /// Which of `others` is nearest to each point.
@@ -97,22 +102,29 @@ impl Points {
         self.distances(others, |_, distances| least(distances))
     }
 
-    /// Squared distance of each point to its `k`-th nearest among the rest of them.
-    pub fn kth_nearest_within(&self, k: usize) -> Vec<f32> {
+    /// The same among the rest of them.
+    pub fn nearest_distances_within<const N: usize>(&self, ranks: [usize; N]) -> Vec<[f32; N]> {
         self.distances(self, |i, distances| {
             distances[i] = f32::INFINITY;
-            kth(distances, k)
+            ranked(distances, ranks)
         })
     }
 }
 
-/// The `k`-th smallest (from 1); the largest where there are fewer.
-fn kth(values: &mut [f32], k: usize) -> f32 {
-    let k = k.clamp(1, values.len().max(1)) - 1;
-    match values.len() {
-        0 => f32::INFINITY,
-        _ => *values.select_nth_unstable_by(k, f32::total_cmp).1,
+/// The smallest values of these ranks from 1; the largest where there are fewer.
+fn ranked<const N: usize>(values: &[f32], ranks: [usize; N]) -> [f32; N] {
+    let ranks = ranks.map(|rank| rank.clamp(1, values.len().max(1)));
+    // Few of many: one pass, which hardly ever has something to insert.
+    let mut smallest = vec![f32::INFINITY; ranks.into_iter().max().unwrap_or(1)];
+    let last = smallest.len() - 1;
+    for &value in values {
+        if value < smallest[last] {
+            let at = smallest.partition_point(|&s| s <= value);
+            smallest[at..].rotate_right(1);
+            smallest[at] = value;
+        }
     }
+    ranks.map(|rank| smallest[rank - 1])
 }
 
 fn least(values: &[f32]) -> usize {
@@ -120,10 +132,11 @@ fn least(values: &[f32]) -> usize {
     least.map_or(0, |(i, _)| i)
 }
 
-/// What k-nearest-neighbour balls say of generated points (Kynkaanniemi et al. 2019; Naeem
-/// et al. 2020).
+/// What nearest neighbours say of generated points: by balls around each point up to its
+/// `k`-th nearest in the same set (Kynkaanniemi et al. 2019; Naeem et al. 2020), and by the
+/// nearest alone.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Balls {
+pub struct Neighbourhood {
     /// Whether each generated point lies in the ball of a real one; their share is precision.
     pub inside: Vec<bool>,
     /// Balls of real points that each generated one lies in, over `k`; their mean is density.
@@ -132,41 +145,54 @@ pub struct Balls {
     pub recalled: Vec<bool>,
     /// Whether a generated point lies in each real one's ball; their share is coverage.
     pub covered: Vec<bool>,
+    /// Whether the nearest other point of each real one, then of each generated one, is of
+    /// its own set: for sets of one size, the hits of leave-one-out 1-NN (Lopez-Paz and Oquab
+    /// 2017). Where both are as near, a real one counts.
+    pub told: Vec<bool>,
+    /// Squared distance of each generated point to its nearest real one.
+    pub to_real: Vec<f32>,
+    /// Squared distance of each real point to its nearest other real one.
+    pub within_real: Vec<f32>,
 }
 
-/// Balls around each point of a set, up to its `k`-th nearest in the same set. Real points
-/// come first: swapped, precision and recall change places.
-pub fn balls(real: &Points, generated: &Points, k: usize) -> Balls {
-    let real_radii = real.kth_nearest_within(k);
-    let generated_radii = generated.kth_nearest_within(k);
-    let of_generated = generated.distances(real, |_, distances| {
-        let within = distances.iter().zip(&real_radii).filter(|(d, r)| d <= r);
-        within.count()
+/// Compares two sets. Real points come first: swapped, precision and recall change places.
+pub fn neighbourhood(real: &Points, generated: &Points, k: usize) -> Neighbourhood {
+    let of_real = real.nearest_distances_within([1, k]);
+    let of_generated = generated.nearest_distances_within([1, k]);
+    let from_generated = generated.distances(real, |_, distances| {
+        let balls = distances.iter().zip(&of_real);
+        let balls = balls.filter(|(d, [_, radius])| *d <= radius).count();
+        (balls, smallest(distances))
     });
-    let of_real = real.distances(generated, |i, distances| {
-        let recalled = distances.iter().zip(&generated_radii).any(|(d, r)| d <= r);
-        let covered = distances.iter().any(|d| *d <= real_radii[i]);
-        (recalled, covered)
+    let from_real = real.distances(generated, |i, distances| {
+        let mut balls = distances.iter().zip(&of_generated);
+        let recalled = balls.any(|(d, [_, radius])| d <= radius);
+        let nearest = smallest(distances);
+        (recalled, nearest <= of_real[i][1], nearest)
     });
-    let (recalled, covered) = of_real.into_iter().unzip();
-    Balls {
-        inside: of_generated.iter().map(|&balls| balls > 0).collect(),
-        density: of_generated.iter().map(|&n| n as f64 / k as f64).collect(),
-        recalled,
-        covered,
+    let real_told = from_real.iter().zip(&of_real);
+    let real_told = real_told.map(|((.., nearest), [own, _])| own <= nearest);
+    let generated_told = from_generated.iter().zip(&of_generated);
+    let generated_told = generated_told.map(|((_, nearest), [own, _])| own < nearest);
+    let balls = from_generated.iter().map(|&(balls, _)| balls);
+    Neighbourhood {
+        inside: balls.clone().map(|balls| balls > 0).collect(),
+        density: balls.map(|balls| balls as f64 / k as f64).collect(),
+        recalled: from_real.iter().map(|found| found.0).collect(),
+        covered: from_real.iter().map(|found| found.1).collect(),
+        told: real_told.chain(generated_told).collect(),
+        to_real: from_generated.iter().map(|&(_, nearest)| nearest).collect(),
+        within_real: of_real.iter().map(|&[own, _]| own).collect(),
     }
 }
 
-/// Points of two equally large sets that their nearest neighbour (not themselves) puts into
-/// the right one, of `2n` (Lopez-Paz and Oquab 2017).
-pub fn one_nearest_hits(real: &Points, generated: &Points) -> usize {
-    let all = real.concat(generated);
-    let is_real = |i: usize| i < real.len();
-    let hits = all.distances(&all, |i, distances| {
-        distances[i] = f32::INFINITY;
-        is_real(i) == is_real(least(distances))
-    });
-    hits.into_iter().filter(|&hit| hit).count()
+fn smallest(values: &[f32]) -> f32 {
+    let mut lanes = [f32::INFINITY; 16];
+    for values in values.chunks(lanes.len()) {
+        let pairs = lanes.iter_mut().zip(values);
+        pairs.for_each(|(least, &value)| *least = least.min(value));
+    }
+    lanes.into_iter().fold(f32::INFINITY, f32::min)
 }
 
 /// Conformal p-values (Vovk et al. 2005): the share of `calibration` scores, and of the

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::RiskError;
 use super::card::{Card, Difference, rule_text, short, side_by_side};
-use super::judge::{Each, FLAGGED};
+use super::judge::Each;
+use super::near::FLAGGED;
 use crate::data::Images;
 use crate::picture;
 use crate::report::{STYLE, escape, lines, picture_tag};
@@ -124,7 +125,11 @@ fn extremes(exhibit: &Exhibit<'_>, train: &Images, page: &mut String) -> Result<
     let Exhibit { images, each, .. } = exhibit;
     let mut order: Vec<usize> = (0..each.len()).collect();
     order.sort_by(|&a, &b| each[a].p_value.total_cmp(&each[b].p_value));
-    let shown = (ROWS * COLUMNS).min(order.len());
+    // Whole rows, or the pictures of one would be beside the neighbours of another.
+    let shown = match order.len() {
+        n @ ..COLUMNS => n,
+        n => (ROWS * COLUMNS).min(n - n % COLUMNS),
+    };
     let riskiest = order[..shown].to_vec();
     let least: Vec<usize> = order.iter().rev().take(shown).copied().collect();
     for (name, shown) in [("The riskiest", riskiest), ("The least risky", least)] {

@@ -55,7 +55,12 @@ impl<'a> RiskWatch<'a> {
     /// Judges the generator of `step`.
     pub fn look(&mut self, generator: &FloatGenerator, step: u64) -> Result<Reading, RiskError> {
         let classes = generator.config.data.class_names.len();
-        let images = sample::float_all(generator, &self.judge.orders(classes, SEED));
+        let orders = self.judge.orders(classes, SEED);
+        let each: Vec<_> = orders
+            .iter()
+            .flat_map(|order| order.each(classes))
+            .collect();
+        let images = sample::float_of(generator, &each);
         let card = self.judge.judge("the run", &images, &mut |_, _, _| {})?;
         let value = |key| card.figure(key).map_or(f64::NAN, |f| f.estimate.value);
         let told_apart = value("risk_one_nearest");

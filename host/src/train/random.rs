@@ -26,6 +26,8 @@ pub enum Purpose {
     ClassifierShift,
     /// Which real pictures stand on which side of a comparison.
     Split,
+    /// Parts of a comparison's pictures.
+    Subsample,
 }
 
 /// The generator for `purpose` at `index` (a step or an epoch) of the run with `seed`.
