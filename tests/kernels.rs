@@ -401,6 +401,11 @@ fn a_walk_follows_the_arc_from_one_latent_to_the_other() {
             let t = f64::from(step) / 32.0;
             let mut found = from;
             gan_core::latent::slerp(&mut found, &to, t as f32);
+            // An input's class stands behind its latent, and is none of the arc's.
+            let (mut in_input, mut with_class) = (from, to.to_vec());
+            with_class.extend([0, 96, 0]);
+            gan_core::latent::slerp(&mut in_input, &with_class, t as f32);
+            assert_eq!(in_input, found);
             // On one line the arc is not defined, and a straight line is as good.
             let (a, b) = if angle.sin() > 0.01 {
                 let weight = |share: f64| (share * angle).sin() / angle.sin();

@@ -84,9 +84,14 @@ const LEAST_SINE: f32 = 1e-2;
 ///
 /// *Arithmetic*: the weights are `f32`, rounded to 2^-14; the sums are integers, rounded
 /// half up, saturating. At 0 and 1 the result is `from` and `to`. Values beyond the
-/// shorter of the two slices stay.
+/// shorter of the two slices stay, and count for nothing.
 #[expect(clippy::cast_possible_truncation, reason = "clamped")]
 pub fn slerp(from: &mut [i8], to: &[i8], t: f32) {
+    let len = from.len().min(to.len());
+    let (from, to) = (
+        from.get_mut(..len).unwrap_or_default(),
+        to.get(..len).unwrap_or_default(),
+    );
     let (a, b) = arc_weights(from, to, t.clamp(0.0, 1.0));
     for (from, &to) in from.iter_mut().zip(to) {
         let sum = a * i32::from(*from) + b * i32::from(to);

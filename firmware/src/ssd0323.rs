@@ -197,7 +197,8 @@ impl<SPI: SpiDevice, DC: OutputPin> DrawTarget for Ssd0323<SPI, DC> {
     }
 
     fn fill_solid(&mut self, area: &Rectangle, color: Gray4) -> Result<(), Self::Error> {
+        let area = area.intersection(&self.bounding_box());
         let pixels = area.size.width as usize * area.size.height as usize;
-        self.fill_contiguous(area, core::iter::repeat_n(color, pixels))
+        self.fill_contiguous(&area, core::iter::repeat_n(color, pixels))
     }
 }

@@ -32,7 +32,7 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Train the classifier by whose features pictures are judged
     Features(Features),
-    /// Keep seeds whose pictures pass, one by one, in a .gan file: its device draws no others
+    /// Keep seeds whose pictures pass, one by one, in a .gan file: its device chooses no others
     Vet(Vet),
     /// Teach a .gan file a critic, by which its device chooses among candidates
     Critic(Critic),

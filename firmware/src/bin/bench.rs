@@ -5,6 +5,8 @@
 #![no_std]
 #![no_main]
 
+mod emulated;
+
 use core::panic::PanicInfo;
 
 use gan_core::Model;
@@ -41,18 +43,6 @@ fn main() -> ! {
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     line("panicked", 1);
-    process::exit(1);
-}
-
-/// A fault ends the run instead of hanging it.
-#[cfg(target_arch = "arm")]
-#[allow(
-    unsafe_code,
-    reason = "the handler's signature; its attribute copies this one"
-)]
-#[cortex_m_rt::exception]
-unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
-    line("faulted", 1);
     process::exit(1);
 }
 

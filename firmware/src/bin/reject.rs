@@ -5,6 +5,8 @@
 #![no_std]
 #![no_main]
 
+mod emulated;
+
 use core::fmt::{self, Write as _};
 use core::panic::PanicInfo;
 
@@ -63,18 +65,6 @@ impl fmt::Write for Line {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let _ = writeln!(Line, "{info}");
-    process::exit(1);
-}
-
-/// A fault ends the run instead of hanging it.
-#[cfg(target_arch = "arm")]
-#[allow(
-    unsafe_code,
-    reason = "the handler's signature; its attribute copies this one"
-)]
-#[cortex_m_rt::exception]
-unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
-    let _ = writeln!(Line, "faulted");
     process::exit(1);
 }
 

@@ -12,10 +12,12 @@ use embedded_hal_bus::spi::ExclusiveDevice;
 use {defmt_rtt as _, panic_probe as _};
 
 use super::clock;
-use super::st7789::{self, Parts, SPI_HZ};
+use super::st7789::{self, Parts};
 
 /// The most that the STM32F411 runs at.
 const CORE_HZ: u32 = 100_000_000;
+/// What the SPI divides: APB2.
+const BUS_HZ: u32 = 100_000_000;
 
 #[entry]
 fn main() -> ! {
@@ -24,7 +26,7 @@ fn main() -> ! {
         clock::start(core.SYST, CORE_HZ);
     }
     let mut config = spi::Config::default();
-    config.frequency = Hertz(SPI_HZ);
+    config.frequency = Hertz(st7789::spi_hz(BUS_HZ));
     config.mode = spi::MODE_3;
     let bus = Spi::new_blocking_txonly(pins.SPI1, pins.PA5, pins.PA7, config);
     let select = Output::new(pins.PB6, Level::High, Speed::VeryHigh);

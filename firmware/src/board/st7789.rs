@@ -15,8 +15,16 @@ use static_cell::ConstStaticCell;
 
 use super::device;
 
-/// Most that the display takes; HALs choose the next lower rate that they can.
+/// Most that the display takes; the HALs of Raspberry Pi and Espressif choose the next lower
+/// rate that they can.
 pub const SPI_HZ: u32 = 40_000_000;
+
+/// The highest rate up to [`SPI_HZ`] that a bus divided by a power of two has. ST's HAL takes
+/// the nearest one, which may be higher.
+#[cfg(feature = "stm32")]
+pub const fn spi_hz(bus_hz: u32) -> u32 {
+    bus_hz / bus_hz.div_ceil(SPI_HZ).next_power_of_two()
+}
 
 /// Pixels go to the bus in pieces of this many bytes.
 static BUFFER: ConstStaticCell<[u8; 512]> = ConstStaticCell::new([0; 512]);

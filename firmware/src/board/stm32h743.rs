@@ -13,10 +13,12 @@ use embedded_hal_bus::spi::ExclusiveDevice;
 use {defmt_rtt as _, panic_probe as _};
 
 use super::clock;
-use super::st7789::{self, Parts, SPI_HZ};
+use super::st7789::{self, Parts};
 
 /// What every revision of the STM32H743 runs at.
 const CORE_HZ: u32 = 400_000_000;
+/// What the SPI divides: output Q of the first PLL.
+const BUS_HZ: u32 = 100_000_000;
 
 #[entry]
 fn main() -> ! {
@@ -28,7 +30,7 @@ fn main() -> ! {
         clock::start(core.SYST, CORE_HZ);
     }
     let mut config = spi::Config::default();
-    config.frequency = Hertz(SPI_HZ);
+    config.frequency = Hertz(st7789::spi_hz(BUS_HZ));
     config.mode = spi::MODE_3;
     let bus = Spi::new_blocking_txonly(pins.SPI1, pins.PA5, pins.PB5, config);
     let select = Output::new(pins.PD14, Level::High, Speed::VeryHigh);

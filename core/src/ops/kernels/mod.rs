@@ -33,13 +33,13 @@ pub type Native = Portable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
     /// Outputs of a phase in a block.
-    pub px: usize,
+    pub(crate) px: usize,
     /// Blocks in a row.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Words of one lane of a block.
-    pub words: usize,
+    pub(crate) words: usize,
     /// Lanes: `words` for each pair of channels, or for each channel.
-    pub lanes: usize,
+    pub(crate) lanes: usize,
 }
 
 impl Blocks {
@@ -62,17 +62,17 @@ impl Blocks {
     }
 
     /// Words of a plane.
-    pub const fn plane_words(&self) -> usize {
+    pub(crate) const fn plane_words(&self) -> usize {
         self.count * self.block_words()
     }
 
     /// Words of a plane's block.
-    pub const fn block_words(&self) -> usize {
+    pub(crate) const fn block_words(&self) -> usize {
         self.lanes * self.words
     }
 
     /// Sums of a phase and output channel.
-    pub const fn row_px(&self) -> usize {
+    pub(crate) const fn row_px(&self) -> usize {
         self.count * self.px
     }
 }
@@ -81,25 +81,26 @@ impl Blocks {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// Channels of a pixel.
-    pub c_in: usize,
+    pub(crate) c_in: usize,
     /// Margin columns on the left.
-    pub margin: usize,
+    pub(crate) margin: usize,
     /// Fills the margins.
-    pub zero_point: i8,
+    pub(crate) zero_point: i8,
 }
 
 /// The taps of one pass over a plane.
 #[derive(Clone, Copy, Debug)]
 pub struct Taps {
     /// Words between a block's start and the first tap of its first pixel.
-    pub offset: usize,
+    pub(crate) offset: usize,
     /// 1 or 2 neighbouring columns.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Sums between one block's and the next one's.
-    pub block_sums: usize,
+    pub(crate) block_sums: usize,
 }
 
-/// A set of inner loops.
+/// A set of inner loops. They trust what they are told of a row, which only this crate can
+/// say: the fields of [`Blocks`], [`Row`] and [`Taps`] are its own.
 pub trait KernelSet {
     /// Cuts rows with `outputs` pixels in the largest phase, whose taps reach `reach`
     /// columns further than the outputs, over `quads` groups of four input channels.
