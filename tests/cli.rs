@@ -520,9 +520,9 @@ fn a_run_that_watches_its_risk_keeps_the_least_risky_generator_and_goes_on_as_it
     let none = fails(
         dir.path(),
         1,
-        &[&TRAIN[..], &["--watch-risk", "5", "--data", "no"]].concat(),
+        &[&TRAIN[..], &["--watch-risk", "5", "--data", "nowhere"]].concat(),
     );
-    assert!(none.contains("no"), "{none}");
+    assert!(none.contains("nowhere"), "{none}");
 }
 
 #[test]
@@ -557,6 +557,9 @@ fn vetted_seeds_pass_and_a_critic_halves_what_is_flagged() {
     };
     let (all, passing) = (percent("of fresh pictures"), percent("of those that pass"));
     assert!(passing < all / 2.0, "{said}");
+    let size = said.split(" bytes, ").nth(1).unwrap();
+    let size: usize = size.split(' ').next().unwrap().parse().unwrap();
+    assert!((10_000..20_000).contains(&size), "{said}");
     assert!(said.contains("the vetted seeds are gone"), "{said}");
 
     let wrong = fails(dir.path(), 1, &["vet", "m.gan", "--max-risk", "1"]);

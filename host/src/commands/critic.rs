@@ -35,11 +35,13 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     let name = path.display();
     write_atomic(path, &taught.bytes).with_context(|| format!("cannot write {name}"))?;
     let (all, passing) = (taught.flagged, taught.flagged_of_passing);
+    let critic = super::parse_gan(&taught.bytes, path)?.critic().copied();
+    let critic_bytes = critic.map_or(0, |critic| critic.flash_bytes());
     println!(
         "{name}: {} bytes, {} of them the critic; of fresh pictures {:.1} % are flagged, of those \
          that pass {:.1} %",
         taught.bytes.len(),
-        taught.bytes.len() - bytes.len(),
+        critic_bytes,
         100.0 * all.value,
         100.0 * passing.value
     );

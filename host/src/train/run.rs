@@ -63,8 +63,11 @@ impl RunFolder {
         let note = file.set_len(0).and_then(|()| file.rewind());
         let note = note.and_then(|()| write!(file, "process {}", std::process::id()));
         note.map_err(RunError::io(&path))?;
-        remove_parts(&self.0);
-        remove_parts(&self.file("samples"));
+        // Another program's files may end like that, in a folder that holds no run yet.
+        if self.is_taken() {
+            remove_parts(&self.0);
+            remove_parts(&self.file("samples"));
+        }
         Ok(file)
     }
 
@@ -227,6 +230,8 @@ pub fn train<D: Backend<f32>>(
 ) -> Result<Ending, RunError> {
     let begin = Instant::now();
     let first_step = trainer.step;
+    // Once: after going back, the time spent is not that of these steps alone.
+    let mut unplanned = budget;
     let mut logs = Logs::open(folder, trainer.step)?;
     let data_variance = data_variance(&dataset.train);
     let mut watch = Watch::new(data_variance);
@@ -262,7 +267,8 @@ pub fn train<D: Backend<f32>>(
             report: &report,
             diversity: watch.diversity(&report),
         });
-        if let Some(budget) = budget.filter(|_| report.step == first_step + TIMED_STEPS) {
+        if let Some(budget) = unplanned.filter(|_| report.step == first_step + TIMED_STEPS) {
+            unplanned = None;
             let steps = report.step + steps_within(budget, begin.elapsed());
             trainer.config.training.steps = steps;
             notify(Event::Planned { steps });
