@@ -93,7 +93,7 @@ const FEWEST: usize = 8;
 /// [`Z`] of Student's distribution with `PARTS - 1` degrees of freedom.
 const T_PARTS: f64 = 2.022_690_920_036_761;
 
-/// `figures` of `n` pictures, with intervals from how they differ between [`PARTS`] random
+/// `figures` of `n` pictures, with intervals from how they differ between 40 random
 /// quarters of them (Politis and Romano 1994): for figures of pictures that depend on
 /// each other, as neighbours do. `figures` gets the numbers of the pictures to look at.
 pub fn subsampling<const N: usize>(
