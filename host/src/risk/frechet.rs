@@ -70,7 +70,7 @@ fn without(groups: &[Moments], left_out: Option<usize>) -> Moments {
 /// whose roots are real. Its value depends on the number of pictures: compare like with like.
 pub fn frechet(a: &Points, b: &Points) -> Estimate {
     let (a, b) = (grouped(a), grouped(b));
-    let [distance] = jackknife(|left_out| {
+    jackknife(|left_out| {
         let (mean_a, a) = without(&a, left_out).gaussian();
         let (mean_b, b) = without(&b, left_out).gaussian();
         let means = mean_a.iter().zip(&mean_b);
@@ -81,9 +81,8 @@ pub fn frechet(a: &Points, b: &Points) -> Estimate {
         let traces = a.trace() + b.trace();
         let eigenvalues = SymmetricEigen::new(inner).eigenvalues;
         let cross: f64 = eigenvalues.iter().map(|&v| v.max(0.0).sqrt()).sum();
-        [(means + traces - 2.0 * cross).max(0.0)]
-    });
-    distance
+        (means + traces - 2.0 * cross).max(0.0)
+    })
 }
 
 fn square_root(matrix: DMatrix<f64>) -> DMatrix<f64> {
@@ -101,7 +100,7 @@ pub fn kernel_distance(a: &Points, b: &Points) -> Estimate {
         (0..GROUPS).map(group).collect()
     };
     let (na, nb) = (sizes(a), sizes(b));
-    let [distance] = jackknife(|left_out| {
+    jackknife(|left_out| {
         let kept = |g: &usize| Some(*g) != left_out;
         let count = |n: &[f64]| (0..GROUPS).filter(kept).map(|g| n[g]).sum::<f64>();
         let sum = |sums: &[f64]| {
@@ -113,9 +112,8 @@ pub fn kernel_distance(a: &Points, b: &Points) -> Estimate {
         };
         let (na, nb) = (count(&na), count(&nb));
         let within = |sum: f64, n: f64| sum / (n * (n - 1.0)).max(1.0);
-        [within(sum(&aa), na) + within(sum(&bb), nb) - 2.0 * sum(&ab) / (na * nb).max(1.0)]
-    });
-    distance
+        within(sum(&aa), na) + within(sum(&bb), nb) - 2.0 * sum(&ab) / (na * nb).max(1.0)
+    })
 }
 
 /// Sums of the kernel over the pairs of two groups, `[GROUPS, GROUPS]`; a picture and itself

@@ -59,30 +59,26 @@ pub const GROUPS: usize = 20;
 /// [`Z`] of Student's distribution with `GROUPS - 1` degrees of freedom.
 const T: f64 = 2.093_024_054_408_263;
 
-/// `figures(None)`, with intervals from [`GROUPS`] more, each without one group of the
-/// pictures (the delete-a-group jackknife, Kott 2001): `figures(Some(g))` leaves out the
+/// `figure(None)`, with an interval from [`GROUPS`] more, each without one group of the
+/// pictures (the delete-a-group jackknife, Kott 2001): `figure(Some(g))` leaves out the
 /// pictures whose number is `g` modulo [`GROUPS`]. For figures that change smoothly as one
 /// picture does; neighbours do not.
-pub fn jackknife<const N: usize>(
-    figures: impl Fn(Option<usize>) -> [f64; N] + Sync,
-) -> [Estimate; N] {
+pub fn jackknife(figure: impl Fn(Option<usize>) -> f64 + Sync) -> Estimate {
     use rayon::prelude::*;
-    let values = figures(None);
-    let without: Vec<[f64; N]> = (0..GROUPS)
+    let value = figure(None);
+    let without: Vec<f64> = (0..GROUPS)
         .into_par_iter()
-        .map(|g| figures(Some(g)))
+        .map(|g| figure(Some(g)))
         .collect();
     let g = GROUPS as f64;
-    std::array::from_fn(|i| {
-        let mean = without.iter().map(|values| values[i]).sum::<f64>() / g;
-        let squares: f64 = without.iter().map(|v| (v[i] - mean).powi(2)).sum();
-        let half = T * ((g - 1.0) / g * squares).sqrt();
-        Estimate {
-            value: values[i],
-            low: values[i] - half,
-            high: values[i] + half,
-        }
-    })
+    let mean = without.iter().sum::<f64>() / g;
+    let squares: f64 = without.iter().map(|v| (v - mean).powi(2)).sum();
+    let half = T * ((g - 1.0) / g * squares).sqrt();
+    Estimate {
+        value,
+        low: value - half,
+        high: value + half,
+    }
 }
 
 /// Parts of the pictures that [`subsampling`] looks at, and their share of all.

@@ -364,12 +364,6 @@ fn class_hits(
 fn shuffled(images: &Images, places: std::ops::Range<usize>) -> Images {
     let mut rng = random::stream(1, Purpose::Split, 0);
     let order = random::permutation(&mut rng, images.len());
-    let len = places.len();
-    images.pick(
-        order
-            .into_iter()
-            .skip(places.start)
-            .take(len)
-            .map(|i| i as usize),
-    )
+    let order = order.get(places).unwrap_or_default();
+    images.pick(order.iter().map(|&i| i as usize))
 }
