@@ -22,6 +22,8 @@ mod pictures;
 mod programs;
 mod quantization;
 mod risk;
+mod rollback;
+mod text;
 mod tflite;
 mod training;
 mod unplugged;

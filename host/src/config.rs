@@ -3,10 +3,12 @@
 //! The presets are TOML files in `host/presets/`; a user's own file has the same
 //! form. The run folder keeps the resolved one.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::console::check_text;
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::{Activation, Conv, Geometry, Margins};
 use crate::train::augment::Augmentation;
@@ -316,6 +318,8 @@ impl Config {
             origin: origin.to_owned(),
             message,
         };
+        check_name(&self.name).map_err(shape)?;
+        self.data.check_names().map_err(shape)?;
         if !matches!(self.image.channels, 1 | 3) {
             let channels = self.image.channels;
             return Err(shape(format!(
@@ -488,6 +492,47 @@ impl Config {
         let judgements = 1 + self.data.class_names.len();
         dense("judgement".into(), judgements, false, Activation::Linear);
         Ok(blocks)
+    }
+}
+
+/// Most bytes of a name: file systems take 255 for a path's component.
+const LONGEST_NAME_BYTES: usize = 100;
+
+/// Checks that a name can be a run's folder, a path's one component on every system.
+fn check_name(name: &str) -> Result<(), String> {
+    check_text("name", name)?;
+    let reserved = |c: char| matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+    if name.starts_with('.') || name.ends_with(['.', ' ']) || name.contains(reserved) {
+        return Err(format!(
+            "name is `{name}`, which cannot be a folder's name everywhere: use letters, digits, \
+             `-` and `_`"
+        ));
+    }
+    if name.len() > LONGEST_NAME_BYTES {
+        let bytes = name.len();
+        return Err(format!(
+            "name has {bytes} bytes, the most is {LONGEST_NAME_BYTES}"
+        ));
+    }
+    Ok(())
+}
+
+impl Data {
+    /// Checks that classes have names to show, and that no two share one.
+    fn check_names(&self) -> Result<(), String> {
+        for (what, names) in [
+            ("data.labels", &self.labels),
+            ("data.class_names", &self.class_names),
+        ] {
+            let mut seen = HashSet::new();
+            for (class, name) in names.iter().enumerate() {
+                check_text(&format!("{what}: the name of class {class}"), name)?;
+                if !seen.insert(name) {
+                    return Err(format!("{what} has two classes `{name}`: rename one"));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use host::config::Data;
 use host::files::write_atomic;
 use host::risk::critic::teach;
 use host::risk::judge::Judge;
+use host::say;
 
 use crate::cli::Critic;
 
@@ -37,7 +38,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     let (all, passing) = (taught.flagged, taught.flagged_of_passing);
     let critic = super::parse_gan(&taught.bytes, path)?.critic().copied();
     let critic_bytes = critic.map_or(0, |critic| critic.flash_bytes());
-    println!(
+    say!(
         "{name}: {} bytes, {} of them the critic; of fresh pictures {:.1} % are flagged, of those \
          that pass {:.1} %",
         taught.bytes.len(),
@@ -46,7 +47,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
         100.0 * passing.value
     );
     if model.vetted_count() > 0 {
-        println!("the vetted seeds are gone: `host vet` finds them again");
+        say!("the vetted seeds are gone: `host vet` finds them again");
     }
     Ok(())
 }

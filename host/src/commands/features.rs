@@ -4,6 +4,7 @@ use anyhow::Context;
 use host::config::Data;
 use host::files::write_atomic;
 use host::risk::features::Extractor;
+use host::say;
 
 use crate::cli::Features;
 
@@ -18,6 +19,6 @@ pub fn run(args: &Features) -> anyhow::Result<()> {
     let out = args.out.display();
     write_atomic(&args.out, &bytes).with_context(|| format!("cannot write {out}"))?;
     let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg)?;
-    println!("{out}: {}, {} bytes", extractor.describe(), bytes.len());
+    say!("{out}: {}, {} bytes", extractor.describe(), bytes.len());
     Ok(())
 }

@@ -15,13 +15,16 @@ mod train;
 mod vet;
 
 use std::fmt::Display;
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use host::config::{Data, Image};
 use host::data::{self, DataRequest, Dataset};
+use host::note;
 use host::risk::Progress;
 use host::risk::features::Extractor;
+use host::train::run::RunFolder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Command;
@@ -42,6 +45,13 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
     }
+}
+
+/// Keeps every other command from writing into a run until the file is dropped.
+fn lock_run(folder: &RunFolder) -> anyhow::Result<File> {
+    let path = folder.path().display();
+    ensure!(folder.is_taken(), "{path} holds no run");
+    Ok(folder.lock()?)
 }
 
 /// Reads a `.gan` file; the caller parses it in place.
@@ -77,7 +87,11 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
     let left_out = &dataset.left_out;
     if !left_out.is_empty() {
         let (count, list) = (left_out.len(), data::list(left_out));
-        eprint!("{count} files of {} left out:\n{list}", dataset.name);
+        note!(
+            "{count} files of {} left out:\n{}",
+            dataset.name,
+            list.trim_end()
+        );
     }
     if !data.labels.is_empty() {
         let (given, classes) = (data.labels.len(), dataset.class_names.len());
@@ -94,7 +108,7 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
 fn note_other_data(name: impl Display, model: &gan_core::Model<'_>, dataset: &Dataset) {
     let (learned, given) = (model.dataset(), &dataset.name);
     if learned != given {
-        eprintln!("{name} was trained on {learned}; it is compared with {given} (--data)");
+        note!("{name} was trained on {learned}; it is compared with {given} (--data)");
     }
 }
 

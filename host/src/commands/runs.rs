@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use host::say;
 use host::train::checkpoint;
 use host::train::run::RunFolder;
 use serde_json::Value;
@@ -26,12 +27,20 @@ pub fn run(args: &Runs) -> anyhow::Result<()> {
     let found: Result<Vec<Run>, _> = folders.iter().map(|folder| Run::read(folder)).collect();
     let found = found?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        say!("{}", serde_json::to_string_pretty(&found)?);
         return Ok(());
     }
-    println!(
+    say!(
         "{:<28} {:<10} {:<18} {:>13} {:>9} {:>7} {:>7} {:>8} {:>8}",
-        "run", "preset", "data", "steps", "rollbacks", "loss D", "loss G", "PSNR", "int8"
+        "run",
+        "preset",
+        "data",
+        "steps",
+        "rollbacks",
+        "loss D",
+        "loss G",
+        "PSNR",
+        "int8"
     );
     found.iter().for_each(Run::print);
     Ok(())
@@ -80,7 +89,7 @@ impl Run {
 
     fn print(&self) {
         let loss = |loss: Option<f64>| loss.map_or("-".into(), |v| format!("{v:.3}"));
-        println!(
+        say!(
             "{:<28} {:<10} {:<18} {:>13} {:>9} {:>7} {:>7} {:>8} {:>8}",
             self.run,
             self.preset,

@@ -7,6 +7,7 @@ use host::generator::FloatGenerator;
 use host::sample::{self, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::grid_columns;
+use host::{console, say};
 use host::{npy, picture};
 
 use crate::cli::Sample;
@@ -42,7 +43,7 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
         (sample::float(&generator, &order), grid_columns(names.len()))
     };
     write(args, &images, columns)?;
-    println!("{}: {} pictures", args.out.display(), images.len());
+    say!("{}: {} pictures", args.out.display(), images.len());
     Ok(())
 }
 
@@ -74,10 +75,7 @@ fn order(args: &Sample, names: &[&str]) -> anyhow::Result<Order> {
 fn write(args: &Sample, images: &Images, columns: usize) -> anyhow::Result<()> {
     let grid = picture::grid(images, columns, 2);
     if args.terminal {
-        print!(
-            "{}",
-            picture::to_terminal(&picture::grid(images, columns, 1))
-        );
+        console::print_raw(&picture::to_terminal(&picture::grid(images, columns, 1)));
     }
     let name = args.out.to_string_lossy();
     let written = if name.ends_with(".png") {
@@ -127,7 +125,7 @@ fn write_arrays<T: npy::Element>(
     npy::write(&input, &[n, inputs.len() / n], inputs)
         .and_then(|()| npy::write(&args.out, &[n, h, w, c], values))
         .with_context(|| format!("cannot write {}", args.out.display()))?;
-    println!(
+    say!(
         "{}: {n} pictures, of the inputs in {}",
         args.out.display(),
         input.display()

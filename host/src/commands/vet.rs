@@ -6,6 +6,7 @@ use host::config::Data;
 use host::files::write_atomic;
 use host::risk::judge::Judge;
 use host::risk::vet::vet;
+use host::say;
 
 use crate::cli::Vet;
 
@@ -48,7 +49,7 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
         .filter_map(|of_class| of_class.last())
         .map(|&last| u64::from(last))
         .sum();
-    println!(
+    say!(
         "{name}: {} seeds, {per_class} of each class, out of {tried} that were tried; {len} bytes",
         seeds.len()
     );
