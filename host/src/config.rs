@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use gan_core::format::MAX_LAYERS;
 use serde::{Deserialize, Serialize};
 
 use crate::console::check_text;
@@ -353,12 +354,35 @@ impl Config {
             sizes.extend(layer.pad);
         }
         sizes.extend(self.discriminator.dense.iter().map(|layer| layer.units));
-        match sizes.iter().max() {
-            Some(&size) if size > LARGEST_SIZE => {
-                Err(format!("a size of {size}, the largest is {LARGEST_SIZE}"))
-            }
-            _ => Ok(()),
+        if let Some(&size) = sizes.iter().max().filter(|&&size| size > LARGEST_SIZE) {
+            return Err(format!("a size of {size}, the largest is {LARGEST_SIZE}"));
         }
+        self.check_format_limits()
+    }
+
+    /// Checks what a `.gan` file has room for, so that nothing is trained that it has not.
+    fn check_format_limits(&self) -> Result<(), String> {
+        let convs = &self.generator.conv_transpose;
+        let layers = 1 + convs.len();
+        if layers > MAX_LAYERS {
+            return Err(format!(
+                "the generator has {layers} layers, the most that a device draws is {MAX_LAYERS}"
+            ));
+        }
+        for (i, layer) in convs.iter().enumerate() {
+            let sizes = [("kernel", layer.kernel), ("stride", layer.stride)];
+            let crops = layer.crop.map(|crop| ("crop", crop));
+            for (key, size) in sizes.into_iter().chain(crops) {
+                if size > usize::from(u8::MAX) {
+                    let (number, most) = (i + 1, u8::MAX);
+                    return Err(format!(
+                        "generator.conv_transpose number {number}: a {key} of {size}, the most \
+                         that a device draws is {most}"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Weights of both networks.
@@ -543,10 +567,15 @@ impl Training {
             ("decay_from", self.decay_from),
             ("decay_to", self.decay_to),
             ("ema", self.ema),
-            ("beta1", self.beta1),
-            ("beta2", self.beta2),
             ("label_smoothing", self.label_smoothing),
         ];
+        for (key, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return Err(format!(
+                    "training.{key} is {beta}, use a number from 0 to below 1"
+                ));
+            }
+        }
         for (key, value) in shares {
             if !unit.contains(&value) {
                 return Err(format!(
@@ -572,9 +601,21 @@ impl Training {
         if self.batch < 2 {
             return Err("training.batch must be 2 or more: batch statistics need them".into());
         }
-        let rates = [Some(self.learning_rate), self.discriminator_learning_rate];
-        if !(rates.iter().flatten().all(|&rate| rate > 0.0) && self.init_std > 0.0) {
-            return Err("the learning rates and training.init_std must be above 0".into());
+        let sizes = [
+            ("learning_rate", Some(self.learning_rate)),
+            (
+                "discriminator_learning_rate",
+                self.discriminator_learning_rate,
+            ),
+            ("init_std", Some(self.init_std)),
+        ];
+        for (key, size) in sizes {
+            if !size.is_none_or(|size| size > 0.0 && size.is_finite()) {
+                let size = size.unwrap_or_default();
+                return Err(format!(
+                    "training.{key} is {size}, use a finite number above 0"
+                ));
+            }
         }
         if self.steps == 0 || self.sample_every == 0 || self.checkpoint_every == 0 {
             return Err("training.steps, sample_every and checkpoint_every must not be 0".into());

@@ -12,7 +12,6 @@ use host::console::{self, check_text};
 use host::data::{Dataset, Record};
 use host::files::{remedy, write_atomic};
 use host::nn::Backend;
-use host::picture;
 use host::risk::features::Extractor;
 use host::risk::judge::Judge;
 use host::risk::watch::{Reading, RiskWatch, WATCHED};
@@ -21,6 +20,7 @@ use host::train::augment;
 use host::train::checkpoint;
 use host::train::run::{self, Ending, Event, RunFolder, grid_columns};
 use host::train::trainer::{Budget, StepReport, Trainer};
+use host::{picture, quant};
 use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -88,6 +88,7 @@ pub fn run(args: Train) -> anyhow::Result<()> {
     config.data.class_names.clone_from(&dataset.class_names);
     check_text("the name of the data", &dataset.name).map_err(anyhow::Error::msg)?;
     config.check("the data")?;
+    quant::check(&config, &dataset.name).map_err(anyhow::Error::msg)?;
     if config.training.augment.is_none() && dataset.train.len() <= FEW_PICTURES {
         say!(
             "few pictures: DiffAugment is on (translation, color, cutout); \
