@@ -20,6 +20,7 @@ mod mutations;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod pictures;
+mod pipeline;
 mod programs;
 mod quantization;
 mod risk;

@@ -146,7 +146,7 @@ pub struct Quantize {
 
 #[derive(Args)]
 pub struct Sample {
-    /// A checkpoint or generator (.safetensors) or an int8 model (.gan)
+    /// An int8 model (.gan) or a run folder with one, or a checkpoint or generator (.safetensors)
     pub file: PathBuf,
     /// Pictures
     #[arg(long, default_value_t = 80)]
@@ -275,7 +275,7 @@ pub struct Export {
 
 #[derive(Args)]
 pub struct Vet {
-    /// A .gan file
+    /// A .gan file or a run folder
     pub file: PathBuf,
     /// Seeds to keep, as many of each class
     #[arg(long, default_value_t = 256)]
@@ -296,7 +296,7 @@ pub struct Vet {
 
 #[derive(Args)]
 pub struct Critic {
-    /// A .gan file
+    /// A .gan file or a run folder
     pub file: PathBuf,
     /// Share of the pictures that need no further candidate
     #[arg(long, default_value_t = 0.8)]
@@ -324,7 +324,7 @@ pub struct Runs {
 
 #[derive(Args)]
 pub struct Inspect {
-    /// A .gan file
+    /// A .gan file or a run folder
     pub file: PathBuf,
     /// Print JSON
     #[arg(long)]

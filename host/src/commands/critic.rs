@@ -12,14 +12,17 @@ use crate::cli::Critic;
 pub fn run(args: &Critic) -> anyhow::Result<()> {
     let share = 0.0..=1.0;
     ensure!(share.contains(&args.passing), "--passing goes from 0 to 1");
-    let bytes = super::read_gan(&args.file)?;
-    let model = super::parse_gan(&bytes, &args.file)?;
+    let file = super::gan_of(&args.file);
+    let path = args.out.as_ref().unwrap_or(&file);
+    let _lock = super::lock_run_of(path)?;
+    let bytes = super::read_gan(&file)?;
+    let model = super::parse_gan(&bytes, &file)?;
     let data = Data {
         path: args.data.clone(),
         ..Data::default()
     };
     let dataset = super::load_data(&data, super::image_of(&model))?;
-    super::note_other_data(args.file.display(), &model, &dataset);
+    super::note_other_data(file.display(), &model, &dataset);
     let mut progress = super::stages()?;
     let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
     let half = dataset.held_out.len() / 2;
@@ -32,7 +35,6 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
         &mut progress,
     )?;
     drop(progress);
-    let path = args.out.as_ref().unwrap_or(&args.file);
     let name = path.display();
     write_atomic(path, &taught.bytes).with_context(|| format!("cannot write {name}"))?;
     let (all, passing) = (taught.flagged, taught.flagged_of_passing);

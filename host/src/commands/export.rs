@@ -49,10 +49,7 @@ fn of_gan(
     model: &Path,
     export: impl Fn(&Model<'_>, &[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let file = match model.is_dir() {
-        true => RunFolder::new(model).file("generator.gan"),
-        false => model.to_owned(),
-    };
+    let file = super::gan_of(model);
     let bytes = super::read_gan(&file)?;
     export(&super::parse_gan(&bytes, &file)?, &bytes)
 }

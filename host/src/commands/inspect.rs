@@ -7,8 +7,9 @@ use serde_json::json;
 use crate::cli::Inspect;
 
 pub fn run(args: &Inspect) -> anyhow::Result<()> {
-    let bytes = super::read_gan(&args.file)?;
-    let model = super::parse_gan(&bytes, &args.file)?;
+    let file = super::gan_of(&args.file);
+    let bytes = super::read_gan(&file)?;
+    let model = super::parse_gan(&bytes, &file)?;
     let labels: Vec<_> = (0..model.class_count())
         .filter_map(|i| model.label(i))
         .collect();

@@ -16,7 +16,7 @@ mod vet;
 
 use std::fmt::Display;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use host::config::{Data, Image};
@@ -54,9 +54,34 @@ fn lock_run(folder: &RunFolder) -> anyhow::Result<File> {
     Ok(folder.lock()?)
 }
 
+/// The `.gan` file that a path names: a run folder stands for its own.
+fn gan_of(path: &Path) -> PathBuf {
+    match path.is_dir() {
+        true => RunFolder::new(path).file("generator.gan"),
+        false => path.to_owned(),
+    }
+}
+
+/// Keeps other commands from writing into the run that a file belongs to, if it does, until the
+/// file that is returned is dropped.
+fn lock_run_of(file: &Path) -> anyhow::Result<Option<File>> {
+    let folder = RunFolder::new(file.parent().unwrap_or(Path::new(".")));
+    Ok(match folder.is_taken() {
+        true => Some(folder.lock()?),
+        false => None,
+    })
+}
+
 /// Reads a `.gan` file; the caller parses it in place.
 fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    std::fs::read(path).with_context(|| {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let hint = match RunFolder::new(folder).is_taken() {
+            true => format!("; `host quantize {}` makes one", folder.display()),
+            false => String::new(),
+        };
+        format!("cannot read {}{hint}", path.display())
+    })
 }
 
 /// Checks the bytes of a `.gan` file.

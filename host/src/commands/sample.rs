@@ -14,11 +14,12 @@ use crate::cli::Sample;
 
 pub fn run(args: &Sample) -> anyhow::Result<()> {
     anyhow::ensure!(args.count > 0, "--count must be 1 or more");
-    let is_gan = args.file.extension().is_some_and(|ending| ending == "gan");
+    let file = super::gan_of(&args.file);
+    let is_gan = file.extension().is_some_and(|ending| ending == "gan");
     let is_array = args.out.extension().is_some_and(|ending| ending == "npy");
     let (images, columns) = if is_gan {
-        let bytes = super::read_gan(&args.file)?;
-        let model = super::parse_gan(&bytes, &args.file)?;
+        let bytes = super::read_gan(&file)?;
+        let model = super::parse_gan(&bytes, &file)?;
         let names: Vec<_> = (0..model.class_count())
             .filter_map(|i| model.label(i))
             .collect();
@@ -28,7 +29,7 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
         }
         (sample::int8(&model, &order)?, grid_columns(names.len()))
     } else {
-        let generator = load_generator(&args.file)?;
+        let generator = load_generator(&file)?;
         let names: Vec<_> = generator
             .config
             .data

@@ -24,6 +24,7 @@ use host::{picture, quant};
 use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use strsim::jaro_winkler;
 
 use crate::cli::{Device, Train};
 use crate::device;
@@ -135,9 +136,14 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
             Some(config) => config?,
             None => {
                 let names = PRESETS.map(|(name, _)| name).join(", ");
+                let near = PRESETS.map(|(name, _)| (jaro_winkler(&args.preset, name), name));
+                let near = near.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
+                let near = near.filter(|&(likeness, _)| likeness > 0.8);
+                let near = near.map(|(_, name)| format!("; did you mean `{name}`?"));
                 bail!(
-                    "there is no preset `{}`; there are {names}, and --config FILE",
-                    args.preset
+                    "there is no preset `{}`; there are {names}, and --config FILE{}",
+                    args.preset,
+                    near.unwrap_or_default()
                 );
             }
         },
