@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::interval::Estimate;
+use super::interval::{Estimate, share};
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -211,14 +211,13 @@ pub fn side_by_side(differences: &[Difference]) -> String {
         head[0], head[1], head[2], head[3], head[4]
     );
     for row in differences {
-        let Estimate { value, low, high } = row.difference;
         text += &format!(
             "{:44} {:>8} {:>8} {:>11}  {:>18}\n",
             row.name,
             short(row.float),
             short(row.int8),
-            short(value),
-            format!("[{}, {}]", short(low), short(high))
+            short(row.difference.value),
+            interval(&row.difference)
         );
     }
     text
@@ -254,7 +253,13 @@ impl Card {
         if let (Some(copies), Some(control)) =
             (self.figure("copies"), self.figure("copies_control"))
         {
-            let (copies, control) = (copies.estimate, control.estimate);
+            // Where there is no interval, one as of independent trials: no narrow thing is
+            // decided by it.
+            let certain = |e: Estimate| match e.has_interval() {
+                true => e,
+                false => share((e.value * self.n as f64).round() as usize, self.n),
+            };
+            let (copies, control) = (certain(copies.estimate), certain(control.estimate));
             if copies.low > 2.0 * control.high && copies.low > COPIED {
                 let real = match self.n {
                     100.. => "only 1 % of real ones are".to_owned(),
@@ -320,14 +325,13 @@ impl std::fmt::Display for Card {
             head[0], head[1], head[2], head[3]
         )?;
         for figure in &self.figures {
-            let Estimate { value, low, high } = figure.estimate;
-            let interval = format!("[{}, {}]", short(low), short(high));
+            let interval = interval(&figure.estimate);
             let floor = short(figure.floor.value);
             writeln!(
                 f,
                 "{:44} {:>8}  {interval:>18}  {floor:>18}",
                 figure.name,
-                short(value)
+                short(figure.estimate.value)
             )?;
         }
         writeln!(f, "\nverdict: {} risk", self.verdict)?;
@@ -339,6 +343,14 @@ impl std::fmt::Display for Card {
             writeln!(f, "warning: {warning}")?;
         }
         Ok(())
+    }
+}
+
+/// The interval of a figure, for people.
+pub fn interval(estimate: &Estimate) -> String {
+    match estimate.has_interval() {
+        true => format!("[{}, {}]", short(estimate.low), short(estimate.high)),
+        false => "too few".into(),
     }
 }
 

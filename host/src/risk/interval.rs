@@ -19,6 +19,21 @@ pub struct Estimate {
 const Z: f64 = 1.959_963_984_540_054;
 
 impl Estimate {
+    /// A figure of too few pictures for an interval: its ends are not numbers, and no
+    /// comparison with them holds.
+    pub const fn without_interval(value: f64) -> Self {
+        Self {
+            value,
+            low: f64::NAN,
+            high: f64::NAN,
+        }
+    }
+
+    /// Whether there were pictures enough for an interval.
+    pub const fn has_interval(&self) -> bool {
+        !self.low.is_nan()
+    }
+
     /// The same for `f` of the figure, a function that grows or falls throughout.
     pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
         let (a, b) = (f(self.low), f(self.high));
@@ -81,25 +96,75 @@ pub fn jackknife(figure: impl Fn(Option<usize>) -> f64 + Sync) -> Estimate {
     }
 }
 
-/// Parts of the pictures that [`subsampling`] looks at, and their share of all.
+/// Random parts of each size that [`subsampling`] computes a figure of.
 const PARTS: usize = 40;
-const PART: usize = 4;
-/// Pictures of a part at least, half of all at most: neighbours need company.
-const FEWEST: usize = 8;
 /// [`Z`] of Student's distribution with `PARTS - 1` degrees of freedom.
 const T_PARTS: f64 = 2.022_690_920_036_761;
 
-/// `figures` of `n` pictures, with intervals from how they differ between 40 random
-/// quarters of them (Politis and Romano 1994): for figures of pictures that depend on
-/// each other, as neighbours do. `figures` gets the numbers of the pictures to look at.
+/// A figure of a set, and how it differs between parts of the set.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampled {
+    /// Of the whole set.
+    pub value: f64,
+    /// Mean over the quarters.
+    part_mean: f64,
+    /// Standard deviation from set to set, as the parts tell it; not a number where they are
+    /// too small to tell.
+    deviation: f64,
+}
+
+/// `figures` of `n` pictures, and how they differ between 40 random quarters and 40 random
+/// halves of them: for figures of pictures that depend on each other, as neighbours do. What
+/// the variance loses from quarters to halves it loses once more to the whole (subsampling
+/// with an estimated rate, Politis, Romano and Wolf 1999, chapter 8), at most a half: pictures
+/// that are all alike are as good as one.
+///
+/// `figures` gets the numbers of the pictures to compute them of. Quarters of fewer than
+/// `fewest` pictures give no interval.
 pub fn subsampling<const N: usize>(
     n: usize,
+    fewest: usize,
     figures: impl Fn(&[usize]) -> [f64; N] + Sync,
-) -> [Estimate; N] {
-    use rayon::prelude::*;
+) -> [Sampled; N] {
     let all: Vec<usize> = (0..n).collect();
     let values = figures(&all);
-    let len = (n / PART).max(FEWEST).min(n / 2).max(1);
+    if n / 4 < fewest {
+        return values.map(|value| Sampled {
+            value,
+            part_mean: value,
+            deviation: f64::NAN,
+        });
+    }
+    let quarters = spreads(n, n / 4, &figures);
+    let halves = spreads(n, n / 2, &figures);
+    std::array::from_fn(|i| {
+        let (quarter, half) = (quarters[i], halves[i]);
+        let loss = half.variance / quarter.variance;
+        // Not a number where no part differs.
+        let loss = if loss > 0.5 { loss.min(1.0) } else { 0.5 };
+        Sampled {
+            value: values[i],
+            part_mean: quarter.mean,
+            deviation: (half.variance * loss).max(quarter.variance / 4.0).sqrt(),
+        }
+    })
+}
+
+/// A figure over random parts.
+#[derive(Clone, Copy)]
+struct Spread {
+    mean: f64,
+    /// From set to set of the part's size.
+    variance: f64,
+}
+
+/// The figures over random parts of `len` of `n` pictures.
+fn spreads<const N: usize>(
+    n: usize,
+    len: usize,
+    figures: &(impl Fn(&[usize]) -> [f64; N] + Sync),
+) -> [Spread; N] {
+    use rayon::prelude::*;
     let parts: Vec<[f64; N]> = (0..PARTS as u64)
         .into_par_iter()
         .map(|part| {
@@ -109,30 +174,51 @@ pub fn subsampling<const N: usize>(
             figures(&part)
         })
         .collect();
-    // What quarters of one set differ by, to what whole sets differ by.
-    let scale = len as f64 / (n - len).max(1) as f64 / (PARTS - 1) as f64;
+    // Parts of one set have pictures in common.
+    let common = 1.0 - len as f64 / n as f64;
     std::array::from_fn(|i| {
         let mean = parts.iter().map(|values| values[i]).sum::<f64>() / PARTS as f64;
         let squares: f64 = parts.iter().map(|v| (v[i] - mean).powi(2)).sum();
-        let half = T_PARTS * (scale * squares).sqrt();
-        Estimate {
-            value: values[i],
-            low: values[i] - half,
-            high: values[i] + half,
+        Spread {
+            mean,
+            variance: squares / (PARTS - 1) as f64 / common,
         }
     })
 }
 
-/// A share of `n` pictures by [`subsampling`], with Wilson's interval for as many independent
-/// trials, `n` at most, as scatter as widely; so it stays between 0 and 1, and has a width at
-/// either end.
-pub fn as_share(found: Estimate, n: usize) -> Estimate {
-    let p = found.value;
-    let variance = ((found.high - found.low) / (2.0 * Z)).powi(2);
-    let trials = p * (1.0 - p) / variance;
-    // Not a number at 0 and 1, where no part differs.
-    let trials = if trials > 0.0 { trials } else { f64::INFINITY };
-    wilson(p, trials.clamp(1.0, n.max(1) as f64))
+impl Sampled {
+    /// With an interval as of a normal distribution.
+    pub fn estimate(self) -> Estimate {
+        let half = T_PARTS * self.deviation;
+        Estimate {
+            value: self.value,
+            low: self.value - half,
+            high: self.value + half,
+        }
+    }
+
+    /// A share of `n` pictures, with Wilson's interval for as many independent trials, `n` at
+    /// most, as scatter as widely; so it stays between 0 and 1, and has a width at either end.
+    pub fn share(self, n: usize) -> Estimate {
+        let Self {
+            value,
+            part_mean,
+            deviation,
+        } = self;
+        if deviation.is_nan() {
+            return Estimate::without_interval(value);
+        }
+        // A share of 0 or 1 does not say how it scatters; the parts' shares do.
+        let middle = if value > 0.0 && value < 1.0 {
+            value
+        } else {
+            part_mean
+        };
+        let trials = middle * (1.0 - middle) / deviation.powi(2);
+        // Not a number where no part differs.
+        let trials = if trials > 0.0 { trials } else { f64::INFINITY };
+        wilson(value, trials.clamp(1.0, n.max(1) as f64))
+    }
 }
 
 /// The middle one, or the upper of two; 0 of none.

@@ -1,10 +1,12 @@
 //! The figures that follow from distances between features, with their intervals.
 
-use super::interval::{Estimate, as_share, median, subsampling};
+use super::interval::{Estimate, median, subsampling};
 use super::neighbours::{Points, neighbourhood, p_values};
 
 /// Neighbours of every k-nearest figure (Naeem et al. 2020).
 pub const NEIGHBOURS: usize = 5;
+/// Pictures of a part that an interval comes from, at least: neighbours need company.
+pub const FEWEST: usize = 4 * NEIGHBOURS;
 /// A picture is flagged at this p-value.
 pub const FLAGGED: f64 = 0.05;
 /// Share of real pictures that are as near to others as copies are.
@@ -68,7 +70,7 @@ pub struct Near {
 /// allow for the chance in either; the training pictures are what they are.
 pub fn compare(real: &Sample, generated: &Sample) -> Near {
     let n = generated.points.len();
-    let figures = subsampling(n, |kept| {
+    let figures = subsampling(n, FEWEST, |kept| {
         figures(&real.select(kept), &generated.select(kept))
     });
     let [
@@ -83,15 +85,15 @@ pub fn compare(real: &Sample, generated: &Sample) -> Near {
         flagged,
     ] = figures;
     Near {
-        one_nearest: as_share(one_nearest, 2 * n),
-        precision: as_share(precision, n),
-        density,
-        coverage: as_share(coverage, n),
-        recall: as_share(recall, n),
-        copies: as_share(copies, n),
-        copies_control: as_share(copies_control, n),
-        distance_ratio: distance_ratio.map(f64::exp),
-        flagged: as_share(flagged, n),
+        one_nearest: one_nearest.share(2 * n),
+        precision: precision.share(n),
+        density: density.estimate(),
+        coverage: coverage.share(n),
+        recall: recall.share(n),
+        copies: copies.share(n),
+        copies_control: copies_control.share(n),
+        distance_ratio: distance_ratio.estimate().map(f64::exp),
+        flagged: flagged.share(n),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::RiskError;
-use super::card::{Card, Difference, rule_text, short, side_by_side};
+use super::card::{Card, Difference, interval, rule_text, short, side_by_side};
 use super::judge::Each;
 use super::near::FLAGGED;
 use crate::data::Images;
@@ -84,14 +84,12 @@ fn card(card: &Card, page: &mut String) {
         let (e, floor) = (figure.estimate, figure.floor);
         let _ = writeln!(
             page,
-            "<tr><td>{}<td>{}<td>[{}, {}]<td>{} [{}, {}]</tr>",
+            "<tr><td>{}<td>{}<td>{}<td>{} {}</tr>",
             figure.name,
             short(e.value),
-            short(e.low),
-            short(e.high),
+            interval(&e),
             short(floor.value),
-            short(floor.low),
-            short(floor.high)
+            interval(&floor)
         );
     }
     let _ = writeln!(page, "</table>\n<p>Rule: {}.</p>", rule_text());

@@ -34,12 +34,20 @@ impl Card {
         let line = at.and_then(|at| lines.get(at + below)?.get(NAME..));
         let line = line.with_context(|| format!("no figure {name} on the card:\n{}", self.0))?;
         let words = line.split(|c: char| c.is_whitespace() || "[,]".contains(c));
-        let numbers = words.filter(|word| !word.is_empty()).map(str::parse);
+        // A figure of few pictures has no interval.
+        let words = words.filter(|word| !["", "too", "few"].contains(word));
+        let numbers = words.map(str::parse);
         match numbers.collect::<Result<Vec<f64>, _>>()?.as_slice() {
             &[value, low, high, floor] => Ok(Figure {
                 value,
                 low,
                 high,
+                floor,
+            }),
+            &[value, floor] => Ok(Figure {
+                value,
+                low: f64::NAN,
+                high: f64::NAN,
                 floor,
             }),
             _ => anyhow::bail!("not a figure: {line}"),
