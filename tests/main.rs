@@ -22,6 +22,7 @@ mod pictures;
 mod programs;
 mod quantization;
 mod risk;
+mod sets;
 mod tflite;
 mod training;
 mod unplugged;

@@ -237,8 +237,8 @@ fn bad() -> Vec<(&'static [u8], Vec<u8>)> {
         (b"cut.webp", webp[..webp.len() - 8].to_vec()),
         (b"start.png", whole_png[..8].to_vec()),
         (b"flipped.png", flipped),
-        (b"notes.txt", b"a note".to_vec()),
-        (b"gif.png", encoded(RgbImage::new(4, 4), ImageFormat::Gif)),
+        (b"clip.mp4", b"a film".to_vec()),
+        (b"qoi.png", b"qoif\0\0\0\x01\0\0\0\x01\x03\0".to_vec()),
         (b"bytes\xff\xfe.png", b"words".to_vec()),
         (b"\x1b[2J\nok.png", b"words".to_vec()),
     ]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use host::config::Data;
+use host::data::{Colour, Fit};
 
 /// Train a GAN on your own pictures, quantize it to int8, draw with integers.
 #[derive(Parser)]
@@ -58,6 +60,21 @@ pub enum Device {
     Cuda,
 }
 
+/// How pictures come to the network's format.
+#[derive(Args, Default)]
+pub struct Reading {
+    /// Pictures of another aspect: crop, pad or stretch [default: crop]
+    #[arg(long)]
+    pub fit: Option<Fit>,
+    /// Colour behind transparent pixels and beside padded pictures: #rrggbb or a name like black
+    /// [default: white]
+    #[arg(long, value_name = "COLOUR")]
+    pub background: Option<Colour>,
+    /// Exchange rows and columns of IDX files, as EMNIST's need
+    #[arg(long)]
+    pub transpose: bool,
+}
+
 #[derive(Args)]
 pub struct Train {
     /// Networks and recipe: fashion (28x28 grey), avatar (16x16 RGB), seed or seed-relu
@@ -74,6 +91,8 @@ pub struct Train {
     /// Cut --data, a picture, into tiles of this size
     #[arg(long, value_name = "WxH", value_parser = parse_tile, requires = "data")]
     pub tile: Option<(usize, usize)>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Names for the classes of --data, with commas between them
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', requires = "data")]
     pub labels: Vec<String>,
@@ -119,7 +138,7 @@ pub struct Train {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "data", "channels", "out", "steps", "budget", "batch", "seed", "teacher", "watch_risk"]
+        conflicts_with_all = ["preset", "config", "data", "fit", "background", "transpose", "channels", "out", "steps", "budget", "batch", "seed", "teacher", "watch_risk"]
     )]
     pub resume: Option<PathBuf>,
 }
@@ -186,6 +205,12 @@ pub struct Evaluate {
     /// set of the format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
+    /// Format that a folder of pictures is judged in: height x width, and x3 for colour
+    /// [default: that of --features or of --data]
+    #[arg(long, value_name = "HxW[x3]", value_parser = parse_format)]
+    pub format: Option<host::config::Image>,
     /// Pictures to judge; no more than half of the held-out ones can be
     #[arg(long, default_value_t = host::risk::judge::DEFAULT_COUNT)]
     pub count: usize,
@@ -216,6 +241,8 @@ pub struct Features {
     /// Pictures to learn from, and their classes if they have any
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Format of the pictures: height x width, and x3 for colour
     #[arg(long, value_name = "HxW[x3]", default_value = "28x28", value_parser = parse_format)]
     pub format: host::config::Image,
@@ -285,6 +312,8 @@ pub struct Vet {
     /// The real pictures: what `train --data` takes [default: the embedded set of the format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// A file of features, made by `host features`
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
@@ -303,6 +332,8 @@ pub struct Critic {
     /// The real pictures: what `train --data` takes [default: the embedded set of the format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// A file of features, made by `host features`
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
@@ -328,6 +359,25 @@ pub struct Inspect {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl Reading {
+    /// Puts what was given in the place of what `data` says.
+    pub fn change(&self, data: &mut Data) {
+        data.fit = self.fit.unwrap_or(data.fit);
+        data.background = self.background.unwrap_or(data.background);
+        data.transpose |= self.transpose;
+    }
+
+    /// Pictures of a path, or the embedded ones, read like this.
+    pub fn data(&self, path: Option<PathBuf>) -> Data {
+        let mut data = Data {
+            path,
+            ..Data::default()
+        };
+        self.change(&mut data);
+        data
+    }
 }
 
 fn one_of<const A: u8, const B: u8>(text: &str) -> Result<u8, String> {

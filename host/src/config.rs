@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::{Colour, Fit, MAX_CLASSES};
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::{Activation, Conv, Geometry, Margins};
 use crate::train::augment::Augmentation;
@@ -240,11 +241,24 @@ pub struct Data {
     /// Names for classes that are only numbers in the data, as in IDX files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// What happens to pictures of another aspect: "crop", "pad" or "stretch".
+    #[serde(skip_serializing_if = "is_default")]
+    pub fit: Fit,
+    /// Colour behind transparent pixels and beside padded pictures.
+    #[serde(skip_serializing_if = "is_default")]
+    pub background: Colour,
+    /// Whether IDX files have rows for columns, as EMNIST's do.
+    #[serde(skip_serializing_if = "is_default")]
+    pub transpose: bool,
     /// Whether any number of files of a folder may be left out.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_default")]
     pub accept_losses: bool,
     /// Names of the classes, filled in from the data.
     pub class_names: Vec<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Presets by name.
@@ -320,6 +334,12 @@ impl Config {
             let channels = self.image.channels;
             return Err(shape(format!(
                 "image.channels is {channels}, use 1 (grey) or 3 (RGB)"
+            )));
+        }
+        let classes = self.data.class_names.len();
+        if classes > MAX_CLASSES {
+            return Err(shape(format!(
+                "data.class_names has {classes} names, at most {MAX_CLASSES} are possible"
             )));
         }
         self.training.check().map_err(shape)?;

@@ -1,7 +1,6 @@
 //! `host critic`: a judge for the device, into the `.gan` file.
 
 use anyhow::{Context, ensure};
-use host::config::Data;
 use host::files::write_atomic;
 use host::risk::critic::teach;
 use host::risk::judge::Judge;
@@ -13,10 +12,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     ensure!(share.contains(&args.passing), "--passing goes from 0 to 1");
     let bytes = super::read_gan(&args.file)?;
     let model = super::parse_gan(&bytes, &args.file)?;
-    let data = Data {
-        path: args.data.clone(),
-        ..Data::default()
-    };
+    let data = args.reading.data(args.data.clone());
     let dataset = super::load_data(&data, super::image_of(&model))?;
     super::note_other_data(args.file.display(), &model, &dataset);
     let mut progress = super::stages()?;

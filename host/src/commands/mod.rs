@@ -17,9 +17,10 @@ mod vet;
 use std::fmt::Display;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use host::config::{Data, Image};
-use host::data::{self, DataRequest, Dataset};
+use host::data::{self, DataRequest, Dataset, Framing};
+use host::files::read_regular;
 use host::risk::Progress;
 use host::risk::features::Extractor;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -54,16 +55,26 @@ fn parse_gan<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<gan_core::Model
     gan_core::Model::parse(bytes).with_context(|| format!("{} is not usable", path.display()))
 }
 
-/// Loads pictures and names their classes.
-fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
-    let request = DataRequest {
+/// What a source of pictures means in a format.
+fn request(data: &Data, image: Image) -> DataRequest {
+    DataRequest {
         path: data.path.clone(),
         tile: data.tile,
         height: image.height,
         width: image.width,
         channels: image.channels,
         accept_losses: data.accept_losses,
-    };
+        framing: Framing {
+            fit: data.fit,
+            background: data.background,
+        },
+        transpose: data.transpose,
+    }
+}
+
+/// Loads pictures and names their classes.
+fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
+    let request = request(data, image);
     let bar = ProgressBar::new(0).with_prefix("pictures");
     bar.set_style(ProgressStyle::with_template(
         "{prefix} {wide_bar} {pos}/{len}",
@@ -79,6 +90,16 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
         let (count, list) = (left_out.len(), data::list(left_out));
         eprint!("{count} files of {} left out:\n{list}", dataset.name);
     }
+    if !dataset.odd.is_empty() {
+        let (count, list) = (dataset.odd.len(), data::list(&dataset.odd));
+        eprint!(
+            "{count} files of {} are used, but look odd:\n{list}",
+            dataset.name
+        );
+    }
+    for note in &dataset.notes {
+        eprintln!("{}: {note}", dataset.name);
+    }
     if !data.labels.is_empty() {
         let (given, classes) = (data.labels.len(), dataset.class_names.len());
         ensure!(
@@ -87,7 +108,25 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
         );
         dataset.class_names.clone_from(&data.labels);
     }
+    check_names(&dataset.class_names)?;
     Ok(dataset)
+}
+
+/// Checks that classes can be told apart by their names.
+fn check_names(names: &[String]) -> anyhow::Result<()> {
+    for (i, name) in names.iter().enumerate() {
+        ensure!(
+            !name.is_empty(),
+            "class {i} has no name: give it one, in --labels or classes.txt"
+        );
+        if let Some(first) = names[..i].iter().position(|other| other == name) {
+            bail!(
+                "classes {first} and {i} are both called {name:?}: give each a name of its own, \
+                 in --labels or classes.txt"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Says so where a model is judged by other pictures than those that it learned from.
@@ -120,8 +159,17 @@ fn find_features(
     let Some(path) = file else {
         return Ok(Extractor::find(dataset, Path::new(CACHE), progress)?);
     };
+    read_features(path)
+}
+
+/// The most bytes of a file of features: those of 256x256 pixels have some 25 MB.
+const FEATURES_BYTES: u64 = 1 << 30;
+
+/// The features of a file.
+fn read_features(path: &Path) -> anyhow::Result<Extractor> {
     let name = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
+    let bytes = read_regular(path, FEATURES_BYTES);
+    let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
     let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg);
     extractor.with_context(|| format!("{name} holds no usable features"))
 }

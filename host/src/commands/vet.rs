@@ -2,7 +2,6 @@
 
 use anyhow::{Context, ensure};
 use gan_core::format::encode_seeds;
-use host::config::Data;
 use host::files::write_atomic;
 use host::risk::judge::Judge;
 use host::risk::vet::vet;
@@ -18,10 +17,7 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     );
     let bytes = super::read_gan(&args.file)?;
     let model = super::parse_gan(&bytes, &args.file)?;
-    let data = Data {
-        path: args.data.clone(),
-        ..Data::default()
-    };
+    let data = args.reading.data(args.data.clone());
     let dataset = super::load_data(&data, super::image_of(&model))?;
     super::note_other_data(args.file.display(), &model, &dataset);
     let mut progress = super::stages()?;

@@ -227,6 +227,15 @@ impl Extractor {
         }
     }
 
+    /// Format of the pictures that they are of, where that is known.
+    pub fn image(&self) -> Option<Image> {
+        match &self.source {
+            Source::Trained(origin, _) => Some(origin.image),
+            #[cfg(feature = "onnx")]
+            Source::Onnx(..) => None,
+        }
+    }
+
     /// Held-out pictures classified rightly, where that is known.
     pub fn accuracy(&self) -> Option<Estimate> {
         match &self.source {
