@@ -15,6 +15,7 @@ mod interruption;
 mod kernels;
 mod layers;
 mod lies;
+mod limits;
 mod mutations;
 #[cfg(feature = "onnx")]
 mod onnx;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host::config::Data;
 use host::data::{Colour, Fit};
+use host::risk::classifier::LARGEST_SIDE_PX;
 
 /// Train a GAN on your own pictures, quantize it to int8, draw with integers.
 #[derive(Parser)]
@@ -401,6 +402,10 @@ fn parse_format(text: &str) -> Result<host::config::Image, String> {
         Some(&[height, width, channels @ (1 | 3)]) => (height, width, channels),
         _ => return Err("write it as 28x28, or as 64x64x3 for colour".into()),
     };
+    let sides = 1..=LARGEST_SIDE_PX;
+    if !(sides.contains(&height) && sides.contains(&width)) {
+        return Err(format!("from 1 to {LARGEST_SIDE_PX} pixels a side"));
+    }
     Ok(host::config::Image {
         height,
         width,

@@ -3,11 +3,14 @@
 //! The presets are TOML files in `host/presets/`; a user's own file has the same
 //! form. The run folder keeps the resolved one.
 
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Colour, Fit, MAX_CLASSES};
+use crate::files::read_regular;
+use crate::memory::{TooMuch, reserved};
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::{Activation, Conv, Geometry, Margins};
 use crate::train::augment::Augmentation;
@@ -278,7 +281,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: Error,
     },
     /// Not TOML, a key nobody knows, or a value of the wrong type.
     #[error("{origin}, {message}")]
@@ -307,11 +310,7 @@ impl Config {
 
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&text, &path.display().to_string())
+        Self::parse(&read_text(path)?, &path.display().to_string())
     }
 
     /// Parses and checks `text`, which came from `origin`.
@@ -344,8 +343,24 @@ impl Config {
         }
         self.training.check().map_err(shape)?;
         self.check_sizes().map_err(shape)?;
-        self.generator_blocks().map_err(shape)?;
-        self.discriminator_blocks().map_err(shape)?;
+        let generator = self.generator_blocks().map_err(shape)?;
+        let discriminator = self.discriminator_blocks().map_err(shape)?;
+        let blocks = [generator, discriminator].concat();
+        self.check_memory(&blocks).map_err(|e| shape(e.to_string()))
+    }
+
+    /// Checks that there is memory for the weights with their gradients and moments, and for
+    /// the maps of a batch with their gradients.
+    fn check_memory(&self, blocks: &[BlockSpec]) -> Result<(), TooMuch> {
+        let weights = blocks.iter().map(|block| {
+            let (rows, columns) = block.op.weight_shape();
+            rows.saturating_mul(columns)
+        });
+        let weights = weights.fold(0, usize::saturating_add);
+        reserved::<[f32; 4]>("the number of weights", &[weights])?;
+        let values = blocks.iter().map(|block| block.op.output_len());
+        let values = values.fold(0, usize::saturating_add);
+        reserved::<[f32; 2]>("training.batch", &[self.training.batch, values])?;
         Ok(())
     }
 
@@ -353,27 +368,43 @@ impl Config {
     fn check_sizes(&self) -> Result<(), String> {
         let first = &self.generator.dense;
         let mut sizes = vec![
-            self.image.height,
-            self.image.width,
-            self.generator.latent,
-            first.height,
-            first.width,
-            first.channels,
+            ("image.height".to_owned(), self.image.height),
+            ("image.width".into(), self.image.width),
+            ("generator.latent".into(), self.generator.latent),
+            ("generator.dense.height".into(), first.height),
+            ("generator.dense.width".into(), first.width),
+            ("generator.dense.channels".into(), first.channels),
         ];
-        for layer in &self.generator.conv_transpose {
-            sizes.extend([layer.channels, layer.kernel, layer.stride]);
-            sizes.extend(layer.crop);
+        let mut push = |at: String, of: [usize; 3], margins: (&str, [usize; 4])| {
+            let [channels, kernel, stride] = of;
+            let named = [
+                ("channels", channels),
+                ("kernel", kernel),
+                ("stride", stride),
+            ];
+            let margins = margins.1.map(|margin| (margins.0, margin));
+            let named = named.into_iter().chain(margins);
+            sizes.extend(named.map(|(name, size)| (format!("{at}, {name}"), size)));
+        };
+        for (layer, i) in self.generator.conv_transpose.iter().zip(1..) {
+            let of = [layer.channels, layer.kernel, layer.stride];
+            let at = format!("generator.conv_transpose number {i}");
+            push(at, of, ("crop", layer.crop));
         }
-        for layer in &self.discriminator.conv {
-            sizes.extend([layer.channels, layer.kernel, layer.stride]);
-            sizes.extend(layer.pad);
+        for (layer, i) in self.discriminator.conv.iter().zip(1..) {
+            let of = [layer.channels, layer.kernel, layer.stride];
+            let at = format!("discriminator.conv number {i}");
+            push(at, of, ("pad", layer.pad));
         }
-        sizes.extend(self.discriminator.dense.iter().map(|layer| layer.units));
-        match sizes.iter().max() {
-            Some(&size) if size > LARGEST_SIZE => {
-                Err(format!("a size of {size}, the largest is {LARGEST_SIZE}"))
-            }
-            _ => Ok(()),
+        for (layer, i) in self.discriminator.dense.iter().zip(1..) {
+            sizes.push((
+                format!("discriminator.dense number {i}, units"),
+                layer.units,
+            ));
+        }
+        match sizes.iter().find(|(_, size)| *size > LARGEST_SIZE) {
+            Some((name, size)) => Err(format!("{name} is {size}, the largest is {LARGEST_SIZE}")),
+            None => Ok(()),
         }
     }
 
@@ -579,6 +610,20 @@ fn margins([top, left, bottom, right]: [usize; 4]) -> Margins {
         bottom,
         right,
     }
+}
+
+/// The most bytes of a configuration.
+const TEXT_BYTES: u64 = 1 << 20;
+
+/// The text of a configuration.
+pub(crate) fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let read = read_regular(path, TEXT_BYTES).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+    });
+    read.map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Line, problem, and for an unknown key the nearest known one.

@@ -56,6 +56,9 @@ impl RegularFile {
     }
 }
 
+/// The most bytes of a file of weights.
+pub const MOST_BYTES: u64 = 16 << 30;
+
 /// The bytes of a regular file of at most `most_bytes`.
 pub fn read_regular(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     open_regular(path, most_bytes)?.read(0)

@@ -12,6 +12,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     ensure!(share.contains(&args.passing), "--passing goes from 0 to 1");
     let bytes = super::read_gan(&args.file)?;
     let model = super::parse_gan(&bytes, &args.file)?;
+    super::ensure_drawable(&model, &args.file)?;
     let data = args.reading.data(args.data.clone());
     let dataset = super::load_data(&data, super::image_of(&model))?;
     super::note_other_data(args.file.display(), &model, &dataset);

@@ -208,8 +208,12 @@ fn features_format(args: &Evaluate) -> anyhow::Result<Option<Image>> {
 
 fn read_gan(path: &Path, gate: u32) -> anyhow::Result<Subject> {
     let bytes = super::read_gan(path)?;
-    let vetted = vetted(&super::parse_gan(&bytes, path)?, gate)?;
-    Ok(Subject::Int8(bytes, vetted))
+    let shown = {
+        let model = super::parse_gan(&bytes, path)?;
+        super::ensure_drawable(&model, path)?;
+        vetted(&model, gate)?
+    };
+    Ok(Subject::Int8(bytes, shown))
 }
 
 fn vetted(model: &Model<'_>, gate: u32) -> anyhow::Result<Vec<Latent>> {

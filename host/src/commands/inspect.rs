@@ -8,9 +8,7 @@ use crate::cli::Inspect;
 pub fn run(args: &Inspect) -> anyhow::Result<()> {
     let bytes = super::read_gan(&args.file)?;
     let model = super::parse_gan(&bytes, &args.file)?;
-    let labels: Vec<_> = (0..model.class_count())
-        .filter_map(|i| model.label(i))
-        .collect();
+    let labels: Vec<_> = model.labels().collect();
     let (layers, shape) = (model.layers(), model.output_shape());
     let parameters: usize = layers.iter().map(Layer::parameter_count).sum();
     let macs: u64 = layers.iter().map(Layer::mac_count).sum();

@@ -21,6 +21,7 @@ use anyhow::{Context, bail, ensure};
 use host::config::{Data, Image};
 use host::data::{self, DataRequest, Dataset, Framing};
 use host::files::read_regular;
+use host::memory::reserved;
 use host::risk::Progress;
 use host::risk::features::Extractor;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -45,9 +46,20 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// The most bytes of a `.gan` file that are read; its sections are found by 32 bits.
+const GAN_BYTES: u64 = 1 << 32;
+
+/// Checks that there is memory for drawing with a model on all threads.
+fn ensure_drawable(model: &gan_core::Model<'_>, path: &Path) -> anyhow::Result<()> {
+    let words = model.required_words(gan_core::Mode::Streamed);
+    let what = format!("the arena of {}", path.display());
+    reserved::<u32>(what, &[rayon::current_num_threads(), words])?;
+    Ok(())
+}
+
 /// Reads a `.gan` file; the caller parses it in place.
 fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    read_regular(path, GAN_BYTES).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Checks the bytes of a `.gan` file.

@@ -7,6 +7,7 @@ use host::compare::compare;
 use host::files::write_atomic;
 use host::finetune::finetune;
 use host::generator::FloatGenerator;
+use host::memory::reserved;
 use host::quant::{self, Options};
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
@@ -25,6 +26,9 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
     };
     let folder = RunFolder::new(&args.run);
     let generator = load_generator(&folder.generator())?;
+    let values = generator.layers.iter().map(|layer| layer.op.output_len());
+    let values = values.sum::<usize>() + generator.config.input_len();
+    reserved::<f32>("--calibration-images", &[args.calibration_images, values])?;
     let mut plain = None;
     println!("dense weights  before tanh     bytes      PSNR    SSIM");
     for dense_bits in [WeightBits::Eight, WeightBits::Four] {

@@ -3,6 +3,7 @@
 use anyhow::{Context, ensure};
 use gan_core::format::encode_seeds;
 use host::files::write_atomic;
+use host::memory::reserved;
 use host::risk::judge::Judge;
 use host::risk::vet::vet;
 
@@ -17,6 +18,9 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     );
     let bytes = super::read_gan(&args.file)?;
     let model = super::parse_gan(&bytes, &args.file)?;
+    super::ensure_drawable(&model, &args.file)?;
+    let each = model.output_shape().len() + size_of::<u32>();
+    reserved::<u8>("--count", &[args.count, each])?;
     let data = args.reading.data(args.data.clone());
     let dataset = super::load_data(&data, super::image_of(&model))?;
     super::note_other_data(args.file.display(), &model, &dataset);

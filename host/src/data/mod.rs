@@ -20,7 +20,7 @@ pub use record::Record;
 use crate::files::open_regular;
 use crate::memory::{TooMuch, reserved};
 
-/// Classes that a set may have: the `.gan` format counts them in a byte.
+/// Classes that a set may have: a label is a byte.
 pub const MAX_CLASSES: usize = 255;
 
 /// Pictures of one size, with classes or without.

@@ -18,7 +18,7 @@ use super::loss::Anchors;
 use super::trainer::{Trainer, TrainerError};
 use crate::config::Config;
 use crate::data::Record;
-use crate::files::{remedy, write_atomic};
+use crate::files::{MOST_BYTES, read_regular, remedy, write_atomic};
 use crate::generator::FloatGenerator;
 use crate::nn::Backend;
 
@@ -214,7 +214,7 @@ struct Opened {
 }
 
 fn open(path: &Path) -> Result<Opened, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|error| CheckpointError::Io {
+    let bytes = read_regular(path, MOST_BYTES).map_err(|error| CheckpointError::Io {
         verb: "read",
         path: path.to_owned(),
         error,
