@@ -325,19 +325,12 @@ fn pipes_and_devices_in_the_place_of_data_files_are_refused_by_name() {
         let path = dir.join(name);
         let was = fs::read(&path).ok();
         let _ = fs::remove_file(&path);
-        let make: [&dyn Fn(); 2] = [
-            &|| {
-                assert!(
-                    Command::new("mkfifo")
-                        .arg(&path)
-                        .status()
-                        .unwrap()
-                        .success()
-                )
-            },
-            &|| symlink("/dev/zero", &path).unwrap(),
-        ];
-        for make in make {
+        let pipe = || {
+            let made = Command::new("mkfifo").arg(&path).status().unwrap();
+            assert!(made.success());
+        };
+        let device = || symlink("/dev/zero", &path).unwrap();
+        for make in [&pipe as &dyn Fn(), &device] {
             make();
             refused(dir, 1, args, name);
             fs::remove_file(&path).unwrap();
