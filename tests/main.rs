@@ -15,7 +15,7 @@ mod interruption;
 mod kernels;
 mod layers;
 mod lies;
-mod limits;
+mod memory;
 mod mutations;
 #[cfg(feature = "onnx")]
 mod onnx;
