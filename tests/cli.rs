@@ -263,13 +263,12 @@ fn a_small_folder_is_augmented_previewed_listed_and_reported() {
     assert!(fails(dir, 1, &["runs", "faces"]).contains("faces holds no runs"));
 }
 
-/// A folder in the place of the checkpoint's temporary file: no checkpoint can be written,
-/// as on a full disk.
+/// A folder in the place of the checkpoint: none can be written, as on a full disk.
 #[test]
 fn what_cannot_be_saved_is_told_and_saved_later() {
     let dir = folder();
     let dir = dir.path();
-    let blocked = dir.join("run/checkpoint.safetensors.part");
+    let blocked = dir.join("run/checkpoint.safetensors");
     let log = fs::File::create(dir.join("log")).unwrap();
     let mut child = Command::new(program())
         .args(TRAIN)
@@ -278,9 +277,10 @@ fn what_cannot_be_saved_is_told_and_saved_later() {
         .stdout(log)
         .spawn()
         .unwrap();
-    while !dir.join("run/checkpoint.safetensors").exists() {
+    while !blocked.exists() {
         sleep(Duration::from_millis(5));
     }
+    fs::remove_file(&blocked).unwrap();
     fs::create_dir(&blocked).unwrap();
     fs::write(blocked.join("full"), "").unwrap();
     let log = || fs::read_to_string(dir.join("log")).unwrap();

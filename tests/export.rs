@@ -116,7 +116,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
         },
     };
     let spec = ModelSpec {
-        name: "a */ stack",
+        name: "stack",
         dataset: "noise",
         labels: &["one"],
         latent_len: 8,
@@ -161,9 +161,16 @@ int main(void) {
 }
 "#;
 
-fn by_c(dir: &Path, header: &str) -> Vec<u8> {
+/// Code with the names of a model's header.
+pub fn named(code: &str, model: &str) -> String {
+    let prefix = format!("gan_{model}_");
+    let code = code.replace("GAN_", &prefix.to_uppercase());
+    code.replace("gan_", &prefix)
+}
+
+fn by_c(dir: &Path, header: &str, model: &str) -> Vec<u8> {
     fs::write(dir.join("model.h"), header).unwrap();
-    fs::write(dir.join("main.c"), MAIN).unwrap();
+    fs::write(dir.join("main.c"), named(MAIN, model)).unwrap();
     let gcc = Command::new("gcc")
         .args([
             "-std=c99",
@@ -213,7 +220,7 @@ fn the_c_header_draws_the_same_bytes() {
         ok(dir.path(), &args);
         let header = fs::read_to_string(dir.path().join("h.h")).unwrap();
         assert!(
-            by_c(dir.path(), &header) == drawn(&Model::parse(&bytes).unwrap(), seed_of),
+            by_c(dir.path(), &header, name) == drawn(&Model::parse(&bytes).unwrap(), seed_of),
             "{name}"
         );
     }
@@ -221,7 +228,7 @@ fn the_c_header_draws_the_same_bytes() {
         let bytes = stack(&case, seed);
         let model = Model::parse(&bytes).unwrap();
         assert!(
-            by_c(dir.path(), &header(&model)) == drawn(&model, seed_of),
+            by_c(dir.path(), &header(&model), model.name()) == drawn(&model, seed_of),
             "{name}: {case:?}"
         );
     }
@@ -243,7 +250,7 @@ fn the_c_header_needs_no_library() {
     .unwrap();
     let code = "#include \"model.h\"\nint8_t input[GAN_INPUT], arena[GAN_ARENA], picture[GAN_PICTURE];\n\
                 void draw(uint64_t seed) { gan_input(seed, 0, input); gan_generate(input, arena, picture); }\n";
-    fs::write(dir.path().join("draw.c"), code).unwrap();
+    fs::write(dir.path().join("draw.c"), named(code, "stack")).unwrap();
     let run = |program: &str, args: &[&str]| {
         let run = Command::new(program)
             .args(args)

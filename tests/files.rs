@@ -87,6 +87,20 @@ fn written(labels: &[&str], latent_len: u16, layers: &[LayerSpec<'_>]) -> (Vec<u
     (bytes, error)
 }
 
+/// Layers of a small generator with two classes and three values of latent.
+pub fn layer_specs<T>(then: impl FnOnce(&[LayerSpec<'_>]) -> T) -> T {
+    let mut noise = Noise(5);
+    let shapes = [shape(1, 1, 5), shape(2, 2, 4), shape(4, 4, 3)];
+    let mut layer =
+        |op, i: usize| Numbers::noise(&mut noise, op, [shapes[i], shapes[i + 1]], 0, 127);
+    let layers = [layer(Op::Dense, 0), layer(conv(4, 2, [1; 4]), 1)];
+    then(
+        &layers
+            .each_ref()
+            .map(|layer| layer.spec(WeightBits::Eight, CLAMP)),
+    )
+}
+
 /// A small file with everything that the format has: 4-bit weights, filled-up channels,
 /// corrections, a wide table, classes, a critic and vetted seeds.
 pub fn rich() -> &'static [u8] {

@@ -16,7 +16,7 @@ use crate::cli::{assert_same, fails, host, ok, program, safetensors_header};
 
 /// Three layers of a few channels and a checkpoint after every step, so that most of a run is
 /// writing.
-const TINY: &str = r#"
+pub const TINY: &str = r#"
 name = "tiny"
 image = { height = 8, width = 8, channels = 1 }
 generator = { latent = 4, dense = { height = 4, width = 4, channels = 2, norm = true, activation = "relu" }, conv_transpose = [
@@ -122,9 +122,9 @@ fn a_run_killed_at_any_moment_ends_with_the_bytes_of_one_that_never_was() {
             let mut run = start(dir, &out);
             sleep(Duration::from_micros(below(life_us)));
             // Every other one waits for a checkpoint to be half there.
-            let half = dir.join(&out).join("checkpoint.safetensors.part");
+            let run_folder = dir.join(&out);
             let until = Instant::now() + Duration::from_millis(50 * below(2));
-            while Instant::now() < until && !half.exists() {}
+            while Instant::now() < until && parts(&run_folder) == 0 {}
             run.kill().unwrap();
             let done = run.wait_with_output().unwrap();
             if done.status.code().is_some() {
@@ -330,7 +330,10 @@ fn sigterm_saves_and_a_second_run_in_the_folder_is_told_who_is_first() {
     wait_for("checkpoint", || {
         dir.join("run/checkpoint.safetensors").exists()
     });
-    let told = format!("run is in use by another run (process {}): ", first.id());
+    let told = format!(
+        "run is in use by another command (process {}): ",
+        first.id()
+    );
     for args in [&["train", "--resume"][..], &TRAIN] {
         let error = fails(dir, 1, &[args, &["run"]].concat());
         assert!(error.contains(&told) && error.contains("--out"), "{error}");
@@ -392,4 +395,144 @@ fn a_run_goes_on_with_the_pictures_that_it_began_with_unless_told_otherwise() {
         "{}",
         String::from_utf8_lossy(&told.stderr)
     );
+}
+
+#[test]
+fn a_budget_outlives_a_kill_before_the_first_checkpoint() {
+    let dir = folder();
+    let dir = dir.path();
+    let long = TINY.replace("steps = 24", "steps = 1000000, watch = false");
+    let long = long.replace("checkpoint_every = 1", "checkpoint_every = 1000000");
+    fs::write(dir.join("tiny.toml"), long).unwrap();
+    let mut run = Command::new(program())
+        .args(TRAIN)
+        .args(["run", "--budget", "2s"])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("checkpoint", || {
+        dir.join("run/checkpoint.safetensors").exists()
+    });
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let told = ok(dir, &["train", "--resume", "run"]);
+    assert!(told.contains("steps fit the budget"), "{told}");
+    let config = fs::read_to_string(dir.join("run/config.toml")).unwrap();
+    assert!(!config.contains("steps = 1000000\n"), "{config}");
+}
+
+#[test]
+fn a_run_is_finished_without_its_metrics_and_trained_on_with_more_steps() {
+    let dir = folder();
+    let dir = dir.path();
+    ok(dir, &[&TRAIN[..], &["run"]].concat());
+    for file in ["metrics.jsonl", "generator.gan", "report.html"] {
+        fs::remove_file(dir.join("run").join(file)).unwrap();
+    }
+    ok(dir, &["train", "--resume", "run"]);
+    assert!(dir.join("run/generator.gan").exists() && dir.join("run/report.html").exists());
+    let error = fails(dir, 1, &["train", "--resume", "run", "--steps", "24"]);
+    assert!(error.contains("24 steps behind it"), "{error}");
+    // The folder has moved; other pictures are refused there, too.
+    fs::rename(dir.join("pictures"), dir.join("moved")).unwrap();
+    let more = ["train", "--resume", "run", "--steps", "40", "--data"];
+    ok(dir, &[&more[..], &["moved"]].concat());
+    let metrics = fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 16, "steps 25 to 40");
+    let gan = fs::read(dir.join("run/generator.gan")).unwrap();
+    assert_eq!(gan_core::Model::parse(&gan).unwrap().steps(), 40);
+    fs::remove_file(dir.join("moved/03.png")).unwrap();
+    let error = fails(dir, 1, &["train", "--resume", "run", "--data", "moved"]);
+    assert!(error.contains("--accept-changed-data"), "{error}");
+}
+
+#[test]
+fn a_run_stopped_before_its_first_step_says_how_to_go_on() {
+    let dir = folder();
+    let dir = dir.path();
+    let long = TINY.replace("steps = 24", "steps = 6000, watch = false");
+    fs::write(dir.join("tiny.toml"), long).unwrap();
+    for i in 0..5 {
+        let out = format!("run-{i}");
+        let run = start(dir, &out);
+        // The lock comes before the first checkpoint, and signals are caught by then or not yet.
+        wait_for("lock", || dir.join(&out).join("config.toml").exists());
+        sleep(Duration::from_millis(i));
+        signal("-TERM", &run);
+        let ended = run.wait_with_output().unwrap();
+        let error = String::from_utf8_lossy(&ended.stderr);
+        let caught = ended.status.code().is_some();
+        assert!(!caught || ended.status.success(), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_a_run_are_not_followed_and_every_writer_takes_the_lock() {
+    use std::os::unix::fs::symlink;
+    let dir = folder();
+    let dir = dir.path();
+    ok(dir, &[&TRAIN[..], &["run"]].concat());
+    let victim = dir.join("victim");
+    fs::write(&victim, "precious").unwrap();
+    for name in ["lock", "metrics.jsonl", "compare.json", "compare.json.part"] {
+        let place = dir.join("run").join(name);
+        let _ = fs::remove_file(&place);
+        symlink(&victim, &place).unwrap();
+        // Whether it is refused or the link is replaced.
+        for args in [
+            &["compare", "run", "--count", "2"][..],
+            &["train", "--resume", "run"],
+        ] {
+            host(dir, args);
+            assert_eq!(
+                fs::read_to_string(&victim).unwrap(),
+                "precious",
+                "{name}: {args:?}"
+            );
+        }
+        let _ = fs::remove_file(&place);
+    }
+    let lock = fs::File::open(dir.join("run/lock")).unwrap();
+    lock.try_lock().unwrap();
+    for args in [
+        &["quantize", "run"][..],
+        &["compare", "run"],
+        &["train", "--resume", "run"],
+    ] {
+        let error = fails(dir, 1, args);
+        assert!(
+            error.contains("run is in use by another command"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn commands_that_write_one_file_at_once_do_not_disturb_each_other() {
+    let dir = tempdir().unwrap();
+    let gan = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/avatar.gan");
+    let gan = gan.to_str().unwrap();
+    for _ in 0..6 {
+        let export = || {
+            let mut export = Command::new(program());
+            export.args(["export", gan, "--format", "c", "--out", "one.h"]);
+            export
+                .current_dir(dir.path())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        for export in [export(), export(), export()] {
+            let ended = export.wait_with_output().unwrap();
+            assert!(
+                ended.status.success(),
+                "{}",
+                String::from_utf8_lossy(&ended.stderr)
+            );
+        }
+    }
+    let files = fs::read_dir(dir.path()).unwrap();
+    assert_eq!(files.count(), 1, "temporary files are left");
 }

@@ -104,11 +104,8 @@ impl Lies {
             let len = (first + 1 - text) as u32;
             bytes[32..36].copy_from_slice(&len.to_le_bytes());
         };
-        let lie = E::SectionOffset {
-            layer: 0,
-            found: first,
-            need: first + 16,
-        };
+        // Zeros between text and weights are no text.
+        let lie = E::ControlCharacter { at: text_bytes };
         self.change("text over weights", overlap, lie);
         assert!(text + text_bytes < first, "a gap");
         self.set(

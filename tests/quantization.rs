@@ -2,6 +2,7 @@
 
 use dfdx::prelude::Cpu;
 use gan_core::{Activation, Layer, Mode, Model, Op};
+use host::compare::compare;
 use host::config::Config;
 use host::data::{DataRequest, load};
 use host::generator::{FloatGenerator, FloatLayer};
@@ -182,4 +183,73 @@ fn relu_outputs_use_the_whole_range() {
         model.layers().iter().map(|l| l.mac_count()).sum::<u64>(),
         2_737_696
     );
+}
+
+/// A dense layer of `kept` channels and `dead` ones, normalized, with ReLU, and a convolution of
+/// one pixel behind it; what the dead channels, whose gamma is `gamma`, come to is a part of the
+/// convolution's bias where `folded`, and they are not there.
+fn with_dead_channels(gamma: f32, seed: u64, folded: bool) -> FloatGenerator {
+    let (kept, dead) = (6, 4);
+    let mut noise = tests::Noise(seed);
+    let mut draw = |n: usize| -> Vec<f32> { noise.units(n).iter().map(|&v| v as f32).collect() };
+    // `[8][4 * 4][10]`, `[10]`, `[10][3]`
+    let (dense, beta, conv) = (draw(8 * 160), draw(10), draw(30));
+    let channels = if folded { kept } else { kept + dead };
+    let text = format!(
+        "name = \"dead\"\nimage = {{ height = 4, width = 4, channels = 3 }}\n\
+         generator = {{ latent = 8, dense = {{ height = 4, width = 4, channels = {channels}, \
+         norm = true, activation = \"relu\" }}, conv_transpose = [{{ channels = 3, kernel = 1, \
+         stride = 1, crop = [0, 0, 0, 0], norm = false, activation = \"tanh\" }}] }}\n\
+         discriminator = {{}}\n"
+    );
+    let take = |values: &[f32]| -> Vec<f32> {
+        values
+            .chunks(10)
+            .flat_map(|c| &c[..channels])
+            .copied()
+            .collect()
+    };
+    let constant = |o: usize| -> f32 {
+        let dead = (kept..kept + dead).map(|i| beta[i].max(0.0) * conv[i * 3 + o]);
+        if folded { dead.sum() } else { 0.0 }
+    };
+    let tensor = |name: &str| match name {
+        "dense.weight" => Some(take(&dense)),
+        "dense.beta" => Some(take(&beta)),
+        "dense.gamma" => Some(
+            (0..channels)
+                .map(|i| if i < kept { 1.0 } else { gamma })
+                .collect(),
+        ),
+        "dense.mean" => Some(vec![0.0; channels]),
+        "dense.var" => Some(vec![1.0; channels]),
+        "conv_transpose1.weight" => Some(conv[..3 * channels].to_vec()),
+        "conv_transpose1.beta" => Some((0..3).map(constant).collect()),
+        _ => None,
+    };
+    let config = Config::parse(&text, "test").unwrap();
+    FloatGenerator::fold(config, "none".into(), 0, tensor).unwrap()
+}
+
+#[test]
+fn channels_without_weights_keep_their_bias() {
+    let psnr_db = |generator: &FloatGenerator| {
+        let bytes = quant::quantize(generator, &Options::default()).unwrap();
+        let model = Model::parse(&bytes).unwrap();
+        compare(generator, &model, 200).unwrap().psnr_db
+    };
+    for seed in 0..12 {
+        let alone = psnr_db(&with_dead_channels(0.0, seed, true));
+        for gamma in [0.0, 1e-30, 1e-10] {
+            let found = psnr_db(&with_dead_channels(gamma, seed, false));
+            assert!(
+                found > alone - 1.0,
+                "seed {seed}, gamma {gamma}: {found} dB, {alone} dB without"
+            );
+        }
+        assert!(
+            psnr_db(&with_dead_channels(1.0, seed, false)) > 30.0,
+            "seed {seed}"
+        );
+    }
 }

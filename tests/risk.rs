@@ -512,8 +512,8 @@ fn a_run_stops_when_ten_looks_found_nothing_better() {
         each.collect()
     };
     let worse = |n: usize| [&[0.9, 0.5][..], &vec![0.5; n]].concat();
-    assert!(!is_stalled(&[]));
-    assert!(!is_stalled(&readings(&worse(9))));
-    assert!(is_stalled(&readings(&worse(10))));
-    assert!(!is_stalled(&readings(&[&worse(9)[..], &[0.4]].concat())));
+    assert!(!is_stalled(&[], 0));
+    assert!(!is_stalled(&readings(&worse(9)), 0));
+    assert!(is_stalled(&readings(&worse(10)), 0));
+    assert!(!is_stalled(&readings(&[&worse(9)[..], &[0.4]].concat()), 0));
 }

@@ -469,8 +469,8 @@ fn classes_are_told_apart_by_their_names() {
     put_flat(&dir.path().join("two/a"), 2);
     put_flat(&dir.path().join("two/b"), 2);
     for (labels, told) in [
-        ("cat,cat", "both called \"cat\""),
-        ("cat,", "class 1 has no name"),
+        ("cat,cat", "two classes `cat`"),
+        ("cat,", "class 1 is empty"),
     ] {
         let output = train(&dir, "two", &["--labels", labels, "--out", "run"]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

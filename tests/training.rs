@@ -237,6 +237,11 @@ fn everything() -> Config {
     config
 }
 
+fn save(trainer: &mut Trainer<Cpu>, path: &std::path::Path) {
+    let file = checkpoint::encode_trainer(trainer, "data", None).unwrap();
+    checkpoint::write(path, &file).unwrap();
+}
+
 #[test]
 fn a_run_with_everything_goes_on_from_a_checkpoint_as_if_nothing_had_been() {
     let data = embedded();
@@ -250,13 +255,14 @@ fn a_run_with_everything_goes_on_from_a_checkpoint_as_if_nothing_had_been() {
             .iter()
             .all(|report| report.discriminator_loss.is_finite())
     );
-    checkpoint::save(&mut trainer, "data", &path("three")).unwrap();
-    let mut resumed: Trainer<Cpu> = checkpoint::restore(&path("three"), Cpu::default()).unwrap();
+    save(&mut trainer, &path("three"));
+    let mut resumed: Trainer<Cpu> =
+        checkpoint::restore(&path("three"), None, Cpu::default()).unwrap();
     for _ in 0..3 {
         assert_eq!(step(&mut trainer), step(&mut resumed));
     }
-    checkpoint::save(&mut trainer, "data", &path("a")).unwrap();
-    checkpoint::save(&mut resumed, "data", &path("b")).unwrap();
+    save(&mut trainer, &path("a"));
+    save(&mut resumed, &path("b"));
     let read = |name: &str| std::fs::read(path(name)).unwrap();
     assert!(read("a") == read("b"), "the checkpoints differ");
 }

@@ -37,6 +37,9 @@ pub enum ModelError {
     NotUtf8,
     /// Name, data set and labels are not as many lines.
     LineCount { found: usize, need: usize },
+    /// A name or label holds a character that [`is_control`](crate::format::is_control) names;
+    /// `at` counts the bytes of the text.
+    ControlCharacter { at: usize },
     /// A reserved byte, an unused field or a gap between sections is not zero.
     NotZero { at: usize },
     /// A byte of a layer's entry has no meaning there.
@@ -180,6 +183,9 @@ impl fmt::Display for ModelError {
             ),
             Self::LayerCount { found } => write!(f, "{found} layers"),
             Self::NotUtf8 => f.write_str("the text is not UTF-8"),
+            Self::ControlCharacter { at } => {
+                write!(f, "byte {at} of the text is a control character")
+            }
             Self::NotZero { at } => write!(f, "byte {at} has to be 0"),
             Self::UnknownCode { layer, at, found } => {
                 write!(f, "layer {layer}: unknown code {found} in byte {at}")

@@ -53,7 +53,7 @@
 //! row and phase: it lets the runtime multiply inputs that still hold their zero point.
 //!
 //! Text: UTF-8 lines without a line break at the end: the model's name, the data set's
-//! name, one label per class. The first layer's input is the latent (scale 1/32, zero
+//! name, one label per class; none holds a character that [`is_control`] names. The first layer's input is the latent (scale 1/32, zero
 //! point 0) and the class, 96 (so 3.0) in its place and 0 in the others'.
 //!
 //! Critic (see [`gate`](crate::gate)), 144 bytes:
@@ -154,6 +154,21 @@ pub struct CriticSpec<'a> {
     pub passing: i8,
     /// Both dense, over `[1, 1, n]` as [`seen_shape`](crate::gate::seen_shape) has it.
     pub layers: [LayerSpec<'a>; 2],
+}
+
+/// Whether a character steers what shows it instead of being shown: C0 and C1 controls, DEL,
+/// line and paragraph separators, and marks, overrides and isolates of the writing direction
+/// (Unicode TR 36, section 3). No text of a file holds one.
+pub const fn is_control(character: char) -> bool {
+    matches!(
+        character,
+        '\0'..='\x1f'
+            | '\x7f'..='\u{9f}'
+            | '\u{61c}'
+            | '\u{200e}' | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// Continues a CRC-32 (reflected, polynomial 0xEDB88320), bitwise: flash is dearer than

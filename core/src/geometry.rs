@@ -80,6 +80,15 @@ impl Axis {
         self.taps(0)
     }
 
+    /// The most taps that land inside the input for one output.
+    pub const fn most_landing(&self) -> usize {
+        if self.window() < self.len_in {
+            self.window()
+        } else {
+            self.len_in
+        }
+    }
+
     /// What all phases together read.
     #[expect(clippy::cast_sign_loss, reason = "the maximum is not negative")]
     pub const fn span(&self) -> Span {

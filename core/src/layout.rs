@@ -135,13 +135,13 @@ pub(crate) fn tap_sum(
 ) -> i32 {
     let (taps, before) = taps_and_before(window, r);
     let tap_bytes = c_out * quads(c_in) * 4;
-    let mut sum = 0;
+    let mut sum: i32 = 0;
     for group in (0..taps).step_by(2) {
         let bytes = (taps - group).min(2) * quads(c_in) * 4;
         let at = (ky * window.kernel + before + group) * tap_bytes + o * bytes;
         let weights = weights.get(at..).and_then(|w| w.get(..bytes));
         let weights = weights.unwrap_or(&[]).iter();
-        sum += weights.map(|&w| i32::from(w as i8)).sum::<i32>();
+        sum = weights.fold(sum, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
     }
     sum
 }

@@ -52,5 +52,5 @@ pub mod plan;
 pub use error::{InferError, ModelError};
 pub use fixed::Multiplier;
 pub use gate::Critic;
-pub use model::{Activation, Layer, Model, Op, Quant, Shape, WeightBits};
+pub use model::{Activation, Layer, Model, Op, Quant, Shape, WeightBits, Window};
 pub use plan::Mode;

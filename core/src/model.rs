@@ -311,10 +311,16 @@ impl<'a> Layer<'a> {
             return Err(ModelError::ArenaSize { layer });
         }
         // A sum has at most this many products of at most 255 * 127, and stays below
-        // 2^30, so that it can be doubled.
+        // 2^30, so that it can be doubled. Taps on the margins of a plane add what the
+        // corrections take away; on the way the sum may wrap.
+        let (input, output) = (self.input_shape, self.output_shape);
         let terms = match self.op {
-            Op::Dense => self.input_shape.len(),
-            Op::ConvTranspose(v) => v.kernel * v.kernel * self.input_shape.c,
+            Op::Dense => input.len(),
+            Op::ConvTranspose(v) => {
+                let axes = [v.vertical(input, output), v.horizontal(input, output)];
+                let [rows, columns] = axes.map(|axis| axis.most_landing());
+                rows * columns * input.c
+            }
         };
         let room = ((1usize << 30) - 1).checked_sub(terms.saturating_mul(255 * 127));
         for (channel, (bias, multiplier)) in self.channels(0).enumerate() {

@@ -85,7 +85,8 @@ pub struct Train {
     /// Networks and recipe of your own, a TOML file like those in host/presets
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Pictures: a folder of pictures (subfolders are classes), IDX files or a tile sheet
+    /// Pictures: a folder of pictures (subfolders are classes), IDX files or a tile sheet; with
+    /// --resume the place that they were moved to
     /// [default: the embedded set of the preset's format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
@@ -106,7 +107,7 @@ pub struct Train {
     /// Run folder [default: runs/NAME]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Updates of each network
+    /// Updates of each network; with --resume a finished run is trained on to so many
     #[arg(long)]
     pub steps: Option<u64>,
     /// Fill this time instead of a number of steps: 90s, 8m, 2h
@@ -139,7 +140,7 @@ pub struct Train {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "data", "fit", "background", "transpose", "channels", "out", "steps", "budget", "batch", "seed", "teacher", "watch_risk"]
+        conflicts_with_all = ["preset", "config", "tile", "labels", "fit", "background", "transpose", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
     )]
     pub resume: Option<PathBuf>,
 }
@@ -148,8 +149,8 @@ pub struct Train {
 pub struct Quantize {
     /// Run folder
     pub run: PathBuf,
-    /// Latents that the ranges are measured on
-    #[arg(long, default_value_t = host::quant::CALIBRATION_IMAGES)]
+    /// Latents that the ranges are measured on, 1 or more
+    #[arg(long, default_value_t = host::quant::CALIBRATION_IMAGES, value_parser = at_least_one)]
     pub calibration_images: usize,
     /// Bits of the dense layer's weights, 8 or 4
     #[arg(long, default_value_t = 8, value_parser = one_of::<8, 4>)]
@@ -165,7 +166,7 @@ pub struct Quantize {
 
 #[derive(Args)]
 pub struct Sample {
-    /// A checkpoint or generator (.safetensors) or an int8 model (.gan)
+    /// An int8 model (.gan) or a run folder with one, or a checkpoint or generator (.safetensors)
     pub file: PathBuf,
     /// Pictures
     #[arg(long, default_value_t = 80)]
@@ -302,7 +303,7 @@ pub struct Export {
 
 #[derive(Args)]
 pub struct Vet {
-    /// A .gan file
+    /// A .gan file or a run folder
     pub file: PathBuf,
     /// Seeds to keep, as many of each class
     #[arg(long, default_value_t = 256)]
@@ -325,7 +326,7 @@ pub struct Vet {
 
 #[derive(Args)]
 pub struct Critic {
-    /// A .gan file
+    /// A .gan file or a run folder
     pub file: PathBuf,
     /// Share of the pictures that need no further candidate
     #[arg(long, default_value_t = 0.8)]
@@ -355,7 +356,7 @@ pub struct Runs {
 
 #[derive(Args)]
 pub struct Inspect {
-    /// A .gan file
+    /// A .gan file or a run folder
     pub file: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -384,6 +385,11 @@ impl Reading {
 fn one_of<const A: u8, const B: u8>(text: &str) -> Result<u8, String> {
     let number = text.parse().ok().filter(|n| [A, B].contains(n));
     number.ok_or_else(|| format!("{A} or {B}"))
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&n| n > 0);
+    number.ok_or_else(|| "a whole number, 1 or more".into())
 }
 
 fn parse_tile(text: &str) -> Result<(usize, usize), String> {

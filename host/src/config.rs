@@ -3,11 +3,14 @@
 //! The presets are TOML files in `host/presets/`; a user's own file has the same
 //! form. The run folder keeps the resolved one.
 
+use std::collections::HashSet;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use gan_core::format::MAX_LAYERS;
 use serde::{Deserialize, Serialize};
 
+use crate::console::check_text;
 use crate::data::{Colour, Fit, MAX_CLASSES};
 use crate::files::read_regular;
 use crate::memory::{TooMuch, reserved};
@@ -329,6 +332,9 @@ impl Config {
             origin: origin.to_owned(),
             message,
         };
+        check_name(&self.name).map_err(shape)?;
+        check_names("data.labels", &self.data.labels).map_err(shape)?;
+        check_names("data.class_names", &self.data.class_names).map_err(shape)?;
         if !matches!(self.image.channels, 1 | 3) {
             let channels = self.image.channels;
             return Err(shape(format!(
@@ -402,10 +408,35 @@ impl Config {
                 layer.units,
             ));
         }
-        match sizes.iter().find(|(_, size)| *size > LARGEST_SIZE) {
-            Some((name, size)) => Err(format!("{name} is {size}, the largest is {LARGEST_SIZE}")),
-            None => Ok(()),
+        if let Some((name, size)) = sizes.iter().find(|(_, size)| *size > LARGEST_SIZE) {
+            return Err(format!("{name} is {size}, the largest is {LARGEST_SIZE}"));
         }
+        self.check_format_limits()
+    }
+
+    /// Checks what a `.gan` file has room for, so that nothing is trained that it has not.
+    fn check_format_limits(&self) -> Result<(), String> {
+        let convs = &self.generator.conv_transpose;
+        let layers = 1 + convs.len();
+        if layers > MAX_LAYERS {
+            return Err(format!(
+                "the generator has {layers} layers, the most that a device draws is {MAX_LAYERS}"
+            ));
+        }
+        for (i, layer) in convs.iter().enumerate() {
+            let sizes = [("kernel", layer.kernel), ("stride", layer.stride)];
+            let crops = layer.crop.map(|crop| ("crop", crop));
+            for (key, size) in sizes.into_iter().chain(crops) {
+                if size > usize::from(u8::MAX) {
+                    let (number, most) = (i + 1, u8::MAX);
+                    return Err(format!(
+                        "generator.conv_transpose number {number}: a {key} of {size}, the most \
+                         that a device draws is {most}"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Weights of both networks.
@@ -542,6 +573,40 @@ impl Config {
     }
 }
 
+/// Most bytes of a name: file systems take 255 for a path's component.
+const LONGEST_NAME_BYTES: usize = 100;
+
+/// Checks that a name can be a run's folder, a path's one component on every system.
+fn check_name(name: &str) -> Result<(), String> {
+    check_text("name", name)?;
+    let reserved = |c: char| matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+    if name.starts_with('.') || name.ends_with(['.', ' ']) || name.contains(reserved) {
+        return Err(format!(
+            "name is `{name}`, which cannot be a folder's name everywhere: use letters, digits, \
+             `-` and `_`"
+        ));
+    }
+    if name.len() > LONGEST_NAME_BYTES {
+        let bytes = name.len();
+        return Err(format!(
+            "name has {bytes} bytes, the most is {LONGEST_NAME_BYTES}"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that classes have names to show, and that no two share one.
+pub fn check_names(what: &str, names: &[String]) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for (class, name) in names.iter().enumerate() {
+        check_text(&format!("{what}: the name of class {class}"), name)?;
+        if !seen.insert(name) {
+            return Err(format!("{what} has two classes `{name}`: rename one"));
+        }
+    }
+    Ok(())
+}
+
 impl Training {
     fn check(&self) -> Result<(), String> {
         let unit = 0.0..=1.0;
@@ -549,10 +614,15 @@ impl Training {
             ("decay_from", self.decay_from),
             ("decay_to", self.decay_to),
             ("ema", self.ema),
-            ("beta1", self.beta1),
-            ("beta2", self.beta2),
             ("label_smoothing", self.label_smoothing),
         ];
+        for (key, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return Err(format!(
+                    "training.{key} is {beta}, use a number from 0 to below 1"
+                ));
+            }
+        }
         for (key, value) in shares {
             if !unit.contains(&value) {
                 return Err(format!(
@@ -578,9 +648,21 @@ impl Training {
         if self.batch < 2 {
             return Err("training.batch must be 2 or more: batch statistics need them".into());
         }
-        let rates = [Some(self.learning_rate), self.discriminator_learning_rate];
-        if !(rates.iter().flatten().all(|&rate| rate > 0.0) && self.init_std > 0.0) {
-            return Err("the learning rates and training.init_std must be above 0".into());
+        let sizes = [
+            ("learning_rate", Some(self.learning_rate)),
+            (
+                "discriminator_learning_rate",
+                self.discriminator_learning_rate,
+            ),
+            ("init_std", Some(self.init_std)),
+        ];
+        for (key, size) in sizes {
+            if !size.is_none_or(|size| size > 0.0 && size.is_finite()) {
+                let size = size.unwrap_or_default();
+                return Err(format!(
+                    "training.{key} is {size}, use a finite number above 0"
+                ));
+            }
         }
         if self.steps == 0 || self.sample_every == 0 || self.checkpoint_every == 0 {
             return Err("training.steps, sample_every and checkpoint_every must not be 0".into());

@@ -1,6 +1,6 @@
-//! Files that are either whole or not there.
+//! Files that are either whole or not there, and never those that a link leads to.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
@@ -77,23 +77,30 @@ pub fn holds_run(folder: &Path) -> bool {
     OF_A_RUN.iter().any(|name| folder.join(name).exists())
 }
 
-/// Writes `bytes` to a temporary file beside `path`, flushes it to disk and renames it,
-/// so that a crash leaves the old file or the new one.
+/// What the names of temporary files end in.
+const PART: &str = ".part";
+
+/// Writes `bytes` to a new temporary file beside `path`, flushes it to disk and renames it,
+/// so that a crash leaves the old file or the new one. A link at `path` is replaced.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = Path::new(&part);
-    let write = || {
-        let mut file = File::create(part)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write()
-        .and_then(|()| fs::rename(part, path))
-        .inspect_err(|_| {
-            let _ = fs::remove_file(part);
-        })?;
+    let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
+    let mut prefix = name.to_owned();
+    prefix.push(".");
+    let mut part = tempfile::Builder::new();
+    part.prefix(&prefix).suffix(PART);
+    // As any other file's, less what the user's mask takes away.
+    #[cfg(unix)]
+    part.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut part = part.tempfile_in(folder_of(path))?;
+    part.write_all(bytes)?;
+    part.as_file().sync_all()?;
+    part.persist(path)?;
     sync_folder(path)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Flushes the folder of `path`: until then a loss of power may undo a rename in it.
@@ -102,20 +109,46 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    match File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()) {
+    match File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
         // Some network file systems have nothing to flush.
         Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         synced => synced,
     }
 }
 
-/// Removes the temporary files that a killed [`write_atomic`] left in a folder.
-pub fn remove_parts(folder: &Path) {
+/// Opens a regular file for reading and writing, or makes an empty one; refuses a link and
+/// anything else that is no file of the folder's own.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let refused = || {
+        let what = "is a link or no regular file: remove it";
+        io::Error::new(ErrorKind::InvalidInput, what)
+    };
+    if fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()) {
+        return Err(refused());
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    // A link may have come since.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        libc::O_NOFOLLOW | libc::O_NONBLOCK,
+    );
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(refused()),
+    }
+}
+
+/// Removes the temporary files that a killed [`write_atomic`] left of the files in a folder
+/// whose names begin with one of `names`.
+pub fn remove_parts(folder: &Path, names: &[&str]) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|ending| ending == "part") {
-            let _ = fs::remove_file(path);
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.ends_with(PART) && names.iter().any(|own| name.starts_with(own)) {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Trains, quantizes, samples and compares.
 
+// `console` prints: its lines survive a closed pipe.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod compare;
 pub mod config;
+pub mod console;
 pub mod data;
 pub mod export;
 pub mod files;

@@ -12,9 +12,10 @@ use gan_core::model::{WIDE_TABLE_LEN, WeightBits, Window};
 use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
 use rayon::prelude::*;
 
+use crate::config::Config;
 use crate::generator::{FloatGenerator, FloatLayer};
 use crate::nn::Activation;
-use crate::nn::network::Op;
+use crate::nn::network::{BlockSpec, Op};
 use crate::sample::{Order, float_input};
 
 /// Latents that a run is calibrated on unless it says otherwise.
@@ -58,6 +59,17 @@ pub enum QuantizeError {
     NotANumber {
         /// Counted from 0.
         layer: usize,
+    },
+    /// A bias is too large for 32 bits beside the weights of its channel.
+    #[error(
+        "layer {layer}, channel {channel}: the bias is too large to be rounded; train with a \
+         lower learning rate"
+    )]
+    Bias {
+        /// Counted from 0.
+        layer: usize,
+        /// Counted from 0.
+        channel: usize,
     },
     /// The runtime refuses the result.
     #[error("the int8 model would be refused: {0}")]
@@ -148,6 +160,31 @@ pub fn quantize_tuned(
     encode_model(generator, &layers)
 }
 
+/// Checks that the runtime can draw what a configuration describes, by quantizing a generator
+/// of it whose weights are all 0.
+pub fn check(config: &Config, dataset: &str) -> Result<(), String> {
+    let blank = |block: BlockSpec| FloatLayer {
+        weight: vec![0.0; block.op.weight_shape().0 * block.op.weight_shape().1],
+        bias: vec![0.0; block.op.c_out()],
+        op: block.op,
+        activation: block.activation,
+    };
+    let generator = FloatGenerator {
+        config: config.clone(),
+        dataset: dataset.to_owned(),
+        step: 0,
+        layers: config.generator_blocks()?.into_iter().map(blank).collect(),
+    };
+    let options = Options {
+        calibration_images: 1,
+        ..Options::default()
+    };
+    let quantized = quantize(&generator, &options);
+    quantized.map(drop).map_err(|error| {
+        format!("the generator could be trained, but not be written for a device: {error}")
+    })
+}
+
 /// Quantizes a critic of two dense layers and writes it into a model's `file`; `seen` `[n, len]`
 /// is some of what it may see, as the integers mean it.
 pub fn quantize_critic(
@@ -225,7 +262,7 @@ fn round_layers<'l>(
             return Err(QuantizeError::NotANumber { layer: i });
         }
         let bits = weight_bits(layer.op, options);
-        let rows = round_rows(layer, bits, latent);
+        let rows = round_rows(layer, bits, latent, Some(quant.scale));
         let rounded = FloatLayer {
             weight: in_place(layer, &rows),
             ..layer.clone()
@@ -244,6 +281,7 @@ fn round_layers<'l>(
         let (rows, input) = ((bits, rows), (shape, quant));
         let op = runtime_op(layer.op, &dense_output);
         let int = int_layer(layer, rows, input, &tensor, &correction, op);
+        let int = int.map_err(|channel| QuantizeError::Bias { layer: i, channel })?;
         layer.activate(&mut sums);
         tensor.round(layer.activation, &mut rounded_sums);
         (x, rounded_x) = (sums, rounded_sums);
@@ -444,6 +482,11 @@ pub fn dequantize(q: i8, quant: &Quant) -> f32 {
     f32::from(i16::from(q) - i16::from(quant.zero_point)) * quant.scale
 }
 
+/// The most that a bias may be in steps of a layer's products: it leaves room for the largest
+/// sum of products that a layer may have.
+const MOST_BIAS_STEPS: f64 = 5e8;
+
+/// Puts a layer's integers together. *Errors*: a channel whose bias is too large.
 fn int_layer(
     layer: &FloatLayer,
     (weight_bits, rows): (WeightBits, Vec<RoundedRow>),
@@ -451,7 +494,7 @@ fn int_layer(
     tensor: &TensorQuants,
     correction: &[f32],
     (op, output_shape): (CoreOp, Shape),
-) -> IntLayer {
+) -> Result<IntLayer, usize> {
     let mut int = IntLayer {
         op,
         input_shape,
@@ -469,12 +512,14 @@ fn int_layer(
         int.weights.extend(row.steps);
         let product_scale = f64::from(input.scale) * row.scale;
         let bias = (f64::from(bias + correction) / product_scale).round();
-        // The limit leaves room for the largest sum of products that a layer may have.
-        int.bias.push(bias.clamp(-5e8, 5e8) as i32);
+        if bias.abs() > MOST_BIAS_STEPS {
+            return Err(o);
+        }
+        int.bias.push(bias as i32);
         int.multipliers
             .push(multiplier(product_scale / f64::from(tensor.sum.scale)));
     }
-    int
+    Ok(int)
 }
 
 /// Shares of an output channel's largest weight that are tried for its largest step.
@@ -488,8 +533,8 @@ struct RoundedRow {
 }
 
 impl RoundedRow {
-    /// Scale and steps with the smallest squared error.
-    fn of(layer: &FloatLayer, places: Vec<Place>, bits: WeightBits) -> Self {
+    /// Scale and steps with the smallest squared error; the scale is `least_scale` or more.
+    fn of(layer: &FloatLayer, places: Vec<Place>, bits: WeightBits, least_scale: f64) -> Self {
         let most = match bits {
             WeightBits::Eight => 127.0,
             WeightBits::Four => 7.0,
@@ -506,7 +551,8 @@ impl RoundedRow {
             errors.map(|e| e * e).sum()
         };
         // Of 24 bits, so that other runtimes can be told the very scale.
-        let scales = WEIGHT_CLIPS.map(|share| f64::from((share * largest / most) as f32));
+        let scales = WEIGHT_CLIPS.map(|share| (share * largest / most).max(least_scale));
+        let scales = scales.map(|scale| f64::from(scale as f32));
         let scale = scales
             .into_iter()
             .min_by(|&a, &b| error(a).total_cmp(&error(b)))
@@ -520,11 +566,25 @@ impl RoundedRow {
     }
 }
 
-/// A layer's weights, rounded; inputs from `latent` on are classes.
-fn round_rows(layer: &FloatLayer, bits: WeightBits, latent: usize) -> Vec<RoundedRow> {
+/// The most that a bias is to be in steps of its channel's products, by the choice of their
+/// scale: a channel whose weights are 0 or next to it would lose its bias otherwise.
+const WANTED_BIAS_STEPS: f64 = (1 << 27) as f64;
+
+/// A layer's weights, rounded; inputs from `latent` on are classes. With the scale of the
+/// inputs the scale of a row is large enough for its bias.
+fn round_rows(
+    layer: &FloatLayer,
+    bits: WeightBits,
+    latent: usize,
+    input_scale: Option<f32>,
+) -> Vec<RoundedRow> {
     let (n, places) = rows_of(layer.op, latent);
+    let least_scale = |o: usize| {
+        let bias = f64::from(layer.bias[o % layer.bias.len()].abs());
+        input_scale.map_or(0.0, |scale| bias / f64::from(scale) / WANTED_BIAS_STEPS)
+    };
     let rows = (0..n).into_par_iter();
-    rows.map(|o| RoundedRow::of(layer, places(o), bits))
+    rows.map(|o| RoundedRow::of(layer, places(o), bits, least_scale(o)))
         .collect()
 }
 
@@ -542,7 +602,7 @@ fn in_place(layer: &FloatLayer, rows: &[RoundedRow]) -> Vec<f32> {
 /// A layer's weights as the runtime will have them, in floats, in the layer's own order;
 /// inputs from `latent` on are classes.
 pub fn rounded_weights(layer: &FloatLayer, bits: WeightBits, latent: usize) -> Vec<f32> {
-    in_place(layer, &round_rows(layer, bits, latent))
+    in_place(layer, &round_rows(layer, bits, latent, None))
 }
 
 /// The runtime's operator and the map that it writes.

@@ -1,26 +1,53 @@
 //! A run's page: `report.html`, with nothing outside it.
 
 use std::fmt::Write as _;
-use std::io;
 use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use plotters::prelude::*;
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::console::printable;
 use crate::files::write_atomic;
-use crate::train::run::RunFolder;
+use crate::risk::watch::Reading;
+use crate::train::run::{RunError, RunFolder};
+use crate::train::trainer::StepReport;
 
-/// Writes the page of a run from the files in its folder and returns its path; an error
-/// names the file.
-pub fn write(folder: &RunFolder) -> Result<PathBuf, (PathBuf, io::Error)> {
-    let path = folder.file("report.html");
-    let page = page(folder)?;
-    match write_atomic(&path, page.as_bytes()) {
-        Ok(()) => Ok(path),
-        Err(error) => Err((path, error)),
+/// A line of a run's log.
+pub trait Logged: Serialize + DeserializeOwned {
+    /// The step that it is about.
+    fn step(&self) -> u64;
+}
+
+impl Logged for StepReport {
+    fn step(&self) -> u64 {
+        self.step
     }
+}
+
+impl Logged for Reading {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+/// What a run has logged.
+#[derive(Clone, Copy, Default)]
+pub struct History<'a> {
+    /// One for each step.
+    pub steps: &'a [StepReport],
+    /// One for each time that the confidence risk was measured.
+    pub readings: &'a [Reading],
+}
+
+/// Writes the page of a run from its history and the files in its folder, and returns its path.
+pub fn write(folder: &RunFolder, history: &History<'_>) -> Result<PathBuf, RunError> {
+    let path = folder.file("report.html");
+    let page = page(folder, history)?;
+    write_atomic(&path, page.as_bytes()).map_err(RunError::io(&path))?;
+    Ok(path)
 }
 
 pub(crate) const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:860px;\
@@ -29,113 +56,88 @@ img{image-rendering:pixelated;max-width:100%}svg{width:100%;height:auto}\
 figure{margin:0 0 1rem}figcaption{color:#556;font-size:.9rem}\
 pre{background:#f4f4f6;padding:1rem;overflow:auto;font-size:.85rem}";
 
-fn page(folder: &RunFolder) -> Result<String, (PathBuf, io::Error)> {
-    let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|e| (path, e));
-    let metrics = read(folder.metrics())?;
-    let steps: Vec<Value> = metrics
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
+fn page(folder: &RunFolder, history: &History<'_>) -> Result<String, RunError> {
     let name = folder.path().display().to_string();
     let mut page = format!(
         "<!doctype html>\n<html lang=en><meta charset=utf-8><title>{0}</title>\
          <style>{STYLE}</style>\n<h1>{0}</h1>\n",
         escape(&name)
     );
-    let readings = read(folder.risk()).unwrap_or_default();
-    let readings = readings.lines();
-    let readings = readings.filter_map(|line| serde_json::from_str(line).ok());
-    let readings: Vec<Value> = readings.collect();
-    for (title, keys, note, of_risk) in CURVES {
-        let steps = if of_risk { &readings } else { &steps };
-        if steps.is_empty() {
-            continue;
-        }
-        let _ = write!(page, "<h2>{title}</h2>\n<figure>");
-        page.push_str(&curves(steps, keys));
-        let _ = writeln!(page, "<figcaption>{note}</figcaption></figure>");
+    chart(&mut page, &RISK, history.readings);
+    for curves in &STEPS {
+        chart(&mut page, curves, history.steps);
     }
-    pictures(folder, &steps, &mut page)?;
+    pictures(folder, history.steps, &mut page)?;
     for (title, file) in [
         ("int8 against float", "compare.json"),
         ("Configuration", "config.toml"),
     ] {
-        if let Ok(text) = read(folder.file(file)) {
+        if let Ok(text) = std::fs::read_to_string(folder.file(file)) {
             let _ = writeln!(page, "<h2>{title}</h2>\n<pre>{}</pre>", escape(&text));
         }
     }
     Ok(page)
 }
 
-/// Title, keys of `metrics.jsonl` with their names, what a healthy run looks like, and whether
-/// the keys are those of `risk.jsonl`.
-type Curves = (
-    &'static str,
-    &'static [(&'static str, &'static str)],
-    &'static str,
-    bool,
-);
+/// Curves of one chart over records of type `T`.
+struct Curves<T: 'static> {
+    title: &'static str,
+    /// The name of each curve, and its value in a record.
+    curves: &'static [(&'static str, fn(&T) -> f64)],
+    /// How a healthy run looks.
+    note: &'static str,
+}
 
-const CURVES: [Curves; 5] = [
-    (
-        "Confidence risk",
-        &[
-            ("risk", "risk"),
-            ("told_apart", "R by the nearest neighbour"),
-            ("precision", "precision"),
-            ("coverage", "coverage"),
+const RISK: Curves<Reading> = Curves {
+    title: "Confidence risk",
+    curves: &[
+        ("risk", |r| r.risk),
+        ("R by the nearest neighbour", |r| r.told_apart),
+        ("precision", |r| r.precision),
+        ("coverage", |r| r.coverage),
+    ],
+    note: "The risk is the mean of R, 1 - precision and 1 - coverage, of 500 pictures or fewer; \
+           the generator with the least is kept.",
+};
+
+const STEPS: [Curves<StepReport>; 4] = [
+    Curves {
+        title: "Losses",
+        curves: &[
+            ("discriminator", |s| s.discriminator_loss.into()),
+            ("generator", |s| s.generator_loss.into()),
         ],
-        "The risk is the mean of R, 1 - precision and 1 - coverage, of 500 pictures or fewer; the \
-         generator with the least is kept.",
-        true,
-    ),
-    (
-        "Losses",
-        &[
-            ("discriminator_loss", "discriminator"),
-            ("generator_loss", "generator"),
-        ],
-        "They balance each other: neither goes to zero in a healthy run.",
-        false,
-    ),
-    (
-        "Error of the discriminator",
-        &[("discriminator_error", "mean error of its verdicts")],
-        "0.5 is guessing; at 0 the generator has nothing to learn from.",
-        false,
-    ),
-    (
-        "Variance of the pictures",
-        &[("fake_variance", "mean over pixels, from -1 to 1")],
-        "It comes near the data's and stays; a fall to zero is a collapse.",
-        false,
-    ),
-    (
-        "Learning rate",
-        &[("learning_rate", "of the generator")],
-        "A jump down is a rollback.",
-        false,
-    ),
+        note: "They balance each other: neither goes to zero in a healthy run.",
+    },
+    Curves {
+        title: "Error of the discriminator",
+        curves: &[("mean error of its verdicts", |s| {
+            s.discriminator_error.into()
+        })],
+        note: "0.5 is guessing; at 0 the generator has nothing to learn from.",
+    },
+    Curves {
+        title: "Variance of the pictures",
+        curves: &[("mean over pixels, from -1 to 1", |s| s.fake_variance.into())],
+        note: "It comes near the data's and stays; a fall to zero is a collapse.",
+    },
+    Curves {
+        title: "Learning rate",
+        curves: &[("of the generator", |s| s.learning_rate.into())],
+        note: "A jump down is a rollback.",
+    },
 ];
 
 /// The last grid, and how the pictures came about.
-fn pictures(
-    folder: &RunFolder,
-    steps: &[Value],
-    page: &mut String,
-) -> Result<(), (PathBuf, io::Error)> {
-    let step_of = |value: &Value| value.get("step").and_then(Value::as_u64);
-    let drawn: Vec<u64> = steps
-        .iter()
-        .filter_map(step_of)
-        .filter(|&step| folder.sample(step).exists())
-        .collect();
+fn pictures(folder: &RunFolder, steps: &[StepReport], page: &mut String) -> Result<(), RunError> {
+    let steps = steps.iter().map(|report| report.step);
+    let drawn: Vec<u64> = steps.filter(|&step| folder.sample(step).exists()).collect();
     let quarter = drawn.len().div_ceil(4).max(1);
     let shown = drawn.iter().rev().step_by(quarter);
     page.push_str("<h2>Pictures</h2>\n");
     for &step in shown {
         let path = folder.sample(step);
-        let png = std::fs::read(&path).map_err(|e| (path, e))?;
+        let png = std::fs::read(&path).map_err(RunError::reading(&path))?;
         let _ = writeln!(
             page,
             "<figure>{}<figcaption>step {step}, the averaged generator</figcaption></figure>",
@@ -148,29 +150,38 @@ fn pictures(
 /// Points of a curve; more than this are averaged.
 const POINTS: usize = 300;
 
-/// Curves over the steps, as SVG.
-fn curves(steps: &[Value], keys: &[(&str, &str)]) -> String {
-    let bin = steps.len().div_ceil(POINTS).max(1);
-    let series: Vec<Vec<(f64, f64)>> = keys
+/// Adds a chart of records to the page, if there are any.
+fn chart<T: Logged>(page: &mut String, chart: &Curves<T>, records: &[T]) {
+    if records.is_empty() {
+        return;
+    }
+    let bin = records.len().div_ceil(POINTS).max(1);
+    let mean = |chunk: &[T], value: &dyn Fn(&T) -> f64| {
+        let values = chunk.iter().map(value).filter(|v| v.is_finite());
+        let (sum, n) = values.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
+        (n > 0.0).then_some(sum / n)
+    };
+    let points = |value: &fn(&T) -> f64| -> Vec<(f64, f64)> {
+        let chunks = records.chunks(bin);
+        let point = |chunk| Some((mean(chunk, &|r| r.step() as f64)?, mean(chunk, value)?));
+        chunks.filter_map(point).collect()
+    };
+    let series: Vec<_> = chart
+        .curves
         .iter()
-        .map(|(key, _)| {
-            let mean = |chunk: &[Value], key: &str| {
-                let values = chunk.iter().filter_map(|v| v.get(key)?.as_f64());
-                let (sum, n) = values.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
-                (n > 0.0).then_some(sum / n)
-            };
-            let chunks = steps.chunks(bin);
-            chunks
-                .filter_map(|chunk| Some((mean(chunk, "step")?, mean(chunk, key)?)))
-                .collect()
-        })
+        .map(|(_, value)| points(value))
         .collect();
+    let names: Vec<&str> = chart.curves.iter().map(|(name, _)| *name).collect();
     let points = || series.iter().flatten();
     let top = points().map(|p| p.1).fold(0.0, f64::max) * 1.05 + 1e-9;
     let bottom = points().map(|p| p.1).fold(0.0, f64::min) * 1.05;
     let right = points().map(|p| p.0).fold(1.0, f64::max);
-    let names: Vec<&str> = keys.iter().map(|(_, name)| *name).collect();
-    lines(&series, &names, (right, bottom..top))
+    let Curves { title, note, .. } = chart;
+    let svg = lines(&series, &names, (right, bottom..top));
+    let _ = writeln!(
+        page,
+        "<h2>{title}</h2>\n<figure>{svg}<figcaption>{note}</figcaption></figure>"
+    );
 }
 
 /// Lines through points from 0 to `right` and within `height`, as SVG.
@@ -239,5 +250,8 @@ pub(crate) fn picture_tag(png: &[u8], says: &str) -> String {
 }
 
 pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
+    let text = printable(text).replace('&', "&amp;");
+    text.replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

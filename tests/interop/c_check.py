@@ -8,6 +8,7 @@ Needs gcc and numpy.
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         program = pathlib.Path(folder) / "draw"
         source = program.with_suffix(".c")
-        source.write_text(MAIN)
+        prefix = re.search(r"#define (GAN_\w*)HEIGHT ", pathlib.Path(header).read_text())[1]
+        main = MAIN.replace("GAN_", prefix).replace("gan_", prefix.lower())
+        source.write_text(main)
         include = f'-DMODEL="{pathlib.Path(header).resolve()}"'
         strict = ["-std=c99", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-O2"]
         subprocess.run(["gcc", *strict, include, source, "-o", program], check=True)

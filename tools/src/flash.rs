@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
+use gan_core::Model;
 
 use crate::boards::{self, Board, Loader};
 use crate::elf::Elf;
@@ -14,7 +15,7 @@ pub struct Flash {
     /// The board.
     #[arg(long, value_parser = boards::parse)]
     board: Board,
-    /// A .gan file in place of the default model.
+    /// A .gan file, or a run folder with one, in place of the default model.
     #[arg(long)]
     model: Option<PathBuf>,
     /// Write a UF2 file instead, for a Pico board without a probe: hold BOOTSEL while you
@@ -29,11 +30,20 @@ impl Flash {
         if matches!(loader, Loader::None) {
             bail!("{name} is only emulated: cargo tools qemu --board {name}");
         }
-        let path = self.board.build(self.model.as_deref())?;
-        if let Some(file) = &self.uf2 {
-            let Loader::ProbeOrUf2 { family, .. } = loader else {
-                bail!("{name} takes no UF2 files: leave --uf2 out");
-            };
+        let model = self.model.as_deref().map(gan_of).transpose()?;
+        // Everything that is missing is said before the minutes of the build.
+        let family = match (&self.uf2, loader) {
+            (None, _) => None,
+            (Some(_), Loader::ProbeOrUf2 { family, .. }) => Some(family),
+            (Some(_), _) => bail!("{name} takes no UF2 files: leave --uf2 out"),
+        };
+        match (&self.uf2, loader) {
+            (Some(file), _) => ensure_writable(file)?,
+            (None, Loader::Probe { .. } | Loader::ProbeOrUf2 { .. }) => ensure_starts("probe-rs")?,
+            (None, _) => ensure_starts("espflash")?,
+        }
+        let path = self.board.build(model.as_deref())?;
+        if let (Some(file), Some(family)) = (&self.uf2, family) {
             let data = std::fs::read(&path).context("cannot read the program")?;
             let bytes = uf2(&Elf::parse(&data, &path)?, family);
             std::fs::write(file, &bytes)
@@ -56,6 +66,36 @@ impl Flash {
             ),
         }
     }
+}
+
+/// The model that a path names, a run folder's own for a folder; it has to be a good one.
+fn gan_of(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = match path.is_dir() {
+        true => path.join("generator.gan"),
+        false => path.to_owned(),
+    };
+    let name = path.display();
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {name}"))?;
+    Model::parse(&bytes).with_context(|| format!("{name} is not usable"))?;
+    Ok(path)
+}
+
+fn ensure_writable(file: &Path) -> anyhow::Result<()> {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    ensure!(
+        folder.is_dir() && !file.is_dir(),
+        "cannot write {}: there is no folder {} or a folder of that name",
+        file.display(),
+        folder.display()
+    );
+    Ok(())
+}
+
+fn ensure_starts(program: &str) -> anyhow::Result<()> {
+    let output = Command::new(program).arg("--version").output();
+    output.with_context(|| format!("cannot start {program}: see `cargo tools setup`"))?;
+    Ok(())
 }
 
 fn start(program: &str, args: &[&str], elf: &Path) -> anyhow::Result<()> {

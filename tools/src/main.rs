@@ -56,6 +56,8 @@ fn root() -> &'static Path {
 }
 
 fn main() -> anyhow::Result<()> {
+    // A reader that goes away ends a developer's command, as it ends other programs.
+    sigpipe::reset();
     match Cli::parse().command {
         Command::Bench(bench) => bench.run(),
         Command::Cards(cards) => cards.run(),

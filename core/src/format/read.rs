@@ -2,7 +2,7 @@
 
 use super::{
     ALIGN, CRC_AT, CRITIC_AT, CRITIC_LEN, HEADER_LEN, LAYOUT_4, LAYOUT_8, MAGIC, MAX_LAYERS,
-    RECORD_LEN, SEEDS_AT, VERSION, aligned, file_crc, record_at,
+    RECORD_LEN, SEEDS_AT, VERSION, aligned, file_crc, is_control, record_at,
 };
 use crate::error::ModelError;
 use crate::gate::Critic;
@@ -175,7 +175,14 @@ fn read_text(
     if found != need {
         return Err(ModelError::LineCount { found, need });
     }
-    Ok(text)
+    // A line break is known to end a line here.
+    let mut controls = text
+        .char_indices()
+        .filter(|&(_, c)| c != '\n' && is_control(c));
+    match controls.next() {
+        Some((at, _)) => Err(ModelError::ControlCharacter { at }),
+        None => Ok(text),
+    }
 }
 
 /// Offsets of what keeps pictures off the display, `None` for what is not there.

@@ -32,7 +32,8 @@ pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
 /// Where the sections of a layer end that begin behind `at`.
 fn end_of_layer(at: usize, layer: &LayerSpec<'_>, input_zero_point: i8) -> usize {
     let lens = lens(0, layer).map(|lens| [lens.weights, lens.corrections]);
-    let fit = |len: u64| usize::try_from(len).unwrap_or(0);
+    // No file is as long, and the sum of a few does not overflow.
+    let fit = |len: u64| len.min(u64::from(u32::MAX)) as usize;
     let [weights, corrections] = lens.map_or([0; 2], |lens| lens.map(fit));
     let corrections = if input_zero_point == 0 {
         0
@@ -205,15 +206,6 @@ fn write_layer(
     layer: &LayerSpec<'_>,
     input_zero_point: i8,
 ) -> Result<(), ModelError> {
-    let lens = lens(index, layer)?;
-    let taps = match layer.op {
-        Op::Dense => layer.input_shape.len(),
-        Op::ConvTranspose(v) => v.kernel * v.kernel * layer.input_shape.c,
-    };
-    let given = (layer.bias.len(), layer.multipliers.len());
-    if given != (lens.channels, lens.channels) || layer.weights.len() != taps * lens.channels {
-        return Err(ModelError::NumberCount { layer: index });
-    }
     let (op, window) = match layer.op {
         Op::Dense => (0, [0; 6]),
         Op::ConvTranspose(v) => (
@@ -242,6 +234,15 @@ fn write_layer(
     for (i, value) in window.into_iter().enumerate() {
         let value = u8::try_from(value).map_err(|_| too_large(value))?;
         w.put(record + 3 + i, &[value]);
+    }
+    let lens = lens(index, layer)?;
+    let taps = match layer.op {
+        Op::Dense => layer.input_shape.len(),
+        Op::ConvTranspose(v) => v.kernel * v.kernel * layer.input_shape.c,
+    };
+    let given = (layer.bias.len(), layer.multipliers.len());
+    if given != (lens.channels, lens.channels) || layer.weights.len() != taps * lens.channels {
+        return Err(ModelError::NumberCount { layer: index });
     }
     for (i, v) in [min, max, layer.sum.zero_point, layer.output.zero_point]
         .iter()

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::{Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ struct Cli {
     /// Display to simulate.
     #[arg(long, value_enum, default_value_t = Panel::Tft)]
     panel: Panel,
-    /// A .gan file in place of the model that is built in.
+    /// A .gan file, or a run folder with one, in place of the model that is built in.
     #[arg(long)]
     model: Option<PathBuf>,
     /// First class, by name or number.
@@ -56,7 +57,7 @@ struct Cli {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: Option<u32>,
     /// What a picture takes by the simulated clock; else it is the true time.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     frame_ms: Option<u32>,
     /// Draw the display in the terminal, too: 24-bit colour, a column a pixel.
     #[arg(long)]
@@ -105,10 +106,15 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line on standard error, whose own errors have no place to go.
+fn say(line: &str) {
+    let _ = writeln!(stderr().lock(), "{line}");
 }
 
 /// Colours that the simulator can show.
@@ -133,17 +139,17 @@ fn simulate<C: Color>(cli: &Cli, size: Size, scale: u32) -> anyhow::Result<()> {
         let (name, picture) = (path.display(), simulator.picture(&simulator.settings));
         let saved = picture.save(&path);
         saved.with_context(|| format!("cannot write {name}"))?;
-        eprintln!("{name}: {}x{}", picture.width(), picture.height());
+        say(&format!("{name}: {}x{}", picture.width(), picture.height()));
     }
     if let Some(path) = &cli.record {
         record(path, &simulator.recorded)?;
-        eprintln!("{}: {} pictures", path.display(), simulator.recorded.len());
+        let count = simulator.recorded.len();
+        say(&format!("{}: {count} pictures", path.display()));
     }
     if cli.terminal {
-        print!(
-            "{}",
-            to_terminal(&simulator.picture(&OutputSettings::default()))
-        );
+        let text = to_terminal(&simulator.picture(&OutputSettings::default()));
+        // A reader that has gone away wants no picture.
+        let _ = stdout().lock().write_all(text.as_bytes());
     }
     fault.map_or(Ok(()), |fault| bail!("{fault}"))
 }
@@ -161,7 +167,10 @@ impl From<Fault> for Failure {
     }
 }
 
+/// Reads a model; a run folder stands for its own.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let of_run = path.join("generator.gan");
+    let path = if path.is_dir() { &of_run } else { path };
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -274,7 +283,7 @@ impl<C: Color> Board for Simulator<C> {
     }
 
     fn log(&mut self, event: Event<'_>) {
-        eprintln!("{event:?}");
+        say(&format!("{event:?}"));
         if matches!(event, Event::Frame { .. }) {
             self.frames += 1;
             self.is_ready = true;

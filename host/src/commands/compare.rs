@@ -8,12 +8,15 @@ use host::picture;
 use host::sample::{self, Latent};
 use host::train::checkpoint::load_generator;
 use host::train::run::{RunFolder, grid_columns, grid_order};
+use host::{console, say};
 
 use crate::cli::Compare;
 
 pub fn run(args: &Compare) -> anyhow::Result<()> {
     anyhow::ensure!(args.count > 0, "--count must be 1 or more");
-    report(&RunFolder::new(&args.run), args.count, args.json)
+    let folder = RunFolder::new(&args.run);
+    let _lock = super::lock_run(&folder)?;
+    report(&folder, args.count, args.json)
 }
 
 /// Compares a run's two generators, prints the figures, and leaves `compare.json` and
@@ -41,23 +44,23 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     write_atomic(&path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     if json {
-        print!("{text}");
+        console::print(&text);
         return Ok(());
     }
-    println!("int8 against float over {} latents:", found.images);
-    println!("  PSNR                {:8.2} dB", found.psnr_db);
-    println!("  SSIM                {:8.4}", found.ssim);
-    println!(
+    say!("int8 against float over {} latents:", found.images);
+    say!("  PSNR                {:8.2} dB", found.psnr_db);
+    say!("  SSIM                {:8.4}", found.ssim);
+    say!(
         "  mean absolute error {:8.3} grey levels",
         found.mean_abs_error
     );
-    println!(
+    say!(
         "  max absolute error  {:8} grey levels",
         found.max_abs_error
     );
     for (i, snr) in found.layer_snr_db.iter().enumerate() {
-        println!("  layer {i} SNR         {snr:8.2} dB");
+        say!("  layer {i} SNR         {snr:8.2} dB");
     }
-    println!("pictures, float left and int8 right: {}", grid.display());
+    say!("pictures, float left and int8 right: {}", grid.display());
     Ok(())
 }

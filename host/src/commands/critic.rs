@@ -4,18 +4,22 @@ use anyhow::{Context, ensure};
 use host::files::write_atomic;
 use host::risk::critic::teach;
 use host::risk::judge::Judge;
+use host::say;
 
 use crate::cli::Critic;
 
 pub fn run(args: &Critic) -> anyhow::Result<()> {
     let share = 0.0..=1.0;
     ensure!(share.contains(&args.passing), "--passing goes from 0 to 1");
-    let bytes = super::read_gan(&args.file)?;
-    let model = super::parse_gan(&bytes, &args.file)?;
-    super::ensure_drawable(&model, &args.file)?;
+    let file = super::gan_of(&args.file);
+    let path = args.out.as_ref().unwrap_or(&file);
+    let _lock = super::lock_run_of(path)?;
+    let bytes = super::read_gan(&file)?;
+    let model = super::parse_gan(&bytes, &file)?;
+    super::ensure_drawable(&model, &file)?;
     let data = args.reading.data(args.data.clone());
     let dataset = super::load_data(&data, super::image_of(&model))?;
-    super::note_other_data(args.file.display(), &model, &dataset);
+    super::note_other_data(file.display(), &model, &dataset);
     let mut progress = super::stages()?;
     let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
     let half = dataset.held_out.len() / 2;
@@ -28,13 +32,12 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
         &mut progress,
     )?;
     drop(progress);
-    let path = args.out.as_ref().unwrap_or(&args.file);
     let name = path.display();
     write_atomic(path, &taught.bytes).with_context(|| format!("cannot write {name}"))?;
     let (all, passing) = (taught.flagged, taught.flagged_of_passing);
     let critic = super::parse_gan(&taught.bytes, path)?.critic().copied();
     let critic_bytes = critic.map_or(0, |critic| critic.flash_bytes());
-    println!(
+    say!(
         "{name}: {} bytes, {} of them the critic; of fresh pictures {:.1} % are flagged, of those \
          that pass {:.1} %",
         taught.bytes.len(),
@@ -43,7 +46,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
         100.0 * passing.value
     );
     if model.vetted_count() > 0 {
-        println!("the vetted seeds are gone: `host vet` finds them again");
+        say!("the vetted seeds are gone: `host vet` finds them again");
     }
     Ok(())
 }

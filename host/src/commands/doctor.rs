@@ -1,12 +1,13 @@
 //! `host doctor`: what this program is and runs on, and what a CUDA build would miss.
 
+use host::say;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::device;
 
 pub fn run() -> anyhow::Result<()> {
-    let line = |name: &str, what: &str| println!("{name:<20} {what}");
+    let line = |name: &str, what: &str| say!("{name:<20} {what}");
     line("host", env!("CARGO_PKG_VERSION"));
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     line("system", &format!("{os} {arch}"));
@@ -18,7 +19,7 @@ pub fn run() -> anyhow::Result<()> {
         Ok(_) => line("GPU", "works"),
         Err(reason) => line("GPU", &reason),
     }
-    println!("\nWhat `cargo run -p host --features cuda` needs:");
+    say!("\nWhat `cargo run -p host --features cuda` needs:");
     let mut missing = 0;
     for (name, found) in toolkit() {
         match found {
@@ -30,8 +31,8 @@ pub fn run() -> anyhow::Result<()> {
         }
     }
     match missing {
-        0 => println!("All of it is there."),
-        n => println!("{n} missing. Training on the processor needs none of it."),
+        0 => say!("All of it is there."),
+        n => say!("{n} missing. Training on the processor needs none of it."),
     }
     Ok(())
 }

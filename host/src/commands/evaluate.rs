@@ -17,6 +17,7 @@ use host::risk::watch::WATCHED;
 use host::sample::{self, Latent, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
+use host::{note, say};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -84,7 +85,7 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
         let page = report.page(&drawn, &dataset.train)?;
         let name = path.display();
         write_atomic(path, page.as_bytes()).with_context(|| format!("cannot write {name}"))?;
-        eprintln!("{name}: the cards, with pictures");
+        note!("{name}: the cards, with pictures");
     }
     report.print(args.json)
 }
@@ -126,14 +127,14 @@ impl Report {
 
     fn print(&self, json: bool) -> anyhow::Result<()> {
         if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
+            say!("{}", serde_json::to_string_pretty(self)?);
             return Ok(());
         }
         for card in &self.cards {
-            println!("{card}");
+            say!("{card}");
         }
         if !self.differences.is_empty() {
-            println!("what int8 changes\n{}", side_by_side(&self.differences));
+            say!("what int8 changes\n{}", side_by_side(&self.differences));
         }
         Ok(())
     }
@@ -197,7 +198,7 @@ fn format_of(args: &Evaluate) -> anyhow::Result<Image> {
         width,
         channels,
     } = image;
-    eprintln!("format: {height}x{width}x{channels}, {origin}");
+    note!("format: {height}x{width}x{channels}, {origin}");
     Ok(image)
 }
 

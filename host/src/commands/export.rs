@@ -8,6 +8,7 @@ use host::export::tflite::{self, TfliteError};
 use host::export::{c, onnx, pytorch};
 use host::files::write_atomic;
 use host::generator::FloatGenerator;
+use host::say;
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
 
@@ -34,7 +35,7 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
             }
             let mut beside = out.as_os_str().to_owned();
             beside.push(".gan");
-            println!(
+            say!(
                 "TensorFlow Lite has no 16-bit sums before tanh, critic or vetted seeds; the \
                  .gan file has the model that it draws, byte by byte"
             );
@@ -48,10 +49,7 @@ fn of_gan(
     model: &Path,
     export: impl Fn(&Model<'_>, &[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let file = match model.is_dir() {
-        true => RunFolder::new(model).file("generator.gan"),
-        false => model.to_owned(),
-    };
+    let file = super::gan_of(model);
     let bytes = super::read_gan(&file)?;
     export(&super::parse_gan(&bytes, &file)?, &bytes)
 }
@@ -77,6 +75,6 @@ fn tflite_of(model: &Model<'_>) -> Result<(Vec<u8>, Vec<u8>), TfliteError> {
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let name = path.display();
     write_atomic(path, bytes).with_context(|| format!("cannot write {name}"))?;
-    println!("{name}: {} bytes", bytes.len());
+    say!("{name}: {} bytes", bytes.len());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use host::files::write_atomic;
 use host::risk::features::Extractor;
+use host::say;
 
 use crate::cli::Features;
 
@@ -14,6 +15,6 @@ pub fn run(args: &Features) -> anyhow::Result<()> {
     let out = args.out.display();
     write_atomic(&args.out, &bytes).with_context(|| format!("cannot write {out}"))?;
     let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg)?;
-    println!("{out}: {}, {} bytes", extractor.describe(), bytes.len());
+    say!("{out}: {}, {} bytes", extractor.describe(), bytes.len());
     Ok(())
 }

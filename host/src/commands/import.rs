@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use host::import::import;
 use host::quant::{self, Options};
+use host::say;
 use host::train::checkpoint;
 use host::train::run::RunFolder;
 
@@ -18,13 +19,13 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     let out = args.out.clone();
     let folder = RunFolder::new(out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name)));
     let path = folder.path().display();
+    std::fs::create_dir_all(folder.path()).with_context(|| format!("cannot make {path}"))?;
+    let _lock = folder.lock()?;
     ensure!(
         !folder.is_taken(),
         "{path} holds a run: name another folder with --out"
     );
-
-    std::fs::create_dir_all(folder.path()).with_context(|| format!("cannot make {path}"))?;
-    imported.notes.iter().for_each(|note| println!("{note}"));
+    imported.notes.iter().for_each(|note| say!("{note}"));
     super::train::write_config(&folder, config)?;
     let file = folder.file("generator.safetensors");
     checkpoint::write(
@@ -32,5 +33,5 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
         &checkpoint::encode(&imported.state, imported.tensors)?,
     )?;
     super::quantize::write(&folder, &bytes)?;
-    super::compare::report(&folder, host::compare::COMPARE_IMAGES, false)
+    super::quantize::write_pages(&folder)
 }

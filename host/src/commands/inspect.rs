@@ -1,13 +1,15 @@
 //! `host inspect`: what a `.gan` file holds and needs.
 
 use gan_core::{Critic, Layer, Mode, Op};
+use host::say;
 use serde_json::json;
 
 use crate::cli::Inspect;
 
 pub fn run(args: &Inspect) -> anyhow::Result<()> {
-    let bytes = super::read_gan(&args.file)?;
-    let model = super::parse_gan(&bytes, &args.file)?;
+    let file = super::gan_of(&args.file);
+    let bytes = super::read_gan(&file)?;
+    let model = super::parse_gan(&bytes, &file)?;
     let labels: Vec<_> = model.labels().collect();
     let (layers, shape) = (model.layers(), model.output_shape());
     let parameters: usize = layers.iter().map(Layer::parameter_count).sum();
@@ -32,53 +34,55 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             "crc32": format!("{:08x}", model.crc32()),
             "layers": layers.iter().map(layer_json).collect::<Vec<_>>(),
         });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(());
     }
-    println!("model       {}, CRC-32 {:08x}", model.name(), model.crc32());
-    println!(
+    say!("model       {}, CRC-32 {:08x}", model.name(), model.crc32());
+    say!(
         "trained on  {}, {} steps, seed {}",
         model.dataset(),
         model.steps(),
         model.seed()
     );
-    println!(
+    say!(
         "input       {} latent values, {} classes",
         model.latent_len(),
         labels.len()
     );
-    println!("classes     {}", labels.join(", "));
-    println!(
+    say!("classes     {}", labels.join(", "));
+    say!(
         "pictures    {}x{}x{} (height x width x channels)",
-        shape.h, shape.w, shape.c
+        shape.h,
+        shape.w,
+        shape.c
     );
     match model.vetted_count() {
-        0 => println!("seeds       any"),
-        each => println!("seeds       {each} vetted ones a class, no others"),
+        0 => say!("seeds       any"),
+        each => say!("seeds       {each} vetted ones a class, no others"),
     }
     match model.critic() {
-        None => println!("critic      none"),
-        Some(critic) => println!(
+        None => say!("critic      none"),
+        Some(critic) => say!(
             "critic      {} bytes, sees {} values, passes from score {} on",
             critic.flash_bytes(),
             critic.input_len(),
             critic.passing()
         ),
     }
-    println!("flash       {} bytes", model.file_bytes());
-    println!(
+    say!("flash       {} bytes", model.file_bytes());
+    say!(
         "arena       {} bytes, {} of them rows ({} bytes with whole layers)",
         model.required_bytes(Mode::Streamed),
         model.row_bytes(Mode::Streamed),
         model.required_bytes(Mode::WholeLayers)
     );
-    println!("parameters  {parameters}");
-    println!("MACs        {macs} a picture\n");
-    println!("layer            input         output        kernel  parameters  bytes        MACs");
+    say!("parameters  {parameters}");
+    say!("MACs        {macs} a picture\n");
+    say!("layer            input         output        kernel  parameters  bytes        MACs");
     for layer in layers {
         let (name, window) = operator(layer);
         let dims = |s: gan_core::Shape| format!("{}x{}x{}", s.h, s.w, s.c);
-        println!(
+        say!(
             "{name:15}  {:12}  {:12}  {window:6}  {:10}  {:7}  {:10}",
             dims(layer.input_shape),
             dims(layer.output_shape),

@@ -15,15 +15,18 @@ mod train;
 mod vet;
 
 use std::fmt::Display;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
-use host::config::{Data, Image};
+use anyhow::{Context, ensure};
+use host::config::{Data, Image, check_names};
 use host::data::{self, DataRequest, Dataset, Framing};
 use host::files::read_regular;
 use host::memory::reserved;
+use host::note;
 use host::risk::Progress;
 use host::risk::features::Extractor;
+use host::train::run::RunFolder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Command;
@@ -57,9 +60,41 @@ fn ensure_drawable(model: &gan_core::Model<'_>, path: &Path) -> anyhow::Result<(
     Ok(())
 }
 
+/// Keeps every other command from writing into a run until the file is dropped.
+fn lock_run(folder: &RunFolder) -> anyhow::Result<File> {
+    let path = folder.path().display();
+    ensure!(folder.is_taken(), "{path} holds no run");
+    Ok(folder.lock()?)
+}
+
+/// The `.gan` file that a path names: a run folder stands for its own.
+fn gan_of(path: &Path) -> PathBuf {
+    match path.is_dir() {
+        true => RunFolder::new(path).file("generator.gan"),
+        false => path.to_owned(),
+    }
+}
+
+/// Keeps other commands from writing into the run that a file belongs to, if it does, until the
+/// file that is returned is dropped.
+fn lock_run_of(file: &Path) -> anyhow::Result<Option<File>> {
+    let folder = RunFolder::new(file.parent().unwrap_or(Path::new(".")));
+    Ok(match folder.is_taken() {
+        true => Some(folder.lock()?),
+        false => None,
+    })
+}
+
 /// Reads a `.gan` file; the caller parses it in place.
 fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
-    read_regular(path, GAN_BYTES).with_context(|| format!("cannot read {}", path.display()))
+    read_regular(path, GAN_BYTES).with_context(|| {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let hint = match RunFolder::new(folder).is_taken() {
+            true => format!("; `host quantize {}` makes one", folder.display()),
+            false => String::new(),
+        };
+        format!("cannot read {}{hint}", path.display())
+    })
 }
 
 /// Checks the bytes of a `.gan` file.
@@ -100,17 +135,22 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
     let left_out = &dataset.left_out;
     if !left_out.is_empty() {
         let (count, list) = (left_out.len(), data::list(left_out));
-        eprint!("{count} files of {} left out:\n{list}", dataset.name);
+        note!(
+            "{count} files of {} left out:\n{}",
+            dataset.name,
+            list.trim_end()
+        );
     }
     if !dataset.odd.is_empty() {
         let (count, list) = (dataset.odd.len(), data::list(&dataset.odd));
-        eprint!(
-            "{count} files of {} are used, but look odd:\n{list}",
-            dataset.name
+        note!(
+            "{count} files of {} are used, but look odd:\n{}",
+            dataset.name,
+            list.trim_end()
         );
     }
-    for note in &dataset.notes {
-        eprintln!("{}: {note}", dataset.name);
+    for text in &dataset.notes {
+        note!("{}: {text}", dataset.name);
     }
     if !data.labels.is_empty() {
         let (given, classes) = (data.labels.len(), dataset.class_names.len());
@@ -120,32 +160,16 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
         );
         dataset.class_names.clone_from(&data.labels);
     }
-    check_names(&dataset.class_names)?;
+    let names = check_names(&dataset.name, &dataset.class_names);
+    names.map_err(anyhow::Error::msg)?;
     Ok(dataset)
-}
-
-/// Checks that classes can be told apart by their names.
-fn check_names(names: &[String]) -> anyhow::Result<()> {
-    for (i, name) in names.iter().enumerate() {
-        ensure!(
-            !name.is_empty(),
-            "class {i} has no name: give it one, in --labels or classes.txt"
-        );
-        if let Some(first) = names[..i].iter().position(|other| other == name) {
-            bail!(
-                "classes {first} and {i} are both called {name:?}: give each a name of its own, \
-                 in --labels or classes.txt"
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Says so where a model is judged by other pictures than those that it learned from.
 fn note_other_data(name: impl Display, model: &gan_core::Model<'_>, dataset: &Dataset) {
     let (learned, given) = (model.dataset(), &dataset.name);
     if learned != given {
-        eprintln!("{name} was trained on {learned}; it is compared with {given} (--data)");
+        note!("{name} was trained on {learned}; it is compared with {given} (--data)");
     }
 }
 

@@ -3,14 +3,15 @@
 use anyhow::Context;
 use gan_core::Model;
 use gan_core::model::WeightBits;
-use host::compare::compare;
+use host::compare::{COMPARE_IMAGES, compare};
 use host::files::write_atomic;
 use host::finetune::finetune;
 use host::generator::FloatGenerator;
 use host::memory::reserved;
 use host::quant::{self, Options};
+use host::say;
 use host::train::checkpoint::load_generator;
-use host::train::run::RunFolder;
+use host::train::run::{self, RunFolder};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Quantize;
@@ -25,12 +26,13 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
         wide_table: args.tanh_bits == 16,
     };
     let folder = RunFolder::new(&args.run);
+    let _lock = super::lock_run(&folder)?;
     let generator = load_generator(&folder.generator())?;
     let values = generator.layers.iter().map(|layer| layer.op.output_len());
     let values = values.sum::<usize>() + generator.config.input_len();
     reserved::<f32>("--calibration-images", &[args.calibration_images, values])?;
     let mut plain = None;
-    println!("dense weights  before tanh     bytes      PSNR    SSIM");
+    say!("dense weights  before tanh     bytes      PSNR    SSIM");
     for dense_bits in [WeightBits::Eight, WeightBits::Four] {
         for wide_table in [true, false] {
             let other = Options {
@@ -48,12 +50,14 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
         }
     }
     if let Some(bytes) = plain {
-        return write(&folder, &bytes);
+        write(&folder, &bytes)?;
+        return write_pages(&folder);
     }
     let tuned = tune(&generator, &options, args.finetune)?;
     let bytes = quant::quantize_tuned(&generator, &tuned, &options)?;
     print_choice(&generator, &bytes, &options, "  <- chosen, fine-tuned")?;
-    write(&folder, &bytes)
+    write(&folder, &bytes)?;
+    write_pages(&folder)
 }
 
 /// Pictures that a choice is judged by.
@@ -69,7 +73,15 @@ pub fn write_gan(folder: &RunFolder) -> anyhow::Result<()> {
 pub fn write(folder: &RunFolder, bytes: &[u8]) -> anyhow::Result<()> {
     let path = folder.file("generator.gan");
     write_atomic(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    println!("{}: {} bytes", path.display(), bytes.len());
+    say!("{}: {} bytes", path.display(), bytes.len());
+    Ok(())
+}
+
+/// Writes everything in a run's folder that is about its `generator.gan`.
+pub fn write_pages(folder: &RunFolder) -> anyhow::Result<()> {
+    super::compare::report(folder, COMPARE_IMAGES, false)?;
+    let page = run::write_page(folder)?;
+    say!("curves and pictures: {}", page.display());
     Ok(())
 }
 
@@ -80,7 +92,7 @@ fn print_choice(
     mark: &str,
 ) -> anyhow::Result<()> {
     let found = compare(generator, &Model::parse(bytes)?, JUDGED_IMAGES)?;
-    println!(
+    say!(
         "{:>6} bits    {:>4} bits    {:>8}  {:5.2} dB  {:.4}{mark}",
         match options.dense_bits {
             WeightBits::Eight => 8,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use host::say;
 use host::train::checkpoint;
 use host::train::run::RunFolder;
 use serde_json::Value;
@@ -15,7 +16,7 @@ pub fn run(args: &Runs) -> anyhow::Result<()> {
     let folders: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
     let mut folders: Vec<_> = folders?
         .into_iter()
-        .filter(|path| RunFolder::new(path).checkpoint().exists())
+        .filter(|path| RunFolder::new(path).is_taken())
         .collect();
     ensure!(
         !folders.is_empty(),
@@ -23,18 +24,54 @@ pub fn run(args: &Runs) -> anyhow::Result<()> {
         args.folder.display()
     );
     folders.sort();
-    let found: Result<Vec<Run>, _> = folders.iter().map(|folder| Run::read(folder)).collect();
-    let found = found?;
+    let found: Vec<Entry> = folders.iter().map(|folder| Entry::read(folder)).collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        say!("{}", serde_json::to_string_pretty(&found)?);
         return Ok(());
     }
-    println!(
+    say!(
         "{:<28} {:<10} {:<18} {:>13} {:>9} {:>7} {:>7} {:>8} {:>8}",
-        "run", "preset", "data", "steps", "rollbacks", "loss D", "loss G", "PSNR", "int8"
+        "run",
+        "preset",
+        "data",
+        "steps",
+        "rollbacks",
+        "loss D",
+        "loss G",
+        "PSNR",
+        "int8"
     );
-    found.iter().for_each(Run::print);
+    for entry in &found {
+        match entry {
+            Entry::Run(run) => run.print(),
+            Entry::Damaged { run, error } => say!("{run:<28} {error}"),
+        }
+    }
     Ok(())
+}
+
+/// A line of the list.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Run(Run),
+    /// Its checkpoint or generator cannot be read.
+    Damaged {
+        run: String,
+        error: String,
+    },
+}
+
+impl Entry {
+    fn read(path: &Path) -> Self {
+        match Run::read(path) {
+            Ok(run) => Self::Run(run),
+            Err(error) => Self::Damaged {
+                run: path.display().to_string(),
+                error: error.to_string(),
+            },
+        }
+    }
 }
 
 /// What is known of a run.
@@ -57,7 +94,9 @@ struct Run {
 impl Run {
     fn read(path: &Path) -> anyhow::Result<Self> {
         let folder = RunFolder::new(path);
-        let state = checkpoint::load_state(&folder.checkpoint())?;
+        // An imported run has a generator only.
+        let file = Some(folder.checkpoint()).filter(|path| path.exists());
+        let state = checkpoint::load_state(&file.unwrap_or_else(|| folder.generator()))?;
         let metrics = std::fs::read_to_string(folder.metrics()).unwrap_or_default();
         let last = metrics.lines().next_back().unwrap_or_default();
         let last: Value = serde_json::from_str(last).unwrap_or_default();
@@ -80,7 +119,7 @@ impl Run {
 
     fn print(&self) {
         let loss = |loss: Option<f64>| loss.map_or("-".into(), |v| format!("{v:.3}"));
-        println!(
+        say!(
             "{:<28} {:<10} {:<18} {:>13} {:>9} {:>7} {:>7} {:>8} {:>8}",
             self.run,
             self.preset,

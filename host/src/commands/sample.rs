@@ -9,19 +9,21 @@ use host::memory::reserved;
 use host::sample::{self, Latent, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::grid_columns;
+use host::{console, say};
 use host::{npy, picture};
 
 use crate::cli::Sample;
 
 pub fn run(args: &Sample) -> anyhow::Result<()> {
     anyhow::ensure!(args.count > 0, "--count must be 1 or more");
-    let is_gan = args.file.extension().is_some_and(|ending| ending == "gan");
+    let file = super::gan_of(&args.file);
+    let is_gan = file.extension().is_some_and(|ending| ending == "gan");
     let is_array = args.out.extension().is_some_and(|ending| ending == "npy");
     let (images, columns) = if is_gan {
-        let bytes = super::read_gan(&args.file)?;
-        let model = super::parse_gan(&bytes, &args.file)?;
+        let bytes = super::read_gan(&file)?;
+        let model = super::parse_gan(&bytes, &file)?;
         let names: Vec<_> = model.labels().collect();
-        super::ensure_drawable(&model, &args.file)?;
+        super::ensure_drawable(&model, &file)?;
         ensure_room(args, model.input_len(), model.output_shape().len())?;
         let order = order(args, &names)?;
         if is_array {
@@ -29,7 +31,7 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
         }
         (sample::int8(&model, &order)?, grid_columns(names.len()))
     } else {
-        let generator = load_generator(&args.file)?;
+        let generator = load_generator(&file)?;
         let names: Vec<_> = generator
             .config
             .data
@@ -54,7 +56,7 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
         (sample::float(&generator, &order), grid_columns(names.len()))
     };
     write(args, &images, columns)?;
-    println!("{}: {} pictures", args.out.display(), images.len());
+    say!("{}: {} pictures", args.out.display(), images.len());
     Ok(())
 }
 
@@ -96,10 +98,7 @@ fn order(args: &Sample, names: &[&str]) -> anyhow::Result<Order> {
 
 fn write(args: &Sample, images: &Images, columns: usize) -> anyhow::Result<()> {
     if args.terminal {
-        print!(
-            "{}",
-            picture::to_terminal(&picture::grid(images, columns, 1))
-        );
+        console::print_raw(&picture::to_terminal(&picture::grid(images, columns, 1)));
     }
     let name = args.out.to_string_lossy();
     let written = if name.ends_with(".png") {
@@ -149,7 +148,7 @@ fn write_arrays<T: npy::Element>(
     npy::write(&input, &[n, inputs.len() / n], inputs)
         .and_then(|()| npy::write(&args.out, &[n, h, w, c], values))
         .with_context(|| format!("cannot write {}", args.out.display()))?;
-    println!(
+    say!(
         "{}: {n} pictures, of the inputs in {}",
         args.out.display(),
         input.display()

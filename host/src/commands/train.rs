@@ -1,6 +1,5 @@
 //! `host train`: from pictures to a float and an int8 generator.
 
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,20 +8,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use dfdx::prelude::Cpu;
 use host::config::{Config, Data, PRESETS};
+use host::console::{self, check_text};
 use host::data::{Dataset, Record};
 use host::files::{remedy, write_atomic};
 use host::nn::Backend;
 use host::risk::features::Extractor;
 use host::risk::judge::Judge;
 use host::risk::watch::{Reading, RiskWatch, WATCHED};
+use host::say;
 use host::train::augment;
 use host::train::checkpoint;
 use host::train::run::{self, Ending, Event, RunFolder, grid_columns};
-use host::train::trainer::{StepReport, Trainer};
-use host::{picture, report};
+use host::train::trainer::{Budget, StepReport, Trainer};
+use host::{picture, quant};
 use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use strsim::jaro_winkler;
 
 use crate::cli::{Device, Train};
 use crate::device;
@@ -35,7 +37,20 @@ pub fn run(args: Train) -> anyhow::Result<()> {
             let state = checkpoint::load_state(&folder.checkpoint());
             let state = state.context("nothing to go on from")?;
             began_with = state.data;
-            (state.config, folder)
+            let mut config = state.config;
+            if let Some(path) = &args.data {
+                config.data.path = Some(noted_path(path)?);
+            }
+            if let Some(steps) = args.steps {
+                let done = state.step;
+                ensure!(
+                    steps > done,
+                    "{} has {done} steps behind it: --steps {steps} asks for no more",
+                    run.display()
+                );
+                config.training.steps = steps;
+            }
+            (config, folder)
         }
         None => {
             let config = configure(&args)?;
@@ -49,7 +64,7 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         ensure_apart(folder.path(), data)?;
     }
     let dataset = super::load_data(&config.data, config.image)?;
-    println!(
+    say!(
         "data: {}, {} pictures to train on, {} held out, {} classes, {} files left out",
         dataset.name,
         dataset.train.len(),
@@ -72,11 +87,14 @@ pub fn run(args: Train) -> anyhow::Result<()> {
             "the pictures have changed since the run began: {change}. Put the old ones back, or \
              go on with --accept-changed-data"
         );
-        println!("going on with changed pictures: {change}");
+        say!("going on with changed pictures: {change}");
     }
     config.data.class_names.clone_from(&dataset.class_names);
+    check_text("the name of the data", &dataset.name).map_err(anyhow::Error::msg)?;
+    config.check("the data")?;
+    quant::check(&config, &dataset.name).map_err(anyhow::Error::msg)?;
     if config.training.augment.is_none() && dataset.train.len() <= FEW_PICTURES {
-        println!(
+        say!(
             "few pictures: DiffAugment is on (translation, color, cutout); \
              training.augment = [] in --config turns it off"
         );
@@ -87,11 +105,11 @@ pub fn run(args: Train) -> anyhow::Result<()> {
     if args.device != Device::Cpu {
         match device::cuda() {
             Ok(device) => {
-                println!("device: the first NVIDIA GPU");
+                say!("device: the first NVIDIA GPU");
                 return train_on(device, config, (&dataset, record), &folder, &args);
             }
             Err(reason) if args.device == Device::Auto => {
-                println!("device: cpu, {threads} threads ({reason})");
+                say!("device: cpu, {threads} threads ({reason})");
                 return train_on(Cpu::default(), config, (&dataset, record), &folder, &args);
             }
             Err(reason) => bail!("{reason}; `host doctor` says more, --device cpu needs none"),
@@ -106,7 +124,7 @@ pub fn run(args: Train) -> anyhow::Result<()> {
     } else {
         ""
     };
-    println!("device: cpu, {threads} threads{why}");
+    say!("device: cpu, {threads} threads{why}");
     train_on(Cpu::default(), config, (&dataset, record), &folder, &args)
 }
 
@@ -121,23 +139,21 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
             Some(config) => config?,
             None => {
                 let names = PRESETS.map(|(name, _)| name).join(", ");
+                let near = PRESETS.map(|(name, _)| (jaro_winkler(&args.preset, name), name));
+                let near = near.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
+                let near = near.filter(|&(likeness, _)| likeness > 0.8);
+                let near = near.map(|(_, name)| format!("; did you mean `{name}`?"));
                 bail!(
-                    "there is no preset `{}`; there are {names}, and --config FILE",
-                    args.preset
+                    "there is no preset `{}`; there are {names}, and --config FILE{}",
+                    args.preset,
+                    near.unwrap_or_default()
                 );
             }
         },
     };
     if let Some(path) = &args.data {
-        // Absolute, so that the run can be resumed from anywhere.
-        let path = std::path::absolute(path).context("--data")?;
-        ensure!(
-            path.to_str().is_some(),
-            "--data {}: its name is not UTF-8, so a run cannot note it down: rename it",
-            path.display()
-        );
         config.data = Data {
-            path: Some(path),
+            path: Some(noted_path(path)?),
             tile: args.tile,
             labels: args.labels.clone(),
             ..Data::default()
@@ -162,6 +178,18 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
     Ok(config)
 }
 
+/// The path of `--data` as a run notes it down: absolute, so that the run can be resumed from
+/// anywhere.
+fn noted_path(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(path).context("--data")?;
+    ensure!(
+        path.to_str().is_some(),
+        "--data {}: its name is not UTF-8, so a run cannot note it down: rename it",
+        path.display()
+    );
+    Ok(path)
+}
+
 fn train_on<D: Backend<f32>>(
     device: D,
     config: Config,
@@ -170,29 +198,40 @@ fn train_on<D: Backend<f32>>(
     args: &Train,
 ) -> anyhow::Result<()> {
     let path = folder.path();
-    std::fs::create_dir_all(folder.file("samples"))
+    std::fs::create_dir_all(path)
         .map_err(|e| anyhow!("cannot make {}: {e}{}", path.display(), remedy(&e)))?;
     let _lock = folder.lock()?;
+    folder.make_samples()?;
     let mut trainer = if args.resume.is_some() {
-        let mut trainer = checkpoint::restore(&folder.checkpoint(), device)?;
-        println!(
+        let best = std::fs::read(folder.best()).ok();
+        let mut trainer = checkpoint::restore(&folder.checkpoint(), best, device)?;
+        say!(
             "run: {}, from step {}",
             folder.path().display(),
             trainer.step()
         );
-        trainer.config.data.accept_losses = config.data.accept_losses;
+        trainer.config = config;
+        if args.steps.is_some() {
+            (trainer.extended_at, trainer.budget) = (trainer.step(), None);
+        }
         trainer
     } else {
         ensure_empty(folder)?;
         write_config(folder, &config)?;
-        println!("run: {}", folder.path().display());
-        Trainer::new(config, device)?
+        say!("run: {}", folder.path().display());
+        let mut trainer = Trainer::new(config, device)?;
+        trainer.budget = args.budget.map(|budget| Budget {
+            total_s: budget.as_secs_f64(),
+            spent_s: 0.0,
+            is_planned: false,
+        });
+        trainer
     };
     trainer.data = Some(record);
     if let Some(path) = &trainer.config.training.teacher {
         let file = RunFolder::new(path).generator();
         let teacher = checkpoint::load_generator(if path.is_dir() { &file } else { path })?;
-        println!(
+        say!(
             "teacher: {}, {} after {} steps",
             path.display(),
             teacher.config.name,
@@ -206,13 +245,12 @@ fn train_on<D: Backend<f32>>(
         None => None,
     };
     let mut progress = Progress::new(&trainer, args)?;
-    let budget = args.budget;
     let stop = stop_signals()?;
     let notify = |event: Event<'_>| progress.show(&event);
-    let ending = run::train(&mut trainer, dataset, folder, budget, risk, &stop, notify);
+    let ending = run::train(&mut trainer, dataset, folder, risk, &stop, notify);
     progress.finish();
     if let Ending::Interrupted { step } = ending? {
-        println!(
+        say!(
             "saved at step {step}; go on with: cargo run -p host -- train --resume {}",
             folder.path().display()
         );
@@ -228,11 +266,7 @@ fn train_on<D: Backend<f32>>(
         checkpoint::save_generator(&mut trainer, &dataset.name, &generator)?;
     }
     super::quantize::write_gan(folder)?;
-    super::compare::report(folder, host::compare::COMPARE_IMAGES, false)?;
-    let page = report::write(folder);
-    let page = page.map_err(|(path, e)| anyhow::anyhow!("cannot write {}: {e}", path.display()))?;
-    println!("curves and pictures: {}", page.display());
-    Ok(())
+    super::quantize::write_pages(folder)
 }
 
 /// The features to judge by, if the risk is to be watched.
@@ -253,7 +287,7 @@ fn watch_risk<'a, D: Backend<f32>>(
     let judge = Judge::to_choose_by(extractor, dataset, WATCHED, &mut super::stages()?);
     let judge = judge.context("--watch-risk")?;
     let every = trainer.config.training.watch_risk;
-    println!(
+    say!(
         "risk: looked at every {every} steps, {} pictures against as many held-out ones",
         judge.len()
     );
@@ -261,6 +295,7 @@ fn watch_risk<'a, D: Backend<f32>>(
         judge,
         every,
         folder.readings(trainer.step()),
+        trainer.extended_at,
     ))
 }
 
@@ -338,11 +373,9 @@ impl Progress {
         bar.set_style(ProgressStyle::with_template(template)?);
         bar.set_position(trainer.step());
         bar.reset_eta();
-        if let Some(budget) = args.budget {
-            bar.println(format!(
-                "timing the first steps to fill {} s",
-                budget.as_secs()
-            ));
+        if let Some(budget) = trainer.budget.filter(|budget| !budget.is_planned) {
+            let left_s = budget.total_s - budget.spent_s;
+            bar.println(format!("timing the first steps to fill {left_s:.0} s"));
         }
         Ok(Self {
             bar,
@@ -362,7 +395,7 @@ impl Progress {
             Event::Sampled(images) => {
                 if let Some(columns) = self.preview {
                     let some = images.first(columns * PREVIEW_ROWS);
-                    self.line(&picture::to_terminal(&picture::grid(&some, columns, 1)));
+                    self.raw_line(&picture::to_terminal(&picture::grid(&some, columns, 1)));
                 }
             }
             Event::NotSaved(error) => {
@@ -435,9 +468,12 @@ impl Progress {
     }
 
     fn line(&self, text: &str) {
+        self.raw_line(&console::printable(text));
+    }
+
+    fn raw_line(&self, text: &str) {
         if self.bar.is_hidden() {
-            // A log on a full disk, or a closed pipe, does not end the run.
-            let _ = writeln!(stdout(), "{text}");
+            console::print_raw(&format!("{text}\n"));
         } else {
             self.bar.println(text);
         }

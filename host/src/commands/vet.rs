@@ -6,6 +6,7 @@ use host::files::write_atomic;
 use host::memory::reserved;
 use host::risk::judge::Judge;
 use host::risk::vet::vet;
+use host::say;
 
 use crate::cli::Vet;
 
@@ -16,14 +17,17 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
         risk.contains(&args.max_risk),
         "--max-risk goes from 0 to below 1"
     );
-    let bytes = super::read_gan(&args.file)?;
-    let model = super::parse_gan(&bytes, &args.file)?;
-    super::ensure_drawable(&model, &args.file)?;
+    let file = super::gan_of(&args.file);
+    let path = args.out.as_ref().unwrap_or(&file);
+    let _lock = super::lock_run_of(path)?;
+    let bytes = super::read_gan(&file)?;
+    let model = super::parse_gan(&bytes, &file)?;
+    super::ensure_drawable(&model, &file)?;
     let each = model.output_shape().len() + size_of::<u32>();
     reserved::<u8>("--count", &[args.count, each])?;
     let data = args.reading.data(args.data.clone());
     let dataset = super::load_data(&data, super::image_of(&model))?;
-    super::note_other_data(args.file.display(), &model, &dataset);
+    super::note_other_data(file.display(), &model, &dataset);
     let mut progress = super::stages()?;
     let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
     let half = dataset.held_out.len() / 2;
@@ -40,7 +44,6 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     drop(progress);
     let mut out = vec![0; bytes.len() + 4 * seeds.len() + 64];
     let len = encode_seeds(&bytes, &seeds, &mut out)?;
-    let path = args.out.as_ref().unwrap_or(&args.file);
     let name = path.display();
     write_atomic(path, &out[..len]).with_context(|| format!("cannot write {name}"))?;
     let tried: u64 = seeds
@@ -48,7 +51,7 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
         .filter_map(|of_class| of_class.last())
         .map(|&last| u64::from(last))
         .sum();
-    println!(
+    say!(
         "{name}: {} seeds, {per_class} of each class, out of {tried} that were tried; {len} bytes",
         seeds.len()
     );

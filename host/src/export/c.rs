@@ -6,7 +6,33 @@ use gan_core::latent::{NORMAL_QUANTILES, ONE_HOT};
 use gan_core::{Activation, Layer, Model, Op};
 
 /// The header of a model; the picture of an input is the one that gan-core draws, bit by bit.
+///
+/// Its names begin with `gan_` and the model's name, so that one program can hold several models.
 pub fn header(model: &Model<'_>) -> String {
+    let prefix = prefix(model.name());
+    let body = body(model).replace("gan_", &prefix);
+    let body = body.replace("GAN_", &prefix.to_ascii_uppercase());
+    format!(
+        "/* {}, trained on {}, {} steps, seed {}; CRC-32 of its .gan file {:08x}.\n\
+         \x20* Made by `host export --format c`. Integers only, no library, no allocation. */\n{body}",
+        comment(model.name()),
+        comment(model.dataset()),
+        model.steps(),
+        model.seed(),
+        model.crc32(),
+    )
+}
+
+/// What the names of a model's header begin with: `gan_` and the model's name in lower case,
+/// where `_` stands for what is neither a letter nor a digit.
+fn prefix(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    format!("gan_{}_", words.join("_").to_ascii_lowercase())
+}
+
+/// The header behind its first comment, with the names of a model that has no name.
+fn body(model: &Model<'_>) -> String {
     let mut text = String::new();
     let shape = model.output_shape();
     // The largest two neighbours take turns at the ends of the arena.
@@ -16,18 +42,11 @@ pub fn header(model: &Model<'_>) -> String {
     let arena = pairs.max().unwrap_or(0);
     let _ = write!(
         text,
-        "/* {}, trained on {}, {} steps, seed {}; CRC-32 of its .gan file {:08x}.\n\
-         \x20* Made by `host export --format c`. Integers only, no library, no allocation. */\n\
-         #ifndef GAN_MODEL_H\n#define GAN_MODEL_H\n#include <stdint.h>\n\n\
+        "#ifndef GAN_MODEL_H\n#define GAN_MODEL_H\n#include <stdint.h>\n\n\
          #define GAN_HEIGHT {}\n#define GAN_WIDTH {}\n#define GAN_CHANNELS {}\n\
          #define GAN_LATENT {}\n#define GAN_CLASSES {}\n#define GAN_INPUT {}\n\
          #define GAN_PICTURE {}\n#define GAN_ARENA {arena}\n#define GAN_ONE_HOT {ONE_HOT}\n\
          #define GAN_LAYERS {}\n",
-        comment(model.name()),
-        comment(model.dataset()),
-        model.steps(),
-        model.seed(),
-        model.crc32(),
         shape.h,
         shape.w,
         shape.c,
@@ -51,9 +70,12 @@ pub fn header(model: &Model<'_>) -> String {
     text
 }
 
-/// Text that cannot end a comment.
+/// Text for a comment, of characters that neither end one nor join lines, alone or as a trigraph.
 fn comment(text: &str) -> String {
-    text.replace("*/", "* /")
+    let safe = |c: char| c.is_ascii_alphanumeric() || " _-.,:;+=()[]".contains(c);
+    text.chars()
+        .map(|c| if safe(c) { c } else { '_' })
+        .collect()
 }
 
 fn array<T: ToString>(

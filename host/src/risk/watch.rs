@@ -35,15 +35,19 @@ pub struct RiskWatch<'a> {
     /// Steps between looks.
     pub every: u64,
     readings: Vec<Reading>,
+    /// Step from which on readings count against the run's patience.
+    patient_from: u64,
 }
 
 impl<'a> RiskWatch<'a> {
-    /// Goes on from earlier `readings`.
-    pub fn new(judge: Judge<'a>, every: u64, readings: Vec<Reading>) -> Self {
+    /// Goes on from earlier `readings`; a run that was given more steps at `extended_at` gets
+    /// its whole patience again.
+    pub fn new(judge: Judge<'a>, every: u64, readings: Vec<Reading>, extended_at: u64) -> Self {
         Self {
             judge,
             every,
             readings,
+            patient_from: extended_at,
         }
     }
 
@@ -83,7 +87,7 @@ impl<'a> RiskWatch<'a> {
 
     /// Whether it is time to stop.
     pub fn is_stalled(&self) -> bool {
-        is_stalled(&self.readings)
+        is_stalled(&self.readings, self.patient_from)
     }
 }
 
@@ -92,8 +96,8 @@ fn best(readings: &[Reading]) -> Option<Reading> {
     least.copied()
 }
 
-/// Whether the last ten readings brought no new best.
-pub fn is_stalled(readings: &[Reading]) -> bool {
-    let best = best(readings).map_or(0, |best| best.step);
+/// Whether the last ten readings, all behind step `from`, brought no new best.
+pub fn is_stalled(readings: &[Reading], from: u64) -> bool {
+    let best = best(readings).map_or(0, |best| best.step).max(from);
     readings.iter().filter(|r| r.step > best).count() >= PATIENCE
 }

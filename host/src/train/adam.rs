@@ -6,6 +6,8 @@ use rayon::prelude::*;
 /// Both moments of every trained tensor of a network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moments {
+    /// Updates that they are the means of: the bias correction's count.
+    pub updates: u64,
     /// Of the gradient.
     pub first: Vec<Vec<f32>>,
     /// Of its square.
@@ -16,6 +18,7 @@ impl Moments {
     /// Zeros for tensors of these lengths.
     pub fn zeros(lens: impl Iterator<Item = usize> + Clone) -> Self {
         Self {
+            updates: 0,
             first: lens.clone().map(|len| vec![0.0; len]).collect(),
             second: lens.map(|len| vec![0.0; len]).collect(),
         }

@@ -6,6 +6,11 @@
 //! The metadata's one entry, `run`, holds a [`RunState`] as JSON. The random streams are
 //! functions of the seed and the step, which are in there.
 //!
+//! A checkpoint of a step between two regular ones, which an interruption leaves, also holds
+//! the file of the regular one before, `rollback` (`U8`), and with it the least risky generator
+//! of then, `rollback_best`: a run that goes wrong later goes back to where it would have gone
+//! without the interruption. A regular checkpoint is its own place to go back to.
+//!
 //! `generator.safetensors`, what a finished run leaves, is the same with `average.*` only.
 
 use std::collections::HashMap;
@@ -15,8 +20,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::loss::Anchors;
-use super::trainer::{Trainer, TrainerError};
+use super::trainer::{Budget, Trainer, TrainerError};
 use crate::config::Config;
+use crate::console::check_text;
 use crate::data::Record;
 use crate::files::{MOST_BYTES, read_regular, remedy, write_atomic};
 use crate::generator::FloatGenerator;
@@ -33,9 +39,19 @@ pub struct RunState {
     pub step: u64,
     /// Times that the run went back at half the rate.
     pub rollbacks: u32,
+    /// Updates of the generator's optimizer, which a rollback begins anew; the steps, where
+    /// older versions did not write them down.
+    #[serde(default)]
+    pub generator_updates: Option<u64>,
     /// For the `LeCam` regularizer.
     #[serde(default)]
     pub anchors: Anchors,
+    /// The time that the run is to fill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// The step at which a finished run was last given more steps.
+    #[serde(default)]
+    pub extended_at: u64,
     /// What it is trained on; older versions did not write it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Record>,
@@ -76,12 +92,25 @@ pub enum CheckpointError {
 /// A tensor on its way into a file: name, shape, values.
 pub type Named = (String, Vec<usize>, Vec<f32>);
 
-/// Writes everything needed to go on.
-pub fn save<D: Backend<f32>>(
+/// The state that a run goes back to when it goes wrong, as the bytes of files.
+#[derive(Clone, Debug)]
+pub struct RollbackPoint {
+    /// A checkpoint of a step at which all was well.
+    pub checkpoint: Vec<u8>,
+    /// The least risky generator until then.
+    pub best: Option<Vec<u8>>,
+}
+
+/// Names of a [`RollbackPoint`]'s files in a checkpoint.
+const ROLLBACK: &str = "rollback";
+const ROLLBACK_BEST: &str = "rollback_best";
+
+/// The bytes of a file with everything needed to go on.
+pub fn encode_trainer<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &str,
-    path: &Path,
-) -> Result<(), CheckpointError> {
+    rollback: Option<&RollbackPoint>,
+) -> Result<Vec<u8>, CheckpointError> {
     let mut tensors = average_tensors(trainer);
     let Trainer {
         generator,
@@ -116,7 +145,10 @@ pub fn save<D: Backend<f32>>(
             }
         }
     }
-    write(path, &encode(&state_of(trainer, dataset), tensors)?)
+    let checkpoint = rollback.map(|point| (ROLLBACK, point.checkpoint.as_slice()));
+    let best = rollback.and_then(|point| Some((ROLLBACK_BEST, point.best.as_deref()?)));
+    let files: Vec<_> = checkpoint.into_iter().chain(best).collect();
+    encode_with(&state_of(trainer, dataset), tensors, &files)
 }
 
 /// Writes the averaged generator alone.
@@ -143,7 +175,10 @@ fn state_of<D: Backend<f32>>(trainer: &Trainer<D>, dataset: &str) -> RunState {
         dataset: dataset.to_owned(),
         step: trainer.step,
         rollbacks: trainer.rollbacks,
+        generator_updates: Some(trainer.generator_moments.updates),
         anchors: trainer.anchors,
+        budget: trainer.budget,
+        extended_at: trainer.extended_at,
         data: trainer.data.clone(),
     }
 }
@@ -180,8 +215,23 @@ fn average_tensors<D: Backend<f32>>(trainer: &mut Trainer<D>) -> Vec<Named> {
 
 /// A file of tensors and what else there is to say about their run.
 pub fn encode(state: &RunState, tensors: Vec<Named>) -> Result<Vec<u8>, CheckpointError> {
+    encode_with(state, tensors, &[])
+}
+
+/// The same with whole files, by name, beside the tensors.
+fn encode_with(
+    state: &RunState,
+    tensors: Vec<Named>,
+    files: &[(&str, &[u8])],
+) -> Result<Vec<u8>, CheckpointError> {
     let failed = |e: &dyn std::fmt::Display| CheckpointError::Unwritable(e.to_string());
+    let config = &state.config;
     let state = serde_json::to_string(state).map_err(|e| failed(&e))?;
+    // JSON has no form for every number.
+    let read: RunState = serde_json::from_str(&state).map_err(|e| failed(&e))?;
+    if read.config != *config {
+        return Err(failed(&"its configuration would not be read back"));
+    }
     let bytes: Vec<_> = tensors
         .into_iter()
         .map(|(name, shape, values)| {
@@ -192,7 +242,13 @@ pub fn encode(state: &RunState, tensors: Vec<Named>) -> Result<Vec<u8>, Checkpoi
     let views = bytes.iter().map(|(name, shape, bytes)| {
         TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
     });
-    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| failed(&e))?;
+    let files = files.iter().map(|&(name, bytes)| {
+        let view = TensorView::new(Dtype::U8, vec![bytes.len()], bytes);
+        view.map(|view| (name, view))
+    });
+    let views = views.map(|view| view.map(|(name, view)| (name.as_str(), view)));
+    let views: Result<Vec<_>, _> = views.chain(files).collect();
+    let views = views.map_err(|e| failed(&e))?;
     // One entry only: a map's order would differ from run to run.
     let metadata = HashMap::from([("run".to_owned(), state)]);
     safetensors::serialize(views, Some(metadata)).map_err(|e| failed(&e))
@@ -211,20 +267,26 @@ pub fn write(path: &Path, file: &[u8]) -> Result<(), CheckpointError> {
 struct Opened {
     state: RunState,
     tensors: HashMap<String, Vec<f32>>,
+    /// Whole files.
+    files: HashMap<String, Vec<u8>>,
 }
 
-fn open(path: &Path) -> Result<Opened, CheckpointError> {
-    let bytes = read_regular(path, MOST_BYTES).map_err(|error| CheckpointError::Io {
+fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    read_regular(path, MOST_BYTES).map_err(|error| CheckpointError::Io {
         verb: "read",
         path: path.to_owned(),
         error,
-    })?;
+    })
+}
+
+/// Opens the bytes of a checkpoint, which came from `path`.
+fn open(bytes: &[u8], path: &Path) -> Result<Opened, CheckpointError> {
     let invalid = |reason: String| CheckpointError::Invalid {
         path: path.to_owned(),
         reason,
     };
     let parse = |e: safetensors::SafeTensorError| invalid(e.to_string());
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(parse)?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(parse)?;
     let state = metadata.metadata().as_ref().and_then(|m| m.get("run"));
     let state = state.ok_or_else(|| invalid("it holds no `run` entry".into()))?;
     let state: RunState = serde_json::from_str(state).map_err(|e| invalid(e.to_string()))?;
@@ -233,9 +295,14 @@ fn open(path: &Path) -> Result<Opened, CheckpointError> {
         .config
         .check(&origin)
         .map_err(|e| invalid(e.to_string()))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(parse)?;
-    let mut tensors = HashMap::new();
+    check_text("its data set's name", &state.dataset).map_err(invalid)?;
+    let file = SafeTensors::deserialize(bytes).map_err(parse)?;
+    let (mut tensors, mut files) = (HashMap::new(), HashMap::new());
     for (name, view) in file.iter() {
+        if [ROLLBACK, ROLLBACK_BEST].contains(&name) && view.dtype() == Dtype::U8 {
+            files.insert(name.to_owned(), view.data().to_vec());
+            continue;
+        }
         if view.dtype() != Dtype::F32 {
             return Err(invalid(format!("tensor {name} is not F32")));
         }
@@ -243,12 +310,18 @@ fn open(path: &Path) -> Result<Opened, CheckpointError> {
         let values = chunks.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         tensors.insert(name.to_owned(), values.collect());
     }
-    Ok(Opened { state, tensors })
+    Ok(Opened {
+        state,
+        tensors,
+        files,
+    })
 }
 
 /// Reads the averaged generator of a checkpoint or of a `generator.safetensors`.
 pub fn load_generator(path: &Path) -> Result<FloatGenerator, CheckpointError> {
-    let Opened { state, mut tensors } = open(path)?;
+    let Opened {
+        state, mut tensors, ..
+    } = open(&read(path)?, path)?;
     let find = |name: &str| tensors.remove(&format!("average.{name}"));
     FloatGenerator::fold(state.config, state.dataset, state.step, find).map_err(|reason| {
         CheckpointError::Invalid {
@@ -260,12 +333,56 @@ pub fn load_generator(path: &Path) -> Result<FloatGenerator, CheckpointError> {
 
 /// Reads what a checkpoint says about its run.
 pub fn load_state(path: &Path) -> Result<RunState, CheckpointError> {
-    open(path).map(|opened| opened.state)
+    state_in(&read(path)?, path)
 }
 
-/// Rebuilds the trainer of a checkpoint.
-pub fn restore<D: Backend<f32>>(path: &Path, device: D) -> Result<Trainer<D>, CheckpointError> {
-    let Opened { state, mut tensors } = open(path)?;
+/// What the bytes of a checkpoint, which belongs at `path`, say about its run.
+pub fn state_in(bytes: &[u8], path: &Path) -> Result<RunState, CheckpointError> {
+    open(bytes, path).map(|opened| opened.state)
+}
+
+/// Rebuilds the trainer of a run's checkpoint; `best` is the least risky generator beside it.
+pub fn restore<D: Backend<f32>>(
+    path: &Path,
+    best: Option<Vec<u8>>,
+    device: D,
+) -> Result<Trainer<D>, CheckpointError> {
+    let bytes = read(path)?;
+    let mut opened = open(&bytes, path)?;
+    let rollback = match opened.files.remove(ROLLBACK) {
+        Some(checkpoint) => RollbackPoint {
+            checkpoint,
+            best: opened.files.remove(ROLLBACK_BEST),
+        },
+        None => RollbackPoint {
+            checkpoint: bytes,
+            best,
+        },
+    };
+    let mut trainer = rebuild(opened, path, device)?;
+    trainer.rollback = Some(rollback);
+    Ok(trainer)
+}
+
+/// Rebuilds the trainer of a place to go back to in the run whose checkpoint is `path`.
+pub fn restore_point<D: Backend<f32>>(
+    point: RollbackPoint,
+    path: &Path,
+    device: D,
+) -> Result<Trainer<D>, CheckpointError> {
+    let mut trainer = rebuild(open(&point.checkpoint, path)?, path, device)?;
+    trainer.rollback = Some(point);
+    Ok(trainer)
+}
+
+fn rebuild<D: Backend<f32>>(
+    opened: Opened,
+    path: &Path,
+    device: D,
+) -> Result<Trainer<D>, CheckpointError> {
+    let Opened {
+        state, mut tensors, ..
+    } = opened;
     // Before memory is taken for networks that are not in the file.
     let (values, needed) = (
         tensors.values().map(Vec::len).sum::<usize>(),
@@ -281,6 +398,10 @@ pub fn restore<D: Backend<f32>>(path: &Path, device: D) -> Result<Trainer<D>, Ch
     (trainer.step, trainer.rollbacks) = (state.step, state.rollbacks);
     trainer.data = state.data;
     trainer.anchors = state.anchors;
+    trainer.budget = state.budget;
+    trainer.extended_at = state.extended_at;
+    trainer.discriminator_moments.updates = state.step;
+    trainer.generator_moments.updates = state.generator_updates.unwrap_or(state.step);
     let mut take = |name: String, into: &mut [f32]| match tensors.remove(&name) {
         Some(values) if values.len() == into.len() => {
             into.copy_from_slice(&values);

@@ -1,112 +1,184 @@
-//! What is written down of a run: kept back until a checkpoint covers it, so that a run
-//! that goes on writes it again.
+//! The logs of a run: lines are kept back until a checkpoint covers their steps, so that a run
+//! that goes on from there writes them again.
 
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::run::{RunError, RunFolder};
-use crate::files::write_atomic;
+use super::trainer::StepReport;
+use crate::files::{open_own, write_atomic};
+use crate::report::{History, Logged};
+use crate::risk::watch::Reading;
 
 /// The logs of a run, and its least risky generator.
 pub(super) struct Logs {
-    pub metrics: Log,
-    pub risk: Log,
-    /// A generator's file that is not written yet.
-    pub best: Option<Vec<u8>>,
+    pub metrics: Log<StepReport>,
+    pub risk: Log<Reading>,
+    /// File of the least risky generator so far.
+    best: Option<Vec<u8>>,
+    best_is_saved: bool,
     best_path: PathBuf,
 }
 
 impl Logs {
     /// Those of a run that stands at `step`.
     pub fn open(folder: &RunFolder, step: u64) -> Result<Self, RunError> {
+        let best_path = folder.best();
+        let best = match std::fs::read(&best_path) {
+            Ok(best) => Some(best),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(e) => return Err(RunError::reading(&best_path)(e)),
+        };
         Ok(Self {
             metrics: Log::open(folder.metrics(), step)?,
             risk: Log::open(folder.risk(), step)?,
-            best: None,
-            best_path: folder.best(),
+            best,
+            best_is_saved: true,
+            best_path,
         })
+    }
+
+    /// File of the least risky generator so far.
+    pub fn best(&self) -> Option<&Vec<u8>> {
+        self.best.as_ref()
+    }
+
+    /// Keeps another least risky generator, or none.
+    pub fn set_best(&mut self, best: Option<Vec<u8>>) {
+        self.best_is_saved = false;
+        self.best = best;
+    }
+
+    /// Forgets everything after `step`; the files are cut by the next [`flush`](Self::flush),
+    /// for until then the run may be resumed from a later checkpoint.
+    pub fn go_back(&mut self, step: u64, best: Option<Vec<u8>>) {
+        self.metrics.go_back(step);
+        self.risk.go_back(step);
+        self.set_best(best);
     }
 
     /// Puts everything on the disk; what fails is tried again by the next call.
     pub fn flush(&mut self) -> Result<(), RunError> {
         self.metrics.flush()?;
         self.risk.flush()?;
-        if let Some(best) = &self.best {
-            write_atomic(&self.best_path, best).map_err(RunError::io(&self.best_path))?;
-            self.best = None;
+        if !self.best_is_saved {
+            let saved = match &self.best {
+                Some(best) => write_atomic(&self.best_path, best),
+                None => match std::fs::remove_file(&self.best_path) {
+                    Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+                    _ => Ok(()),
+                },
+            };
+            saved.map_err(RunError::io(&self.best_path))?;
+            self.best_is_saved = true;
         }
         Ok(())
     }
-}
 
-/// Lines of JSON.
-pub(super) struct Log {
-    path: PathBuf,
-    /// Of the file, up to which its lines are whole.
-    whole_bytes: u64,
-    /// Not in the file yet.
-    lines: String,
-}
-
-impl Log {
-    /// Drops damaged lines, and those after `step`, for these steps will be done again.
-    fn open(path: PathBuf, step: u64) -> Result<Self, RunError> {
-        let kept = match std::fs::read(&path) {
-            Ok(bytes) => lines_up_to(&bytes, step),
-            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(RunError::io(&path)(e)),
-        };
-        if path.exists() {
-            write_atomic(&path, kept.as_bytes()).map_err(RunError::io(&path))?;
+    /// Everything that was logged, for the run's page.
+    pub fn history(&self) -> History<'_> {
+        History {
+            steps: &self.metrics.records,
+            readings: &self.risk.records,
         }
-        Ok(Self {
+    }
+}
+
+/// Lines of JSON, in the order of their steps.
+pub(super) struct Log<T> {
+    path: PathBuf,
+    records: Vec<T>,
+    /// Where each record's line ends, in bytes of the whole file.
+    line_ends: Vec<u64>,
+    /// Records whose lines are in the file.
+    written: usize,
+    /// Lines of the others.
+    pending: String,
+}
+
+impl<T: Logged> Log<T> {
+    /// Drops damaged lines, and those after `step`, whose steps will be done again.
+    fn open(path: PathBuf, step: u64) -> Result<Self, RunError> {
+        let text = match std::fs::read(&path) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(e) => return Err(RunError::reading(&path)(e)),
+        };
+        let mut log = Self {
             path,
-            whole_bytes: kept.len() as u64,
-            lines: String::new(),
-        })
+            records: Vec::new(),
+            line_ends: Vec::new(),
+            written: 0,
+            pending: String::new(),
+        };
+        let mut kept = String::new();
+        for line in text.iter().flat_map(|text| text.lines()) {
+            // A loss of power may leave any bytes at the end.
+            if let Ok(record) = serde_json::from_str::<T>(line)
+                && record.step() <= step
+            {
+                kept.extend([line, "\n"]);
+                log.line_ends.push(kept.len() as u64);
+                log.records.push(record);
+            }
+        }
+        log.written = log.records.len();
+        if text.is_some_and(|text| text != kept) {
+            write_atomic(&log.path, kept.as_bytes()).map_err(RunError::io(&log.path))?;
+        }
+        Ok(log)
     }
 
-    pub fn push(&mut self, line: &impl serde::Serialize) {
-        let line = serde_json::to_string(line);
-        self.lines.extend(line);
-        self.lines.push('\n');
+    pub fn push(&mut self, record: T) {
+        let from = self.pending.len();
+        self.pending.extend(serde_json::to_string(&record));
+        self.pending.push('\n');
+        let end = self.line_ends.last().copied().unwrap_or(0);
+        self.line_ends
+            .push(end + (self.pending.len() - from) as u64);
+        self.records.push(record);
     }
 
+    fn go_back(&mut self, step: u64) {
+        let kept = self.records.partition_point(|record| record.step() <= step);
+        self.records.truncate(kept);
+        self.line_ends.truncate(kept);
+        self.written = self.written.min(kept);
+        let pending = self.end_of(kept) - self.end_of(self.written);
+        self.pending.truncate(pending as usize);
+    }
+
+    /// Bytes of the lines of the first `count` records.
+    fn end_of(&self, count: usize) -> u64 {
+        let last = count.checked_sub(1);
+        last.and_then(|i| self.line_ends.get(i).copied())
+            .unwrap_or(0)
+    }
+
+    /// Puts the pending lines behind the written ones, and on the disk. What else follows
+    /// those is of steps that were undone, or the half of a line that was cut by a full disk.
     fn flush(&mut self) -> Result<(), RunError> {
-        if self.lines.is_empty() {
+        let whole_bytes = self.end_of(self.written);
+        if self.pending.is_empty() && !is_longer(&self.path, whole_bytes) {
             return Ok(());
         }
-        append(&self.path, self.whole_bytes, self.lines.as_bytes())
+        append(&self.path, whole_bytes, self.pending.as_bytes())
             .map_err(RunError::io(&self.path))?;
-        self.whole_bytes += self.lines.len() as u64;
-        self.lines.clear();
+        self.written = self.records.len();
+        self.pending.clear();
         Ok(())
     }
 }
 
-/// Puts `bytes` behind the first `whole_bytes` of a file, and on the disk. What follows them
-/// is the half of a line that was cut by a full disk.
+fn is_longer(path: &Path, bytes: u64) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| about.len() > bytes)
+}
+
+/// Puts `bytes` behind the first `whole_bytes` of a file, and on the disk.
 fn append(path: &Path, whole_bytes: u64, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    let mut file = open_own(path)?;
     file.set_len(whole_bytes.min(file.metadata()?.len()))?;
     file.seek(SeekFrom::End(0))?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// The lines of steps up to `step`; a loss of power may leave any bytes at the end.
-fn lines_up_to(bytes: &[u8], step: u64) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let kept = text.lines().filter(|line| {
-        let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
-        let at = value.and_then(|value| value.get("step")?.as_u64());
-        at.is_some_and(|at| at <= step)
-    });
-    kept.flat_map(|line| [line, "\n"]).collect()
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{self, CheckpointError};
+use super::checkpoint::{self, CheckpointError, RollbackPoint};
 use super::log::Logs;
 use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
 use super::watch::{Trouble, Watch};
 use crate::data::{Dataset, Images};
-use crate::files::{holds_run, remedy, remove_parts};
+use crate::files::{holds_run, open_own, remedy, remove_parts};
 use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
@@ -40,14 +40,12 @@ impl RunFolder {
         self.0.join(name)
     }
 
-    /// Makes the run this process's own until the file is dropped: no other run can write into
+    /// Makes the run this process's own until the file is dropped: no other command writes into
     /// the folder meanwhile. What a killed process locked is free again, and what it left half
     /// written is removed.
     pub fn lock(&self) -> Result<File, RunError> {
         let path = self.file("lock");
-        let mut options = File::options();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(RunError::io(&path))?;
+        let mut file = open_own(&path).map_err(RunError::io(&path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 let holder = std::fs::read_to_string(&path).unwrap_or_default();
@@ -63,12 +61,24 @@ impl RunFolder {
         let note = file.set_len(0).and_then(|()| file.rewind());
         let note = note.and_then(|()| write!(file, "process {}", std::process::id()));
         note.map_err(RunError::io(&path))?;
-        // Another program's files may end like that, in a folder that holds no run yet.
-        if self.is_taken() {
-            remove_parts(&self.0);
-            remove_parts(&self.file("samples"));
-        }
+        remove_parts(&self.0, &FILES);
+        remove_parts(&self.file("samples"), &["step-"]);
         Ok(file)
+    }
+
+    /// Makes the folder for samples; a link in its place is refused, for what it leads to is
+    /// not the run's own.
+    pub fn make_samples(&self) -> Result<(), RunError> {
+        let path = self.file("samples");
+        let refuse = |()| match std::fs::symlink_metadata(&path)?.is_dir() {
+            true => Ok(()),
+            false => Err(std::io::Error::new(
+                ErrorKind::NotADirectory,
+                "is a link: remove it",
+            )),
+        };
+        let made = std::fs::create_dir_all(&path).and_then(refuse);
+        made.map_err(RunError::io(&path))
     }
 
     /// Everything needed to go on.
@@ -119,6 +129,20 @@ impl RunFolder {
     }
 }
 
+/// Files that a run writes whole, by a temporary one beside each.
+const FILES: [&str; 10] = [
+    "best.safetensors",
+    "checkpoint.safetensors",
+    "compare.json",
+    "config.toml",
+    "generator.gan",
+    "generator.safetensors",
+    "grid.png",
+    "metrics.jsonl",
+    "report.html",
+    "risk.jsonl",
+];
+
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -131,9 +155,11 @@ pub enum RunError {
     /// It went wrong, and going back did not help or was not possible.
     #[error("{0}; a lower training.learning_rate, a larger --batch or more pictures help")]
     Trouble(Trouble),
-    /// A file of the run could not be written.
-    #[error("cannot write {path}: {error}{}", remedy(.error))]
+    /// A file of the run could not be read or written.
+    #[error("cannot {verb} {path}: {error}{}", remedy(.error))]
     Io {
+        /// "read" or "write".
+        verb: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -141,8 +167,8 @@ pub enum RunError {
     },
     /// Another process trains in this folder.
     #[error(
-        "{folder} is in use by another run ({holder}): let it end or stop it, or name another \
-         folder with --out"
+        "{folder} is in use by another command ({holder}): let it end or stop it, or name \
+         another folder with --out"
     )]
     InUse {
         /// The run.
@@ -159,9 +185,17 @@ pub enum RunError {
 }
 
 impl RunError {
-    pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        Self::of_file("write", path)
+    }
+
+    pub(crate) fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        Self::of_file("read", path)
+    }
+
+    fn of_file(verb: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        |error| Self::Io { path, error }
+        move |error| Self::Io { verb, path, error }
     }
 }
 
@@ -216,66 +250,52 @@ pub enum Event<'a> {
 /// Steps timed before a budget is turned into a number of steps.
 const TIMED_STEPS: u64 = 20;
 
-/// Trains to the end of the run or until `stop`. With a `budget`, the first steps are
-/// timed and the number of steps is set to fill it; with a `risk` to watch, the least risky
-/// generator is kept, and the run may end early.
+/// Trains to the end of the run or until `stop`. A run with a budget times its first steps and
+/// sets their number to fill it; with a `risk` to watch, the least risky generator is kept, and
+/// the run may end early.
 pub fn train<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
     folder: &RunFolder,
-    budget: Option<Duration>,
     mut risk: Option<RiskWatch<'_>>,
     stop: &AtomicBool,
     mut notify: impl FnMut(Event<'_>),
 ) -> Result<Ending, RunError> {
-    let begin = Instant::now();
-    let first_step = trainer.step;
-    // Once: after going back, the time spent is not that of these steps alone.
-    let mut unplanned = budget;
+    let mut clock = Clock::start(trainer);
     let mut logs = Logs::open(folder, trainer.step)?;
     let data_variance = data_variance(&dataset.train);
     let mut watch = Watch::new(data_variance);
     let watched = trainer.config.training.watch;
-    if !folder.checkpoint().exists() {
-        // From here on a killed run can go on.
-        checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
+    if !folder.checkpoint().exists() || trainer.extended_at == trainer.step {
+        // From here on a killed run can go on, to as many steps as it was given.
+        save_point(trainer, dataset, folder, &mut logs)?;
     }
     while trainer.step < trainer.config.training.steps {
         if stop.load(Ordering::Relaxed) {
-            // In trouble, it has to go on from where it would go back to.
-            if watch.healthy() || !watched {
-                save(trainer, dataset, folder, &mut logs)?;
-            }
-            let step = checkpoint::load_state(&folder.checkpoint())?.step;
+            clock.note(trainer);
+            let healthy = watch.healthy() || !watched;
+            let step = save_between(trainer, dataset, folder, &mut logs, healthy)?;
             return Ok(Ending::Interrupted { step });
         }
         let report = trainer.train_step(&dataset.train)?;
         let checked = watch.check(&report);
         if let Some(trouble) = checked.err().filter(|_| watched) {
-            roll_back(trainer, folder, trouble)?;
+            roll_back(trainer, folder, trouble, &mut logs)?;
             let step = trainer.step;
             notify(Event::RolledBack { trouble, step });
-            logs = Logs::open(folder, step)?;
             if let Some(risk) = &mut risk {
                 risk.go_back(step);
             }
             watch = Watch::new(data_variance);
             continue;
         }
-        logs.metrics.push(&report);
+        logs.metrics.push(report);
         notify(Event::Step {
             report: &report,
             diversity: watch.diversity(&report),
         });
-        if let Some(budget) = unplanned.filter(|_| report.step == first_step + TIMED_STEPS) {
-            unplanned = None;
-            let steps = report.step + steps_within(budget, begin.elapsed());
-            trainer.config.training.steps = steps;
+        if let Some(steps) = clock.plan(trainer) {
             notify(Event::Planned { steps });
-        }
-        if budget.is_some_and(|budget| begin.elapsed() > budget.mul_f64(0.95)) {
-            // The machine has become slower than the plan: what there is has to do.
-            trainer.config.training.steps = report.step;
         }
         let every = |steps: u64| report.step.is_multiple_of(steps);
         let ends = report.step == trainer.config.training.steps;
@@ -290,25 +310,108 @@ pub fn train<D: Backend<f32>>(
         if last {
             save_at_last(trainer, dataset, folder, &mut logs, stop, &mut notify)?;
         } else if every(trainer.config.training.checkpoint_every) && (watch.healthy() || !watched) {
-            saved = saved.and(save(trainer, dataset, folder, &mut logs));
+            saved = saved.and(save_point(trainer, dataset, folder, &mut logs));
         }
         saved.unwrap_or_else(|error| notify(Event::NotSaved(&error)));
     }
     Ok(Ending::Finished)
 }
 
-/// Everything that a run needs to go on, and its report.
-fn save<D: Backend<f32>>(
+/// The time of a run with a budget.
+struct Clock {
+    begin: Instant,
+    first_step: u64,
+    /// Seconds that earlier processes spent.
+    spent_s: f64,
+}
+
+impl Clock {
+    fn start<D: Backend<f32>>(trainer: &Trainer<D>) -> Self {
+        Self {
+            begin: Instant::now(),
+            first_step: trainer.step,
+            spent_s: trainer.budget.map_or(0.0, |budget| budget.spent_s),
+        }
+    }
+
+    /// Writes the time down in the run's budget.
+    fn note<D: Backend<f32>>(&self, trainer: &mut Trainer<D>) {
+        if let Some(budget) = &mut trainer.budget {
+            budget.spent_s = self.spent_s + self.begin.elapsed().as_secs_f64();
+        }
+    }
+
+    /// Fits the run's steps to its budget; the number, when it is first set.
+    fn plan<D: Backend<f32>>(&mut self, trainer: &mut Trainer<D>) -> Option<u64> {
+        self.note(trainer);
+        let (step, first_step) = (trainer.step, self.first_step);
+        let budget = trainer.budget.as_mut()?;
+        let steps = &mut trainer.config.training.steps;
+        let mut planned = None;
+        if !budget.is_planned && step == first_step + TIMED_STEPS {
+            budget.is_planned = true;
+            let step_s = self.begin.elapsed().as_secs_f64() / TIMED_STEPS as f64;
+            // A tenth of the budget is kept for what comes after.
+            let left_s = 0.9 * budget.total_s - budget.spent_s;
+            *steps = step + (left_s / step_s).max(1.0) as u64;
+            planned = Some(*steps);
+        }
+        if budget.spent_s > 0.95 * budget.total_s {
+            // The machine has become slower than the plan: what there is has to do.
+            *steps = step;
+        }
+        planned
+    }
+}
+
+/// Makes this step the place to go back to, and saves it.
+fn save_point<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
     folder: &RunFolder,
     logs: &mut Logs,
 ) -> Result<(), RunError> {
+    let checkpoint = checkpoint::encode_trainer(trainer, &dataset.name, None)?;
+    let best = logs.best().cloned();
+    // It stays so where it cannot be written now.
+    let point = trainer.rollback.insert(RollbackPoint { checkpoint, best });
+    save(&point.checkpoint, folder, logs)
+}
+
+/// Saves a run that is interrupted, and returns the step that it goes on from: this one, or in
+/// the middle of trouble the one that it would go back to.
+fn save_between<D: Backend<f32>>(
+    trainer: &mut Trainer<D>,
+    dataset: &Dataset,
+    folder: &RunFolder,
+    logs: &mut Logs,
+    healthy: bool,
+) -> Result<u64, RunError> {
+    let rollback = trainer.rollback.take();
+    if healthy {
+        let checkpoint = checkpoint::encode_trainer(trainer, &dataset.name, rollback.as_ref())?;
+        trainer.rollback = rollback;
+        save(&checkpoint, folder, logs)?;
+    } else if let Some(point) = rollback {
+        let step = checkpoint::state_in(&point.checkpoint, &folder.checkpoint())?.step;
+        logs.go_back(step, point.best);
+        save(&point.checkpoint, folder, logs)?;
+        return Ok(step);
+    }
+    Ok(trainer.step)
+}
+
+/// Writes the logs, then the checkpoint that covers them, then the run's page.
+fn save(checkpoint: &[u8], folder: &RunFolder, logs: &mut Logs) -> Result<(), RunError> {
     logs.flush()?;
-    checkpoint::save(trainer, &dataset.name, &folder.checkpoint())?;
-    let page = report::write(folder);
-    page.map(drop)
-        .map_err(|(path, error)| RunError::Io { path, error })
+    checkpoint::write(&folder.checkpoint(), checkpoint)?;
+    report::write(folder, &logs.history()).map(drop)
+}
+
+/// Writes the page of a run that is not being trained, and returns its path.
+pub fn write_page(folder: &RunFolder) -> Result<PathBuf, RunError> {
+    let logs = Logs::open(folder, u64::MAX)?;
+    report::write(folder, &logs.history())
 }
 
 /// Looks at the risk, notes the generator if it is the best, and ends the run if it gets no
@@ -322,10 +425,10 @@ fn observe<D: Backend<f32>>(
 ) -> Result<(), RunError> {
     let generator = checkpoint::averaged(trainer, &dataset.name).map_err(RunError::Fold)?;
     let reading = risk.look(&generator, trainer.step)?;
-    logs.risk.push(&reading);
+    logs.risk.push(reading);
     let best = risk.best().unwrap_or(reading);
     if best == reading {
-        logs.best = Some(checkpoint::generator_file(trainer, &dataset.name)?);
+        logs.set_best(Some(checkpoint::generator_file(trainer, &dataset.name)?));
     }
     let is_over = risk.is_stalled();
     notify(Event::Risk {
@@ -354,20 +457,13 @@ fn save_at_last<D: Backend<f32>>(
     notify: &mut impl FnMut(Event<'_>),
 ) -> Result<(), RunError> {
     for _ in 0..RETRIES {
-        match save(trainer, dataset, folder, logs) {
+        match save_point(trainer, dataset, folder, logs) {
             Err(error) if !stop.load(Ordering::Relaxed) => notify(Event::NotSaved(&error)),
             ended => return ended,
         }
         std::thread::sleep(RETRY_EVERY);
     }
-    save(trainer, dataset, folder, logs)
-}
-
-/// Further steps that fit, with a tenth of the budget kept for what comes after.
-fn steps_within(budget: Duration, spent: Duration) -> u64 {
-    let step = spent.as_secs_f64() / TIMED_STEPS as f64;
-    let left = budget.as_secs_f64() * 0.9 - spent.as_secs_f64();
-    (left / step).max(1.0) as u64
+    save_point(trainer, dataset, folder, logs)
 }
 
 /// Times that a run may go back.
@@ -378,18 +474,22 @@ fn roll_back<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     folder: &RunFolder,
     trouble: Trouble,
+    logs: &mut Logs,
 ) -> Result<(), RunError> {
-    let path = folder.checkpoint();
-    if trainer.rollbacks >= MAX_ROLLBACKS || !path.exists() {
-        return Err(RunError::Trouble(trouble));
-    }
-    let (steps, rollbacks) = (trainer.config.training.steps, trainer.rollbacks);
-    let teacher = trainer.teacher.take();
-    *trainer = checkpoint::restore(&path, trainer.device.clone())?;
-    trainer.teacher = teacher;
-    trainer.config.training.steps = steps;
-    trainer.rollbacks = rollbacks + 1;
+    let point = trainer.rollback.take();
+    let point = point.filter(|_| trainer.rollbacks < MAX_ROLLBACKS);
+    let point = point.ok_or(RunError::Trouble(trouble))?;
+    let best = point.best.clone();
+    let restored = checkpoint::restore_point(point, &folder.checkpoint(), trainer.device.clone());
+    let before = std::mem::replace(trainer, restored?);
+    trainer.teacher = before.teacher;
+    trainer.config = before.config;
+    trainer.data = before.data;
+    trainer.budget = before.budget;
+    trainer.extended_at = before.extended_at;
+    trainer.rollbacks = before.rollbacks;
     trainer.go_on_from_average();
+    logs.go_back(trainer.step, best);
     Ok(())
 }
 
@@ -432,5 +532,5 @@ fn save_samples<D: Backend<f32>>(
     notify(Event::Sampled(&images));
     let path = folder.sample(trainer.step);
     let grid = picture::grid(&images, grid_columns(classes), 2);
-    picture::save_png(&path, &grid).map_err(|error| RunError::Io { path, error })
+    picture::save_png(&path, &grid).map_err(RunError::io(&path))
 }

@@ -4,10 +4,11 @@ use dfdx::prelude::{
     Axis, Backward, GatherTo, Gradients, HasShape, OwnedTape, PutTape, SumTo, Tape, TryAdd, TryMul,
 };
 use gan_core::latent::fill_latent;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::adam::{Adam, Moments};
 use super::augment::augment;
+use super::checkpoint::RollbackPoint;
 use super::loss::{self, Anchors, Loss, Scores};
 use super::random::{self, Purpose};
 use crate::config::{Config, Training};
@@ -18,21 +19,31 @@ use crate::nn::network::Network;
 use crate::nn::{Backend, Mat, Wanted};
 
 /// What one step did; a line of `metrics.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// Steps done so far, this one included.
     pub step: u64,
     /// Of the discriminator, all its terms.
+    #[serde(deserialize_with = "number_or_null")]
     pub discriminator_loss: f32,
     /// Of the generator.
+    #[serde(deserialize_with = "number_or_null")]
     pub generator_loss: f32,
     /// Mean error of the discriminator's verdicts, from 0 (never in doubt) to 1: its
     /// probability of "generated" for real pictures, of "real" for generated ones.
+    #[serde(deserialize_with = "number_or_null")]
     pub discriminator_error: f32,
     /// The generator's rate in this step.
+    #[serde(deserialize_with = "number_or_null")]
     pub learning_rate: f32,
     /// Mean over pixels of the fakes' variance, where pixels go from -1 to 1.
+    #[serde(deserialize_with = "number_or_null")]
     pub fake_variance: f32,
+}
+
+/// A number; JSON has `null` for those that are not finite.
+fn number_or_null<'de, D: Deserializer<'de>>(value: D) -> Result<f32, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(f32::NAN))
 }
 
 /// Both networks, their optimizers and the averaged generator.
@@ -54,9 +65,26 @@ pub struct Trainer<D: Backend<f32>> {
     pub(super) rollbacks: u32,
     /// For the `LeCam` regularizer.
     pub(super) anchors: Anchors,
+    /// The time that the run is to fill, if its steps are not given.
+    pub budget: Option<Budget>,
+    /// The step at which a finished run was last given more steps.
+    pub extended_at: u64,
+    /// The state that the run goes back to when it goes wrong.
+    pub(super) rollback: Option<RollbackPoint>,
     pub(super) teacher: Option<FloatGenerator>,
     /// The current epoch's number and order.
     order: (u64, Vec<u32>),
+}
+
+/// Time that a run is to fill.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// In all, in seconds.
+    pub total_s: f64,
+    /// Seconds of training behind the run, in all its processes.
+    pub spent_s: f64,
+    /// Whether the number of steps was set from the time of the first ones.
+    pub is_planned: bool,
 }
 
 fn lens<D: Backend<f32>>(network: &Network<f32, D>) -> Vec<usize> {
@@ -107,6 +135,9 @@ impl<D: Backend<f32>> Trainer<D> {
             rollbacks: 0,
             data: None,
             anchors: Anchors::default(),
+            budget: None,
+            extended_at: 0,
+            rollback: None,
             teacher: None,
             order: (u64::MAX, Vec::new()),
             config,
@@ -147,8 +178,10 @@ impl<D: Backend<f32>> Trainer<D> {
         state
     }
 
-    /// Puts the averaged generator in the place of the trained one.
+    /// Puts the averaged generator in the place of the trained one, at half the rate. Its
+    /// optimizer begins anew.
     pub(super) fn go_on_from_average(&mut self) {
+        self.rollbacks += 1;
         let moments = lens(&self.generator).into_iter();
         self.generator_moments = Moments::zeros(moments);
         let mut average = self.average.iter();
@@ -208,7 +241,7 @@ impl<D: Backend<f32>> Trainer<D> {
         let mut grads = loss.try_backward().map_err(TrainerError::device)?;
         let rate = training.discriminator_learning_rate;
         let rate = rate.unwrap_or(training.learning_rate) * self.rate_share();
-        let adam = self.adam(rate);
+        let adam = self.adam(&self.discriminator_moments, rate);
         update(
             &mut self.discriminator,
             &mut self.discriminator_moments,
@@ -247,7 +280,7 @@ impl<D: Backend<f32>> Trainer<D> {
         }
         let value = loss.as_vec()[0];
         let mut grads = loss.try_backward().map_err(TrainerError::device)?;
-        let adam = self.adam(self.learning_rate());
+        let adam = self.adam(&self.generator_moments, self.learning_rate());
         update(
             &mut self.generator,
             &mut self.generator_moments,
@@ -380,9 +413,10 @@ impl<D: Backend<f32>> Trainer<D> {
         (input, labels)
     }
 
-    fn adam(&self, rate: f32) -> Adam {
+    /// Constants of the next update of the network with these moments.
+    fn adam(&self, moments: &Moments, rate: f32) -> Adam {
         let Training { beta1, beta2, .. } = self.config.training;
-        Adam::at(self.step + 1, rate, beta1, beta2)
+        Adam::at(moments.updates + 1, rate, beta1, beta2)
     }
 
     fn learning_rate(&self) -> f32 {
@@ -424,6 +458,7 @@ pub(crate) fn update<D: Backend<f32>>(
     adam: Adam,
 ) -> Result<(), TrainerError> {
     let buffers = network.buffers.clone();
+    moments.updates += 1;
     let moments = moments.first.iter_mut().zip(&mut moments.second);
     for (param, (first, second)) in network.params_mut().into_iter().zip(moments) {
         let grad = D::last_gradient(grads, param).map_err(TrainerError::device)?;
