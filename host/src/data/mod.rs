@@ -281,16 +281,7 @@ fn load_path(
                 return Err(DataError::content(path, problem));
             }
             let found = folder::load(request, path, progress)?;
-            let mut dataset = match found.held_out {
-                Some(held_out) => Dataset {
-                    name,
-                    class_names: found.class_names,
-                    train: found.images,
-                    held_out,
-                    ..Dataset::default()
-                },
-                None => split(name, found.class_names, found.images)?,
-            };
+            let mut dataset = dataset(name, found.class_names, (found.images, found.held_out))?;
             (dataset.left_out, dataset.odd) = (found.left_out, found.odd);
             if found.companions > 0 {
                 dataset.notes.push(format!(
@@ -304,16 +295,7 @@ fn load_path(
     };
     let loaded = idx::load(request, &idx)?;
     progress(loaded.train.len(), loaded.train.len());
-    let mut dataset = match loaded.held_out {
-        Some(held_out) => Dataset {
-            name,
-            class_names: loaded.class_names,
-            train: loaded.train,
-            held_out,
-            ..Dataset::default()
-        },
-        None => split(name, loaded.class_names, loaded.train)?,
-    };
+    let mut dataset = dataset(name, loaded.class_names, (loaded.train, loaded.held_out))?;
     (dataset.label_values, dataset.notes) = (loaded.label_values, loaded.notes);
     Ok(dataset)
 }
@@ -378,6 +360,24 @@ pub fn load_all(request: &DataRequest, path: &Path) -> Result<Images, DataError>
             found.images.append(&found.held_out.unwrap_or_default());
             Ok(found.images)
         }
+    }
+}
+
+/// A set with held-out pictures of its own, or with every sixth of its class.
+fn dataset(
+    name: String,
+    class_names: Vec<String>,
+    (train, held_out): (Images, Option<Images>),
+) -> Result<Dataset, TooMuch> {
+    match held_out {
+        Some(held_out) => Ok(Dataset {
+            name,
+            class_names,
+            train,
+            held_out,
+            ..Dataset::default()
+        }),
+        None => split(name, class_names, train),
     }
 }
 
