@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use host::data::{DataRequest, Dataset, Images, idx, load};
+use host::data::{DataRequest, Dataset, Images, idx, load, load_all};
 use host::picture;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use tempfile::tempdir;
@@ -134,19 +134,24 @@ fn what_the_idx_writer_writes_the_reader_reads() {
             height: 2,
             width: 2,
             channels,
-            pixels: (0..12 * 4 * channels).map(|i| i as u8).collect(),
-            labels: (0..12).map(|i| i % 5).collect(),
+            pixels: (0..36 * 4 * channels).map(|i| i as u8).collect(),
+            labels: (0..36).map(|i| i % 5).collect(),
         };
         let file = dir.path().join(name);
         idx::write(&file, &images).unwrap();
         let data = ok(&request(Some(&file), 2, channels));
         assert_eq!(
             (data.train.len(), data.held_out.len()),
-            (10, 2),
-            "every sixth is held out"
+            (31, 5),
+            "every sixth of a class is held out"
         );
-        assert_eq!(data.held_out.image(0), images.image(5));
-        assert!(idx::labels_path(&file).exists());
+        // The sixth of class 0.
+        assert_eq!(data.held_out.image(0), images.image(25));
+        assert_eq!(data.held_out.labels, [0, 1, 2, 3, 4]);
+        assert_eq!(
+            load_all(&request(None, 2, channels), &file).unwrap(),
+            images
+        );
     }
 }
 
@@ -220,9 +225,9 @@ fn bad_picture_folders_are_refused_by_name() {
     fs::write(dir.path().join("cut.png"), "").unwrap();
     error(&request, "cut.png");
     fs::remove_file(dir.path().join("cut.png")).unwrap();
-    fs::write(dir.path().join("notes.txt"), "x").unwrap();
-    error(&request, "notes.txt");
-    fs::remove_file(dir.path().join("notes.txt")).unwrap();
+    fs::write(dir.path().join("clip.mp4"), "x").unwrap();
+    error(&request, "clip.mp4");
+    fs::remove_file(dir.path().join("clip.mp4")).unwrap();
     fs::create_dir(dir.path().join("empty")).unwrap();
     error(&request, "one.png");
 }
@@ -364,8 +369,152 @@ fn idx_classes_are_counted_and_named_or_refused() {
     put("classes.txt", b"caf\xe9\nb\nc\n");
     error(&request, "classes.txt");
     fs::remove_file(dir.path().join("classes.txt")).unwrap();
-    put("train-labels-idx1-ubyte", &idx_bytes(&[4], &[0, 1, 0, 255]));
-    assert!(error(&request, "").contains("255 classes"));
+    put("classes.txt", "name\n".repeat(70_000).as_bytes());
+    assert!(error(&request, "classes.txt").contains("70000 names"));
+    fs::remove_file(dir.path().join("classes.txt")).unwrap();
+    let all: Vec<u8> = (0..=255).collect();
+    put(
+        "train-images-idx3-ubyte",
+        &idx_bytes(&[256, 2, 2], &[1; 1024]),
+    );
+    put("train-labels-idx1-ubyte", &idx_bytes(&[256], &all));
+    assert!(error(&request, "").contains("256 classes"));
+}
+
+#[test]
+fn labels_that_begin_at_1_or_leave_numbers_out_make_no_phantom_class() {
+    let dir = tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
+    let images = idx_bytes(&[4, 2, 2], &[1; 16]);
+    put("train-images-idx3-ubyte", &images);
+    put("train-labels-idx1-ubyte", &idx_bytes(&[4], &[1, 2, 1, 26]));
+    put("t10k-images-idx3-ubyte", &images);
+    put("t10k-labels-idx1-ubyte", &idx_bytes(&[4], &[26, 26, 1, 2]));
+    let request = request(Some(dir.path()), 2, 1);
+    let data = ok(&request);
+    assert_eq!(data.class_names, ["1", "2", "26"]);
+    assert_eq!(
+        (data.train.labels, data.held_out.labels),
+        (vec![0, 1, 0, 2], vec![2, 2, 0, 1])
+    );
+    put("classes.txt", b"a\nb\nz\n");
+    assert_eq!(
+        ok(&request).class_names,
+        ["a", "b", "z"],
+        "one name for each class"
+    );
+    let all: Vec<String> = (0..27).map(|i| format!("n{i}")).collect();
+    put("classes.txt", all.join("\n").as_bytes());
+    assert_eq!(
+        ok(&request).class_names,
+        ["n1", "n2", "n26"],
+        "one for each number"
+    );
+    put("t10k-labels-idx1-ubyte", &idx_bytes(&[4], &[26, 25, 1, 2]));
+    assert!(error(&request, "").contains("25 is a label of held-out images only"));
+}
+
+/// Pictures of two rows and three columns that count, with labels 1 and 2.
+fn put_set(folder: &Path, [images, labels]: [&str; 2]) {
+    let pixels: Vec<u8> = (0..7 * 6).collect();
+    let content = [
+        (images, idx_bytes(&[7, 2, 3], &pixels)),
+        (labels, idx_bytes(&[7], &[1, 2, 1, 2, 1, 2, 1])),
+    ];
+    for (name, bytes) in content {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let bytes = if name.ends_with("gz") {
+            gzip(&bytes)
+        } else {
+            bytes
+        };
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn idx_files_are_found_where_kaggle_torchvision_and_emnist_put_them() {
+    let files = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
+    let inside = files.map(|name| format!("{name}/{name}"));
+    let emnist = files.map(|name| format!("emnist-letters-{name}.gz"));
+    let (inside, emnist) = (inside.each_ref(), emnist.each_ref());
+    let (inside, emnist) = (inside.map(|s| s.as_str()), emnist.map(|s| s.as_str()));
+    let places: [(&str, [&str; 2], &str); 8] = [
+        ("", files, ""),
+        ("", files, "train-images-idx3-ubyte"),
+        ("", inside, ""),
+        ("", inside, "train-images-idx3-ubyte"),
+        ("", inside, inside[0]),
+        ("FashionMNIST/raw", files, ""),
+        ("MNIST/raw", files, "MNIST"),
+        ("", emnist, emnist[0]),
+    ];
+    for (below, names, given) in places {
+        let dir = tempdir().unwrap();
+        put_set(&dir.path().join(below), names);
+        let path = dir.path().join(given);
+        let mut request = request(Some(&path), 2, 1);
+        request.width = 3;
+        let data = ok(&request);
+        assert_eq!(data.class_names, ["1", "2"], "{below} {names:?} {given}");
+        assert_eq!(data.train.image(0), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(load_all(&request, &path).unwrap().labels[..2], [1, 2]);
+        (request.height, request.width, request.transpose) = (3, 2, true);
+        assert_eq!(ok(&request).train.image(0), [0, 3, 1, 4, 2, 5]);
+        let is_emnist = names == emnist;
+        assert_eq!(
+            data.notes.iter().any(|note| note.contains("--transpose")),
+            is_emnist
+        );
+        // The held-out part by its other name.
+        let held_out = names.map(|name| name.replace("train", "test"));
+        put_set(
+            &dir.path().join(below),
+            held_out.each_ref().map(|s| s.as_str()),
+        );
+        if given.is_empty() {
+            assert_eq!(
+                ok(&DataRequest {
+                    path: Some(path),
+                    ..request
+                })
+                .held_out
+                .len(),
+                7
+            );
+        }
+    }
+    let dir = tempdir().unwrap();
+    put_set(&dir.path().join("MNIST/raw"), files);
+    put_set(&dir.path().join("FashionMNIST/raw"), files);
+    let text = error(&request(Some(dir.path()), 3, 1), "FashionMNIST/raw");
+    assert!(
+        text.contains("several sets") && text.contains("--data"),
+        "{text}"
+    );
+    let dir = tempdir().unwrap();
+    put_set(dir.path(), files);
+    put_set(dir.path(), emnist);
+    error(&request(Some(dir.path()), 3, 1), emnist[0]);
+}
+
+#[test]
+fn labels_of_images_that_were_there_before_do_not_stay() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("pictures.idx");
+    let mut images = Images {
+        height: 2,
+        width: 2,
+        channels: 1,
+        pixels: vec![1; 12],
+        labels: vec![0, 1, 0],
+    };
+    idx::write(&file, &images).unwrap();
+    assert!(idx::labels_path(&file).exists());
+    images.labels.clear();
+    idx::write(&file, &images).unwrap();
+    assert!(!idx::labels_path(&file).exists());
 }
 
 #[test]

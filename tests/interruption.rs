@@ -297,7 +297,10 @@ fn a_damaged_or_foreign_checkpoint_is_named_and_nothing_is_written() {
         edit_state(&file, edit);
     };
     // Networks of sixteen gigabytes, and of a size whose products are no numbers.
-    for (size, says) in [(16_000_u64, "its networks have"), (1 << 50, "a size of")] {
+    for (size, says) in [
+        (16_000_u64, "the number of weights"),
+        (1 << 50, "the largest is"),
+    ] {
         edited(|_| ());
         edit_state(&file, |state| {
             state["config"]["generator"]["latent"] = json!(size);

@@ -60,7 +60,7 @@ fn a_network_that_no_device_draws_is_refused_before_step_1() {
             "sums can overflow",
         ),
         (
-            config(same, &[last.clone()], "").replace("limits", "a\\nb"),
+            config(same, std::slice::from_ref(&last), "").replace("limits", "a\\nb"),
             "control character",
         ),
     ];

@@ -16,6 +16,7 @@ mod kernels;
 mod layers;
 mod lies;
 mod limits;
+mod memory;
 mod mutations;
 #[cfg(feature = "onnx")]
 mod onnx;
@@ -25,6 +26,7 @@ mod programs;
 mod quantization;
 mod risk;
 mod rollback;
+mod sets;
 mod text;
 mod tflite;
 mod training;

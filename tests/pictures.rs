@@ -147,6 +147,44 @@ fn cmyk_jpeg() -> Vec<u8> {
     .concat()
 }
 
+/// A GIF of some canvas and one frame, without pixels.
+fn gif((w, h): (u16, u16), frame: (u16, u16)) -> Vec<u8> {
+    let sides = |(w, h): (u16, u16)| [w.to_le_bytes(), h.to_le_bytes()].concat();
+    let palette = [0, 0, 0, 255, 255, 255];
+    let canvas = [b"GIF89a", &sides((w, h))[..], &[0x80, 0, 0], &palette].concat();
+    [
+        &canvas,
+        &[0x2c, 0, 0, 0, 0][..],
+        &sides(frame),
+        &[0, 2, 0, 0x3b],
+    ]
+    .concat()
+}
+
+/// A TIFF of 2^32 - 1 pixels a side, in one strip.
+fn vast_tiff() -> Vec<u8> {
+    // Width, height, bits, no compression, grey, where the strip begins, rows and bytes in it.
+    let most = u32::MAX;
+    let tags = [
+        (256, most),
+        (257, most),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (278, most),
+        (279, most),
+    ];
+    let mut bytes = b"II*\0\x08\0\0\0\x08\0".to_vec();
+    for (tag, value) in tags {
+        bytes.extend((tag as u16).to_le_bytes());
+        bytes.extend([4, 0, 1, 0, 0, 0]);
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes
+}
+
 /// 16x16, grey from dark to light.
 fn plain() -> GrayImage {
     GrayImage::from_fn(16, 16, |x, y| [(x * 8 + y * 7) as u8].into())
@@ -210,6 +248,8 @@ fn bad() -> Vec<(&'static [u8], Vec<u8>)> {
     let webp = encoded(RgbImage::new(9, 9), ImageFormat::WebP);
     let profile = [b"bomb\0\0", &zlib(&vec![0; 99_000_000])[..]].concat();
     let vast_rows = png((60_000, 60_000), 8, 2, &[], &[0; 999]);
+    let sides = i32::MAX.to_le_bytes();
+    let bmp_sizes = [&sides[..], &sides, &[1, 0, 24, 0], &[0; 24]].concat();
     let mut flipped = whole_png.clone();
     flipped[45] ^= 1;
     vec![
@@ -237,8 +277,20 @@ fn bad() -> Vec<(&'static [u8], Vec<u8>)> {
         (b"cut.webp", webp[..webp.len() - 8].to_vec()),
         (b"start.png", whole_png[..8].to_vec()),
         (b"flipped.png", flipped),
-        (b"notes.txt", b"a note".to_vec()),
-        (b"gif.png", encoded(RgbImage::new(4, 4), ImageFormat::Gif)),
+        (b"vast.gif", gif((u16::MAX, u16::MAX), (1, 1))),
+        (b"frame.gif", gif((2, 2), (u16::MAX, u16::MAX))),
+        (
+            b"vast.bmp",
+            [
+                &b"BM\xff\xff\xff\x7f\0\0\0\0\x36\0\0\0\x28\0\0\0"[..],
+                &bmp_sizes,
+            ]
+            .concat(),
+        ),
+        (b"vast.tif", vast_tiff()),
+        (b"vast.ppm", b"P6 4294967295 4294967295 255\n".to_vec()),
+        (b"clip.mp4", b"a film".to_vec()),
+        (b"qoi.png", b"qoif\0\0\0\x01\0\0\0\x01\x03\0".to_vec()),
         (b"bytes\xff\xfe.png", b"words".to_vec()),
         (b"\x1b[2J\nok.png", b"words".to_vec()),
     ]

@@ -266,7 +266,7 @@ fn colour_pictures_without_classes_are_judged_by_features_of_their_own() {
         class_names: Vec::new(),
         train: colour_pictures(&mut rng, 300),
         held_out: colour_pictures(&mut rng, 400),
-        left_out: Vec::new(),
+        ..Dataset::default()
     };
     let folder = tempfile::tempdir().unwrap();
     let mut stages = 0;

@@ -73,7 +73,7 @@ fn noise() -> Dataset {
         class_names: Vec::new(),
         train: images(20),
         held_out: images(4),
-        left_out: Vec::new(),
+        ..Dataset::default()
     }
 }
 

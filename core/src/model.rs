@@ -426,6 +426,14 @@ impl<'a> Model<'a> {
         self.line(1).unwrap_or_default()
     }
 
+    /// Names of the classes, first to last. To walk them by [`label`](Self::label) would take
+    /// time in proportion to the square of their number.
+    pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let lines = self.header.text.as_bytes().split(|&byte| byte == b'\n');
+        let labels = lines.skip(2).take(self.class_count());
+        labels.map(|label| core::str::from_utf8(label).unwrap_or_default())
+    }
+
     /// Name of a class.
     pub fn label(&self, class: usize) -> Option<&'a str> {
         self.line(class.checked_add(2)?)

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use host::config::Data;
+use host::data::{Colour, Fit};
+use host::risk::classifier::LARGEST_SIDE_PX;
 
 /// Train a GAN on your own pictures, quantize it to int8, draw with integers.
 #[derive(Parser)]
@@ -58,6 +61,21 @@ pub enum Device {
     Cuda,
 }
 
+/// How pictures come to the network's format.
+#[derive(Args, Default)]
+pub struct Reading {
+    /// Pictures of another aspect: crop, pad or stretch [default: crop]
+    #[arg(long)]
+    pub fit: Option<Fit>,
+    /// Colour behind transparent pixels and beside padded pictures: #rrggbb or a name like black
+    /// [default: white]
+    #[arg(long, value_name = "COLOUR")]
+    pub background: Option<Colour>,
+    /// Exchange rows and columns of IDX files, as EMNIST's need
+    #[arg(long)]
+    pub transpose: bool,
+}
+
 #[derive(Args)]
 pub struct Train {
     /// Networks and recipe: fashion (28x28 grey), avatar (16x16 RGB), seed or seed-relu
@@ -75,6 +93,8 @@ pub struct Train {
     /// Cut --data, a picture, into tiles of this size
     #[arg(long, value_name = "WxH", value_parser = parse_tile, requires = "data")]
     pub tile: Option<(usize, usize)>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Names for the classes of --data, with commas between them
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', requires = "data")]
     pub labels: Vec<String>,
@@ -120,7 +140,7 @@ pub struct Train {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "tile", "labels", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
+        conflicts_with_all = ["preset", "config", "tile", "labels", "fit", "background", "transpose", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
     )]
     pub resume: Option<PathBuf>,
 }
@@ -187,6 +207,12 @@ pub struct Evaluate {
     /// set of the format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
+    /// Format that a folder of pictures is judged in: height x width, and x3 for colour
+    /// [default: that of --features or of --data]
+    #[arg(long, value_name = "HxW[x3]", value_parser = parse_format)]
+    pub format: Option<host::config::Image>,
     /// Pictures to judge; no more than half of the held-out ones can be
     #[arg(long, default_value_t = host::risk::judge::DEFAULT_COUNT)]
     pub count: usize,
@@ -217,6 +243,8 @@ pub struct Features {
     /// Pictures to learn from, and their classes if they have any
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Format of the pictures: height x width, and x3 for colour
     #[arg(long, value_name = "HxW[x3]", default_value = "28x28", value_parser = parse_format)]
     pub format: host::config::Image,
@@ -286,6 +314,8 @@ pub struct Vet {
     /// The real pictures: what `train --data` takes [default: the embedded set of the format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// A file of features, made by `host features`
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
@@ -304,6 +334,8 @@ pub struct Critic {
     /// The real pictures: what `train --data` takes [default: the embedded set of the format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// A file of features, made by `host features`
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
@@ -329,6 +361,25 @@ pub struct Inspect {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl Reading {
+    /// Puts what was given in the place of what `data` says.
+    pub fn change(&self, data: &mut Data) {
+        data.fit = self.fit.unwrap_or(data.fit);
+        data.background = self.background.unwrap_or(data.background);
+        data.transpose |= self.transpose;
+    }
+
+    /// Pictures of a path, or the embedded ones, read like this.
+    pub fn data(&self, path: Option<PathBuf>) -> Data {
+        let mut data = Data {
+            path,
+            ..Data::default()
+        };
+        self.change(&mut data);
+        data
+    }
 }
 
 fn one_of<const A: u8, const B: u8>(text: &str) -> Result<u8, String> {
@@ -357,6 +408,10 @@ fn parse_format(text: &str) -> Result<host::config::Image, String> {
         Some(&[height, width, channels @ (1 | 3)]) => (height, width, channels),
         _ => return Err("write it as 28x28, or as 64x64x3 for colour".into()),
     };
+    let sides = 1..=LARGEST_SIDE_PX;
+    if !(sides.contains(&height) && sides.contains(&width)) {
+        return Err(format!("from 1 to {LARGEST_SIDE_PX} pixels a side"));
+    }
     Ok(host::config::Image {
         height,
         width,

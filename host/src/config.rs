@@ -4,12 +4,16 @@
 //! form. The run folder keeps the resolved one.
 
 use std::collections::HashSet;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use gan_core::format::MAX_LAYERS;
 use serde::{Deserialize, Serialize};
 
 use crate::console::check_text;
+use crate::data::{Colour, Fit, MAX_CLASSES};
+use crate::files::read_regular;
+use crate::memory::{TooMuch, reserved};
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::{Activation, Conv, Geometry, Margins};
 use crate::train::augment::Augmentation;
@@ -243,11 +247,24 @@ pub struct Data {
     /// Names for classes that are only numbers in the data, as in IDX files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// What happens to pictures of another aspect: "crop", "pad" or "stretch".
+    #[serde(skip_serializing_if = "is_default")]
+    pub fit: Fit,
+    /// Colour behind transparent pixels and beside padded pictures.
+    #[serde(skip_serializing_if = "is_default")]
+    pub background: Colour,
+    /// Whether IDX files have rows for columns, as EMNIST's do.
+    #[serde(skip_serializing_if = "is_default")]
+    pub transpose: bool,
     /// Whether any number of files of a folder may be left out.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "is_default")]
     pub accept_losses: bool,
     /// Names of the classes, filled in from the data.
     pub class_names: Vec<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Presets by name.
@@ -267,7 +284,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: Error,
     },
     /// Not TOML, a key nobody knows, or a value of the wrong type.
     #[error("{origin}, {message}")]
@@ -296,11 +313,7 @@ impl Config {
 
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&text, &path.display().to_string())
+        Self::parse(&read_text(path)?, &path.display().to_string())
     }
 
     /// Parses and checks `text`, which came from `origin`.
@@ -320,17 +333,40 @@ impl Config {
             message,
         };
         check_name(&self.name).map_err(shape)?;
-        self.data.check_names().map_err(shape)?;
+        check_names("data.labels", &self.data.labels).map_err(shape)?;
+        check_names("data.class_names", &self.data.class_names).map_err(shape)?;
         if !matches!(self.image.channels, 1 | 3) {
             let channels = self.image.channels;
             return Err(shape(format!(
                 "image.channels is {channels}, use 1 (grey) or 3 (RGB)"
             )));
         }
+        let classes = self.data.class_names.len();
+        if classes > MAX_CLASSES {
+            return Err(shape(format!(
+                "data.class_names has {classes} names, at most {MAX_CLASSES} are possible"
+            )));
+        }
         self.training.check().map_err(shape)?;
         self.check_sizes().map_err(shape)?;
-        self.generator_blocks().map_err(shape)?;
-        self.discriminator_blocks().map_err(shape)?;
+        let generator = self.generator_blocks().map_err(shape)?;
+        let discriminator = self.discriminator_blocks().map_err(shape)?;
+        let blocks = [generator, discriminator].concat();
+        self.check_memory(&blocks).map_err(|e| shape(e.to_string()))
+    }
+
+    /// Checks that there is memory for the weights with their gradients and moments, and for
+    /// the maps of a batch with their gradients.
+    fn check_memory(&self, blocks: &[BlockSpec]) -> Result<(), TooMuch> {
+        let weights = blocks.iter().map(|block| {
+            let (rows, columns) = block.op.weight_shape();
+            rows.saturating_mul(columns)
+        });
+        let weights = weights.fold(0, usize::saturating_add);
+        reserved::<[f32; 4]>("the number of weights", &[weights])?;
+        let values = blocks.iter().map(|block| block.op.output_len());
+        let values = values.fold(0, usize::saturating_add);
+        reserved::<[f32; 2]>("training.batch", &[self.training.batch, values])?;
         Ok(())
     }
 
@@ -338,24 +374,42 @@ impl Config {
     fn check_sizes(&self) -> Result<(), String> {
         let first = &self.generator.dense;
         let mut sizes = vec![
-            self.image.height,
-            self.image.width,
-            self.generator.latent,
-            first.height,
-            first.width,
-            first.channels,
+            ("image.height".to_owned(), self.image.height),
+            ("image.width".into(), self.image.width),
+            ("generator.latent".into(), self.generator.latent),
+            ("generator.dense.height".into(), first.height),
+            ("generator.dense.width".into(), first.width),
+            ("generator.dense.channels".into(), first.channels),
         ];
-        for layer in &self.generator.conv_transpose {
-            sizes.extend([layer.channels, layer.kernel, layer.stride]);
-            sizes.extend(layer.crop);
+        let mut push = |at: String, of: [usize; 3], margins: (&str, [usize; 4])| {
+            let [channels, kernel, stride] = of;
+            let named = [
+                ("channels", channels),
+                ("kernel", kernel),
+                ("stride", stride),
+            ];
+            let margins = margins.1.map(|margin| (margins.0, margin));
+            let named = named.into_iter().chain(margins);
+            sizes.extend(named.map(|(name, size)| (format!("{at}, {name}"), size)));
+        };
+        for (layer, i) in self.generator.conv_transpose.iter().zip(1..) {
+            let of = [layer.channels, layer.kernel, layer.stride];
+            let at = format!("generator.conv_transpose number {i}");
+            push(at, of, ("crop", layer.crop));
         }
-        for layer in &self.discriminator.conv {
-            sizes.extend([layer.channels, layer.kernel, layer.stride]);
-            sizes.extend(layer.pad);
+        for (layer, i) in self.discriminator.conv.iter().zip(1..) {
+            let of = [layer.channels, layer.kernel, layer.stride];
+            let at = format!("discriminator.conv number {i}");
+            push(at, of, ("pad", layer.pad));
         }
-        sizes.extend(self.discriminator.dense.iter().map(|layer| layer.units));
-        if let Some(&size) = sizes.iter().max().filter(|&&size| size > LARGEST_SIZE) {
-            return Err(format!("a size of {size}, the largest is {LARGEST_SIZE}"));
+        for (layer, i) in self.discriminator.dense.iter().zip(1..) {
+            sizes.push((
+                format!("discriminator.dense number {i}, units"),
+                layer.units,
+            ));
+        }
+        if let Some((name, size)) = sizes.iter().find(|(_, size)| *size > LARGEST_SIZE) {
+            return Err(format!("{name} is {size}, the largest is {LARGEST_SIZE}"));
         }
         self.check_format_limits()
     }
@@ -541,23 +595,16 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-impl Data {
-    /// Checks that classes have names to show, and that no two share one.
-    fn check_names(&self) -> Result<(), String> {
-        for (what, names) in [
-            ("data.labels", &self.labels),
-            ("data.class_names", &self.class_names),
-        ] {
-            let mut seen = HashSet::new();
-            for (class, name) in names.iter().enumerate() {
-                check_text(&format!("{what}: the name of class {class}"), name)?;
-                if !seen.insert(name) {
-                    return Err(format!("{what} has two classes `{name}`: rename one"));
-                }
-            }
+/// Checks that classes have names to show, and that no two share one.
+pub fn check_names(what: &str, names: &[String]) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for (class, name) in names.iter().enumerate() {
+        check_text(&format!("{what}: the name of class {class}"), name)?;
+        if !seen.insert(name) {
+            return Err(format!("{what} has two classes `{name}`: rename one"));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl Training {
@@ -645,6 +692,20 @@ fn margins([top, left, bottom, right]: [usize; 4]) -> Margins {
         bottom,
         right,
     }
+}
+
+/// The most bytes of a configuration.
+const TEXT_BYTES: u64 = 1 << 20;
+
+/// The text of a configuration.
+pub(crate) fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let read = read_regular(path, TEXT_BYTES).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+    });
+    read.map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Line, problem, and for an unknown key the nearest known one.

@@ -1,8 +1,81 @@
 //! Files that are either whole or not there, and never those that a link leads to.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
+
+/// A regular file that has been opened, of a length within bounds.
+pub struct RegularFile {
+    file: File,
+    len_bytes: u64,
+}
+
+/// Opens a file for reading if it is a regular one (or a link to one) of at most `most_bytes`:
+/// a pipe would be waited for, a device has no end, and a file's length is what is kept of it.
+pub fn open_regular(path: &Path, most_bytes: u64) -> io::Result<RegularFile> {
+    let refuse = |problem: String| Err(io::Error::new(ErrorKind::InvalidInput, problem));
+    // Before it is opened: opening a pipe waits for its other end.
+    if !fs::metadata(path)?.is_file() {
+        return refuse("it is not a file".into());
+    }
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return refuse("it is not a file".into());
+    }
+    let len_bytes = about.len();
+    if len_bytes > most_bytes {
+        return refuse(format!(
+            "it has {len_bytes} bytes, and at most {most_bytes} are read"
+        ));
+    }
+    Ok(RegularFile { file, len_bytes })
+}
+
+impl RegularFile {
+    /// Its length when it was opened.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// Its bytes, up to the length that it had, in memory with room for `more_bytes`.
+    pub fn read(self, more_bytes: u64) -> io::Result<Vec<u8>> {
+        let room = usize::try_from(self.len_bytes + more_bytes);
+        let mut bytes = Vec::new();
+        let reserved = room
+            .ok()
+            .and_then(|room| bytes.try_reserve_exact(room).ok());
+        reserved.ok_or(ErrorKind::OutOfMemory)?;
+        self.into_reader().read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// For reading it piece by piece, up to the length that it had.
+    pub fn into_reader(self) -> io::Take<File> {
+        self.file.take(self.len_bytes)
+    }
+}
+
+/// The most bytes of a file of weights.
+pub const MOST_BYTES: u64 = 16 << 30;
+
+/// The bytes of a regular file of at most `most_bytes`.
+pub fn read_regular(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
+    open_regular(path, most_bytes)?.read(0)
+}
+
+/// Files by which a folder is known to hold a run, trained or imported.
+const OF_A_RUN: [&str; 4] = [
+    "metrics.jsonl",
+    "checkpoint.safetensors",
+    "best.safetensors",
+    "generator.safetensors",
+];
+
+/// Whether a folder holds a run, finished or not, trained or imported.
+pub fn holds_run(folder: &Path) -> bool {
+    OF_A_RUN.iter().any(|name| folder.join(name).exists())
+}
 
 /// What the names of temporary files end in.
 const PART: &str = ".part";

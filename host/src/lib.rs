@@ -12,6 +12,7 @@ pub mod files;
 pub mod finetune;
 pub mod generator;
 pub mod import;
+pub mod memory;
 pub mod nn;
 pub mod npy;
 pub mod picture;

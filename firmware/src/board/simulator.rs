@@ -205,9 +205,7 @@ fn class(cli: &Cli, model: &Model<'_>) -> anyhow::Result<usize> {
     let Some(asked) = &cli.class else {
         return Ok(0);
     };
-    let labels: Vec<&str> = (0..model.class_count())
-        .filter_map(|i| model.label(i))
-        .collect();
+    let labels: Vec<&str> = model.labels().collect();
     let by_name = labels
         .iter()
         .position(|label| label.eq_ignore_ascii_case(asked));

@@ -3,8 +3,9 @@
 use anyhow::Context;
 use host::compare::compare;
 use host::files::write_atomic;
+use host::memory::reserved;
 use host::picture;
-use host::sample;
+use host::sample::{self, Latent};
 use host::train::checkpoint::load_generator;
 use host::train::run::{RunFolder, grid_columns, grid_order};
 use host::{console, say};
@@ -25,6 +26,10 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     let path = folder.file("generator.gan");
     let bytes = super::read_gan(&path).context("quantize the run first")?;
     let model = super::parse_gan(&bytes, &path)?;
+    super::ensure_drawable(&model, &path)?;
+    // Of each latent: its inputs, two pictures and their likeness.
+    let each = size_of::<Latent>() + 4 * model.input_len() + 2 * model.output_shape().len() + 8;
+    reserved::<u8>("--count", &[count, each])?;
     let found = compare(&generator, &model, count)?;
 
     let classes = model.class_count();

@@ -1,7 +1,6 @@
 //! `host critic`: a judge for the device, into the `.gan` file.
 
 use anyhow::{Context, ensure};
-use host::config::Data;
 use host::files::write_atomic;
 use host::risk::critic::teach;
 use host::risk::judge::Judge;
@@ -17,10 +16,8 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     let _lock = super::lock_run_of(path)?;
     let bytes = super::read_gan(&file)?;
     let model = super::parse_gan(&bytes, &file)?;
-    let data = Data {
-        path: args.data.clone(),
-        ..Data::default()
-    };
+    super::ensure_drawable(&model, &file)?;
+    let data = args.reading.data(args.data.clone());
     let dataset = super::load_data(&data, super::image_of(&model))?;
     super::note_other_data(file.display(), &model, &dataset);
     let mut progress = super::stages()?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use gan_core::Model;
-use host::config::Data;
+use host::config::{Data, Image};
 use host::data::{self, Dataset, Images};
 use host::files::write_atomic;
 use host::generator::FloatGenerator;
@@ -34,8 +34,13 @@ enum Subject {
 
 pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     ensure!(args.count > 0, "--count must be 1 or more");
-    let subjects = subjects(args)?;
+    let mut subjects = subjects(args)?;
     let dataset = real_pictures(args, &subjects)?;
+    for (name, subject) in &mut subjects {
+        if let Subject::Pictures(images) = subject {
+            number_classes(images, &dataset).context(name.clone())?;
+        }
+    }
     let mut progress = super::stages()?;
     let extractor = match &args.features_onnx {
         Some(path) => read_onnx(path)?,
@@ -153,15 +158,63 @@ fn subjects(args: &Evaluate) -> anyhow::Result<Vec<(String, Subject)>> {
     let subject = match ending {
         Some("gan") => read_gan(path, args.gate)?,
         Some("safetensors") => Subject::Float(load_generator(path)?.into()),
-        _ => Subject::Pictures(data::load_all(path)?),
+        _ => {
+            let image = format_of(args)?;
+            let data = args.reading.data(None);
+            Subject::Pictures(data::load_all(&super::request(&data, image), path)?)
+        }
     };
     Ok(vec![(name.to_string(), subject)])
 }
 
+/// Largest side of a picture, in pixels, whose format is taken for that of all.
+const LARGEST_SIDE_PX: usize = 256;
+
+/// The format in which pictures are judged: the one asked for, or that of the features, or
+/// that of the real pictures, or, where these are the embedded ones, their own.
+fn format_of(args: &Evaluate) -> anyhow::Result<Image> {
+    let (image, origin) = if let Some(image) = args.format {
+        (image, "--format".to_owned())
+    } else if let Some(image) = features_format(args)? {
+        (image, "that of --features".to_owned())
+    } else {
+        let of = args.data.as_ref().unwrap_or(&args.subject);
+        let (height, width, channels) = data::format(of)?;
+        let name = of.display();
+        ensure!(
+            height.max(width) <= LARGEST_SIDE_PX,
+            "the pictures of {name} have {height}x{width} pixels: say in which format they are to \
+             be judged, with --format 64x64x3 for instance"
+        );
+        let image = Image {
+            height,
+            width,
+            channels,
+        };
+        (image, format!("that of {name}"))
+    };
+    let Image {
+        height,
+        width,
+        channels,
+    } = image;
+    note!("format: {height}x{width}x{channels}, {origin}");
+    Ok(image)
+}
+
+fn features_format(args: &Evaluate) -> anyhow::Result<Option<Image>> {
+    let features = args.features.as_deref().map(super::read_features);
+    Ok(features.transpose()?.and_then(|features| features.image()))
+}
+
 fn read_gan(path: &Path, gate: u32) -> anyhow::Result<Subject> {
     let bytes = super::read_gan(path)?;
-    let vetted = vetted(&super::parse_gan(&bytes, path)?, gate)?;
-    Ok(Subject::Int8(bytes, vetted))
+    let shown = {
+        let model = super::parse_gan(&bytes, path)?;
+        super::ensure_drawable(&model, path)?;
+        vetted(&model, gate)?
+    };
+    Ok(Subject::Int8(bytes, shown))
 }
 
 fn vetted(model: &Model<'_>, gate: u32) -> anyhow::Result<Vec<Latent>> {
@@ -220,10 +273,35 @@ fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Res
     if args.data.is_some() {
         source = Data {
             path: args.data.clone(),
+            fit: source.fit,
+            background: source.background,
+            transpose: source.transpose,
             ..Data::default()
         };
     }
+    args.reading.change(&mut source);
     super::load_data(&source, image)
+}
+
+/// Turns labels of a file into classes of the real pictures: `host sample` writes classes, and a
+/// data set's own files the numbers that its classes have there.
+fn number_classes(images: &mut Images, dataset: &Dataset) -> anyhow::Result<()> {
+    let classes = dataset.class_names.len();
+    let is_class = |label: &u8| usize::from(*label) < classes;
+    if classes == 0 || images.labels.iter().all(is_class) {
+        return Ok(());
+    }
+    for label in &mut images.labels {
+        let class = dataset.label_values.iter().position(|value| value == label);
+        let class = class.with_context(|| {
+            format!(
+                "its label {label} is none of the {classes} classes of {}",
+                dataset.name
+            )
+        })?;
+        *label = class as u8;
+    }
+    Ok(())
 }
 
 /// Of as many pictures as the judge wants, of each class as many as there are real ones; of

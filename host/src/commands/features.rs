@@ -1,7 +1,6 @@
 //! `host features`: the classifier by whose features pictures are judged.
 
 use anyhow::Context;
-use host::config::Data;
 use host::files::write_atomic;
 use host::risk::features::Extractor;
 use host::say;
@@ -9,11 +8,8 @@ use host::say;
 use crate::cli::Features;
 
 pub fn run(args: &Features) -> anyhow::Result<()> {
-    let data = Data {
-        path: args.data.clone(),
-        labels: args.labels.clone(),
-        ..Data::default()
-    };
+    let mut data = args.reading.data(args.data.clone());
+    data.labels.clone_from(&args.labels);
     let dataset = super::load_data(&data, args.format)?;
     let bytes = Extractor::train(&dataset, args.seed, &mut super::stages()?)?;
     let out = args.out.display();

@@ -10,9 +10,7 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
     let file = super::gan_of(&args.file);
     let bytes = super::read_gan(&file)?;
     let model = super::parse_gan(&bytes, &file)?;
-    let labels: Vec<_> = (0..model.class_count())
-        .filter_map(|i| model.label(i))
-        .collect();
+    let labels: Vec<_> = model.labels().collect();
     let (layers, shape) = (model.layers(), model.output_shape());
     let parameters: usize = layers.iter().map(Layer::parameter_count).sum();
     let macs: u64 = layers.iter().map(Layer::mac_count).sum();

@@ -19,8 +19,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use host::config::{Data, Image};
-use host::data::{self, DataRequest, Dataset};
+use host::config::{Data, Image, check_names};
+use host::data::{self, DataRequest, Dataset, Framing};
+use host::files::read_regular;
+use host::memory::reserved;
 use host::note;
 use host::risk::Progress;
 use host::risk::features::Extractor;
@@ -45,6 +47,17 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor => doctor::run(),
     }
+}
+
+/// The most bytes of a `.gan` file that are read; its sections are found by 32 bits.
+const GAN_BYTES: u64 = 1 << 32;
+
+/// Checks that there is memory for drawing with a model on all threads.
+fn ensure_drawable(model: &gan_core::Model<'_>, path: &Path) -> anyhow::Result<()> {
+    let words = model.required_words(gan_core::Mode::Streamed);
+    let what = format!("the arena of {}", path.display());
+    reserved::<u32>(what, &[rayon::current_num_threads(), words])?;
+    Ok(())
 }
 
 /// Keeps every other command from writing into a run until the file is dropped.
@@ -74,7 +87,7 @@ fn lock_run_of(file: &Path) -> anyhow::Result<Option<File>> {
 
 /// Reads a `.gan` file; the caller parses it in place.
 fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| {
+    read_regular(path, GAN_BYTES).with_context(|| {
         let folder = path.parent().unwrap_or(Path::new("."));
         let hint = match RunFolder::new(folder).is_taken() {
             true => format!("; `host quantize {}` makes one", folder.display()),
@@ -89,16 +102,26 @@ fn parse_gan<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<gan_core::Model
     gan_core::Model::parse(bytes).with_context(|| format!("{} is not usable", path.display()))
 }
 
-/// Loads pictures and names their classes.
-fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
-    let request = DataRequest {
+/// What a source of pictures means in a format.
+fn request(data: &Data, image: Image) -> DataRequest {
+    DataRequest {
         path: data.path.clone(),
         tile: data.tile,
         height: image.height,
         width: image.width,
         channels: image.channels,
         accept_losses: data.accept_losses,
-    };
+        framing: Framing {
+            fit: data.fit,
+            background: data.background,
+        },
+        transpose: data.transpose,
+    }
+}
+
+/// Loads pictures and names their classes.
+fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
+    let request = request(data, image);
     let bar = ProgressBar::new(0).with_prefix("pictures");
     bar.set_style(ProgressStyle::with_template(
         "{prefix} {wide_bar} {pos}/{len}",
@@ -118,6 +141,17 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
             list.trim_end()
         );
     }
+    if !dataset.odd.is_empty() {
+        let (count, list) = (dataset.odd.len(), data::list(&dataset.odd));
+        note!(
+            "{count} files of {} are used, but look odd:\n{}",
+            dataset.name,
+            list.trim_end()
+        );
+    }
+    for text in &dataset.notes {
+        note!("{}: {text}", dataset.name);
+    }
     if !data.labels.is_empty() {
         let (given, classes) = (data.labels.len(), dataset.class_names.len());
         ensure!(
@@ -126,6 +160,8 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
         );
         dataset.class_names.clone_from(&data.labels);
     }
+    let names = check_names(&dataset.name, &dataset.class_names);
+    names.map_err(anyhow::Error::msg)?;
     Ok(dataset)
 }
 
@@ -159,8 +195,17 @@ fn find_features(
     let Some(path) = file else {
         return Ok(Extractor::find(dataset, Path::new(CACHE), progress)?);
     };
+    read_features(path)
+}
+
+/// The most bytes of a file of features: those of 256x256 pixels have some 25 MB.
+const FEATURES_BYTES: u64 = 1 << 30;
+
+/// The features of a file.
+fn read_features(path: &Path) -> anyhow::Result<Extractor> {
     let name = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
+    let bytes = read_regular(path, FEATURES_BYTES);
+    let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
     let extractor = Extractor::parse(&bytes).map_err(anyhow::Error::msg);
     extractor.with_context(|| format!("{name} holds no usable features"))
 }

@@ -7,6 +7,7 @@ use host::compare::{COMPARE_IMAGES, compare};
 use host::files::write_atomic;
 use host::finetune::finetune;
 use host::generator::FloatGenerator;
+use host::memory::reserved;
 use host::quant::{self, Options};
 use host::say;
 use host::train::checkpoint::load_generator;
@@ -27,6 +28,9 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
     let folder = RunFolder::new(&args.run);
     let _lock = super::lock_run(&folder)?;
     let generator = load_generator(&folder.generator())?;
+    let values = generator.layers.iter().map(|layer| layer.op.output_len());
+    let values = values.sum::<usize>() + generator.config.input_len();
+    reserved::<f32>("--calibration-images", &[args.calibration_images, values])?;
     let mut plain = None;
     say!("dense weights  before tanh     bytes      PSNR    SSIM");
     for dense_bits in [WeightBits::Eight, WeightBits::Four] {

@@ -2,9 +2,11 @@
 
 use anyhow::{Context, bail};
 use gan_core::Model;
+use host::config::Image;
 use host::data::{Images, idx};
 use host::generator::FloatGenerator;
-use host::sample::{self, Order};
+use host::memory::reserved;
+use host::sample::{self, Latent, Order};
 use host::train::checkpoint::load_generator;
 use host::train::run::grid_columns;
 use host::{console, say};
@@ -20,9 +22,9 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
     let (images, columns) = if is_gan {
         let bytes = super::read_gan(&file)?;
         let model = super::parse_gan(&bytes, &file)?;
-        let names: Vec<_> = (0..model.class_count())
-            .filter_map(|i| model.label(i))
-            .collect();
+        let names: Vec<_> = model.labels().collect();
+        super::ensure_drawable(&model, &file)?;
+        ensure_room(args, model.input_len(), model.output_shape().len())?;
         let order = order(args, &names)?;
         if is_array {
             return write_int8_array(args, &model, &order);
@@ -37,6 +39,16 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
             .iter()
             .map(String::as_str)
             .collect();
+        let Image {
+            height,
+            width,
+            channels,
+        } = generator.image();
+        ensure_room(
+            args,
+            generator.config.input_len(),
+            height * width * channels,
+        )?;
         let order = order(args, &names)?;
         if is_array {
             return write_float_array(args, &generator, &order);
@@ -45,6 +57,17 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
     };
     write(args, &images, columns)?;
     say!("{}: {} pictures", args.out.display(), images.len());
+    Ok(())
+}
+
+/// Bytes that each pixel takes at most: in floats and written, or in a grid of colours, twice
+/// as wide and high, and as PNG.
+const BYTES_PER_PIXEL: usize = 48;
+
+/// Checks that there is room for as many pictures as `--count` asks for.
+fn ensure_room(args: &Sample, input_len: usize, picture_len: usize) -> anyhow::Result<()> {
+    let each = size_of::<Latent>() + input_len * size_of::<f32>() + picture_len * BYTES_PER_PIXEL;
+    reserved::<u8>("--count", &[args.count, each])?;
     Ok(())
 }
 
@@ -74,13 +97,12 @@ fn order(args: &Sample, names: &[&str]) -> anyhow::Result<Order> {
 }
 
 fn write(args: &Sample, images: &Images, columns: usize) -> anyhow::Result<()> {
-    let grid = picture::grid(images, columns, 2);
     if args.terminal {
         console::print_raw(&picture::to_terminal(&picture::grid(images, columns, 1)));
     }
     let name = args.out.to_string_lossy();
     let written = if name.ends_with(".png") {
-        picture::save_png(&args.out, &grid)
+        picture::save_png(&args.out, &picture::grid(images, columns, 2))
     } else if name.ends_with(".idx") || name.ends_with(".gz") || name.ends_with("ubyte") {
         idx::write(&args.out, images)
     } else {

@@ -60,6 +60,9 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         }
     };
     config.data.accept_losses |= args.accept_losses;
+    if let (Some(data), None) = (&config.data.path, &args.resume) {
+        ensure_apart(folder.path(), data)?;
+    }
     let dataset = super::load_data(&config.data, config.image)?;
     say!(
         "data: {}, {} pictures to train on, {} held out, {} classes, {} files left out",
@@ -156,6 +159,7 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
             ..Data::default()
         };
     }
+    args.reading.change(&mut config.data);
     if let Some(channels) = args.channels {
         config.image.channels = channels;
         if let Some(last) = config.generator.conv_transpose.last_mut() {
@@ -293,6 +297,30 @@ fn watch_risk<'a, D: Backend<f32>>(
         folder.readings(trainer.step()),
         trainer.extended_at,
     ))
+}
+
+/// A run in the folder of its pictures would be a part of them.
+fn ensure_apart(run: &Path, data: &Path) -> anyhow::Result<()> {
+    if !data.is_dir() {
+        return Ok(());
+    }
+    let real = |path: &Path| -> std::io::Result<PathBuf> {
+        let path = std::path::absolute(path)?;
+        // The run's folder, and some above it, may not be there yet.
+        let there = path.ancestors().find(|folder| folder.exists());
+        let there = there.unwrap_or(Path::new("/"));
+        let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
+        Ok(there.canonicalize()?.join(rest))
+    };
+    let (run_path, data_path) = (real(run)?, real(data)?);
+    ensure!(
+        !run_path.starts_with(&data_path),
+        "the run's folder {} lies in the folder of the pictures, {}: name another one with --out, \
+         or move the pictures into a folder of their own and name it with --data",
+        run.display(),
+        data.display()
+    );
+    Ok(())
 }
 
 /// An older run is never overwritten.

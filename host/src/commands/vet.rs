@@ -2,8 +2,8 @@
 
 use anyhow::{Context, ensure};
 use gan_core::format::encode_seeds;
-use host::config::Data;
 use host::files::write_atomic;
+use host::memory::reserved;
 use host::risk::judge::Judge;
 use host::risk::vet::vet;
 use host::say;
@@ -22,10 +22,10 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     let _lock = super::lock_run_of(path)?;
     let bytes = super::read_gan(&file)?;
     let model = super::parse_gan(&bytes, &file)?;
-    let data = Data {
-        path: args.data.clone(),
-        ..Data::default()
-    };
+    super::ensure_drawable(&model, &file)?;
+    let each = model.output_shape().len() + size_of::<u32>();
+    reserved::<u8>("--count", &[args.count, each])?;
+    let data = args.reading.data(args.data.clone());
     let dataset = super::load_data(&data, super::image_of(&model))?;
     super::note_other_data(file.display(), &model, &dataset);
     let mut progress = super::stages()?;

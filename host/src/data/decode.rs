@@ -3,23 +3,25 @@
 //! What a file claims costs nothing: its pixels are counted before memory is taken for them,
 //! and pictures that are decoded at the same time share [`PICTURES_BYTES`].
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbaImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgba, RgbaImage};
+use sha2::{Digest, Sha256};
 
+use super::framing::{Colour, Fit};
 use super::{DataError, DataRequest};
+use crate::files::open_regular;
 
 /// Memory for all pictures that are being decoded, and so for the largest one.
 const PICTURES_BYTES: u64 = 640 << 20;
 /// Memory for all files that are being read; a JPEG decoder has a copy of its own.
 const FILES_BYTES: u64 = 128 << 20;
 /// Largest file of a picture.
-const FILE_BYTES: u64 = FILES_BYTES / 2;
+const FILE_BYTES: u64 = FILES_BYTES / 2 - END_BYTES;
 /// Memory for what a file holds beside its pixels, such as colour profiles.
 const EXTRAS_BYTES: u64 = 16 << 20;
 /// What an extended WebP may take in any case: its frame can be larger than it claims, up to
@@ -75,35 +77,25 @@ impl Decoder {
         }
     }
 
-    /// The picture of a file, turned upright as its camera says. Its format is that of its
-    /// content, whatever it is called; of an animation, the first frame.
+    /// What `then` makes of the picture of a file, turned upright as its camera says, and what
+    /// is odd about the file. Its format is that of its content, whatever it is called; of an
+    /// animation, the first frame.
     pub fn picture<T>(
         &self,
         path: &Path,
         then: impl FnOnce(DynamicImage) -> T,
-    ) -> Result<T, DataError> {
-        let about = std::fs::metadata(path).map_err(DataError::io(path))?;
-        // A pipe would be waited for, and a device has no end.
-        if !about.is_file() {
-            return Err(DataError::content(path, "is not a file"));
-        }
-        if about.len() > FILE_BYTES {
-            let problem = format!("has more than {} MiB", FILE_BYTES >> 20);
-            return Err(DataError::content(path, problem));
-        }
+    ) -> Result<(T, Option<String>), DataError> {
+        let file = open_regular(path, FILE_BYTES).map_err(DataError::io(path))?;
         // Files first, then pictures: who holds a picture waits for nothing.
-        let _file_memory = self.files.take(2 * about.len());
-        let mut bytes = Vec::with_capacity(about.len() as usize);
-        let file = File::open(path).map_err(DataError::io(path))?;
-        let mut file = file.take(about.len());
-        file.read_to_end(&mut bytes).map_err(DataError::io(path))?;
+        let _file_memory = self.files.take(2 * (file.len_bytes() + END_BYTES));
+        let mut bytes = file.read(END_BYTES).map_err(DataError::io(path))?;
         if bytes.is_empty() {
             return Err(DataError::content(path, "is empty"));
         }
         let decode = || {
-            let (decoder, needed) = open(path, &bytes)?;
-            let _picture_memory = self.pictures.take(needed);
-            decode(decoder).map(then).map_err(|e| damaged(path, &e))
+            let (picture, oddity, _memory) = self.decode(path, &mut bytes)?;
+            let oddity = oddity.map(str::to_owned).or_else(|| dark_range(&picture));
+            Ok((then(picture), oddity))
         };
         // A decoder's bug is one file's trouble, not the run's.
         let broken = |_| {
@@ -114,7 +106,57 @@ impl Decoder {
         };
         catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(broken)
     }
+
+    /// The picture in some bytes, which get the end that they lack; and whether they lack it.
+    fn decode(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<Held<'_>, DataError> {
+        let once = |bytes: &[u8]| {
+            let (decoder, needed) = open(path, bytes)?;
+            let memory = self.pictures.take(needed);
+            let picture = decode(decoder).map_err(|e| damaged(path, &e))?;
+            Ok((picture, memory))
+        };
+        match image::guess_format(bytes) {
+            Ok(ImageFormat::Png) if add_png_end(bytes) => {
+                let (picture, memory) = once(bytes)?;
+                Ok((picture, Some("has no end (IEND chunk): it was cut"), memory))
+            }
+            Ok(ImageFormat::Jpeg) if !jpeg_has_end(bytes) => {
+                let [first, second] = JPEG_ENDS;
+                let data = bytes.len() - bytes.iter().rev().take_while(|&&b| b == 0xff).count();
+                let mut with = |filling: u8| {
+                    bytes.truncate(data);
+                    bytes.extend([filling; JPEG_FILLING_BYTES]);
+                    bytes.extend([0xff, 0xd9]);
+                    once(bytes)
+                };
+                let digest = with(first).map(|(picture, _)| Sha256::digest(picture.as_bytes()));
+                let cut = || DataError::content(path, "is cut: pixels are missing at its end");
+                let digest = digest.map_err(|_| cut())?;
+                let (picture, memory) = with(second).map_err(|_| cut())?;
+                if Sha256::digest(picture.as_bytes()) != digest {
+                    return Err(cut());
+                }
+                Ok((
+                    picture,
+                    Some("has no end marker (ff d9): it was cut"),
+                    memory,
+                ))
+            }
+            _ => once(bytes).map(|(picture, memory)| (picture, None, memory)),
+        }
+    }
 }
+
+/// A decoded picture, what is odd about it, and the memory that it takes.
+type Held<'a> = (DynamicImage, Option<&'static str>, Taken<'a>);
+
+/// What is put between the data of a JPEG without its end marker and a marker. The decoder
+/// paints what is missing grey, and says nothing; but if coded data are missing, it takes the
+/// filling for them, and other filling gives other pixels.
+const JPEG_ENDS: [u8; 2] = [0x00, 0x5a];
+const JPEG_FILLING_BYTES: usize = 64;
+/// The most that is put behind a file.
+const END_BYTES: u64 = JPEG_FILLING_BYTES as u64 + 2;
 
 /// The picture in some bytes.
 pub(super) fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
@@ -122,36 +164,49 @@ pub(super) fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<DynamicImage, Da
     decode(decoder).map_err(|e| damaged(path, &e))
 }
 
+/// Kinds of pictures that are read, for messages.
+pub(super) const KINDS: &str = "png, jpg, webp, gif, bmp, tiff, ppm";
+
 /// A decoder of some bytes, and what it and [`fit`] take at most, which is within bounds.
 fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(impl ImageDecoder + use<'a>, u64), DataError> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let mut reader = reader.map_err(DataError::io(path))?;
-    if reader.format().is_none() {
-        let problem = "is neither PNG nor JPEG nor WebP by its content";
+    let Some(format) = reader.format().filter(ImageFormat::reading_enabled) else {
+        let problem = format!("is none of {KINDS} by its content");
         return Err(DataError::content(path, problem));
-    }
-    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_whole(bytes) {
-        return Err(DataError::content(path, "is cut: its end is missing"));
-    }
+    };
     let mut limits = Limits::default();
     limits.max_alloc = Some(EXTRAS_BYTES);
-    reader.limits(limits);
-    let extended = reader.format() == Some(ImageFormat::WebP)
+    reader.limits(limits.clone());
+    let extended = format == ImageFormat::WebP
         && bytes
             .get(12..)
             .is_some_and(|chunk| chunk.starts_with(b"VP8X"));
-    let decoder = reader.into_decoder().map_err(|e| damaged(path, &e))?;
+    let mut decoder = reader.into_decoder().map_err(|e| damaged(path, &e))?;
     let (w, h) = decoder.dimensions();
-    let needed = needed(w.into(), h.into(), decoder.total_bytes());
-    match needed.filter(|&needed| needed <= PICTURES_BYTES) {
-        Some(needed) if extended => Ok((decoder, needed.max(WEBP_FRAME_BYTES))),
-        Some(needed) => Ok((decoder, needed)),
-        None => Err(too_large(path, w as usize, h as usize)),
+    let decoded = decoder.total_bytes();
+    let own = match format {
+        // A copy of all pixels, and strips or tiles, which may be as large.
+        ImageFormat::Tiff => decoded.saturating_mul(2),
+        // A frame within the canvas is in the eight bytes a pixel already.
+        ImageFormat::Gif => 0,
+        _ if extended => WEBP_FRAME_BYTES,
+        _ => 0,
+    };
+    let needed = needed(w.into(), h.into(), decoded);
+    let needed = needed.and_then(|needed| needed.checked_add(own));
+    let Some(needed) = needed.filter(|&needed| needed <= PICTURES_BYTES) else {
+        return Err(too_large(path, w as usize, h as usize));
+    };
+    if matches!(format, ImageFormat::Tiff | ImageFormat::Gif) {
+        limits.max_alloc = Some(EXTRAS_BYTES + decoded.saturating_mul(2));
+        decoder.set_limits(limits).map_err(|e| damaged(path, &e))?;
     }
+    Ok((decoder, needed))
 }
 
-/// Whether a JPEG has its end marker: the decoder paints what is missing grey.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
+/// Whether a JPEG has its end marker.
+fn jpeg_has_end(bytes: &[u8]) -> bool {
     let mut at = 2;
     while let Some(&[first, marker]) = bytes.get(at..at + 2) {
         at += match (first, marker) {
@@ -166,6 +221,56 @@ fn jpeg_is_whole(bytes: &[u8]) -> bool {
         };
     }
     false
+}
+
+/// Gives a PNG the IEND chunk that it lacks; whether it lacked it. The decoder refuses a PNG
+/// whose pixels are not all there.
+fn add_png_end(bytes: &mut Vec<u8>) -> bool {
+    let mut at = 8;
+    while let Some(&[a, b, c, d, ref kind @ ..]) = bytes.get(at..at + 8) {
+        let next = u32::from_be_bytes([a, b, c, d]) as usize + at + 12;
+        let (is_end, is_whole) = (kind == b"IEND", next <= bytes.len());
+        if is_end && is_whole {
+            return false;
+        }
+        if !is_whole {
+            // The decoder looks how much of the pixels an unfinished chunk has.
+            at = if is_end { at } else { bytes.len() };
+            break;
+        }
+        at = next;
+    }
+    bytes.truncate(at);
+    bytes.extend(b"\0\0\0\0IEND\xae\x42\x60\x82");
+    true
+}
+
+/// The largest value of a picture of 12 bits.
+const LARGEST_OF_12_BITS: u16 = (1 << 12) - 1;
+
+/// Says so where a picture of 16 bits has values of at most 12: it is nearly black.
+fn dark_range(picture: &DynamicImage) -> Option<String> {
+    // Samples, how many a pixel has, and how many of them are no transparency.
+    let (samples, each, colours) = match picture {
+        DynamicImage::ImageLuma16(p) => (p.as_raw(), 1, 1),
+        DynamicImage::ImageLumaA16(p) => (p.as_raw(), 2, 1),
+        DynamicImage::ImageRgb16(p) => (p.as_raw(), 3, 3),
+        DynamicImage::ImageRgba16(p) => (p.as_raw(), 4, 3),
+        _ => return None,
+    };
+    let values = samples
+        .chunks_exact(each)
+        .flat_map(|pixel| &pixel[..colours]);
+    let (mut least, mut most) = (u16::MAX, 0);
+    for &value in values {
+        (least, most) = (least.min(value), most.max(value));
+    }
+    (1..=LARGEST_OF_12_BITS).contains(&most).then(|| {
+        format!(
+            "its 16-bit values go from {least} to {most} of 65535, so it is nearly black: \
+             if they have 12 bits, multiply them by 16"
+        )
+    })
 }
 
 /// Most memory that decoding and fitting a picture of `decoded` bytes take: beside it, either
@@ -204,45 +309,76 @@ fn damaged(path: &Path, error: &image::ImageError) -> DataError {
     DataError::content(path, format!("cannot be decoded: {error}"))
 }
 
-/// A decoded picture in the format asked for: transparent parts on white, centre-cropped
-/// to its aspect, resized (nearest pixel where it is an exact enlargement, Lanczos
-/// elsewhere).
+/// A decoded picture in the format asked for: transparent parts on the background, then
+/// cut, padded or stretched to its aspect, and resized (nearest pixel where it is an exact
+/// enlargement, Lanczos elsewhere).
 pub(super) fn fit(picture: DynamicImage, request: &DataRequest) -> Vec<u8> {
+    let background = request.framing.background;
     // Before the resize, or the colour of transparent pixels would bleed into their neighbours.
-    let picture = DynamicImage::ImageRgba8(on_white(picture.into_rgba8()));
-    let (w, h) = (picture.width() as usize, picture.height() as usize);
-    let crop_w = w.min((h * request.width).div_ceil(request.height));
-    let crop_h = h.min((w * request.height).div_ceil(request.width));
-    let corner = ((w - crop_w) / 2, (h - crop_h) / 2);
-    let size = (request.width as u32, request.height as u32);
-    let mut picture = picture.crop_imm(
-        corner.0 as u32,
-        corner.1 as u32,
-        crop_w as u32,
-        crop_h as u32,
-    );
-    if (picture.width(), picture.height()) != size {
-        let enlarged =
-            request.width.is_multiple_of(crop_w) && request.height.is_multiple_of(crop_h);
-        let filter = if enlarged {
-            FilterType::Nearest
-        } else {
-            FilterType::Lanczos3
-        };
-        picture = picture.resize_exact(size.0, size.1, filter);
-    }
+    let picture = DynamicImage::ImageRgba8(on_background(picture.into_rgba8(), background));
+    let (w, h) = (picture.width(), picture.height());
+    let (width, height) = (request.width as u32, request.height as u32);
+    // Width and height of what is as wide, or as high, in the aspect of the other.
+    let wide = |of: u32, a: u32, b: u32| (u64::from(of) * u64::from(a)).div_ceil(u64::from(b));
+    let picture = match request.framing.fit {
+        Fit::Crop => {
+            let crop_w = u64::from(w).min(wide(h, width, height)) as u32;
+            let crop_h = u64::from(h).min(wide(w, height, width)) as u32;
+            let corner = ((w - crop_w) / 2, (h - crop_h) / 2);
+            let cropped = picture.crop_imm(corner.0, corner.1, crop_w, crop_h);
+            resize(cropped, width, height)
+        }
+        Fit::Stretch => resize(narrowed(picture, width, height), width, height),
+        Fit::Pad => {
+            let inner_w = u64::from(width).min(wide(w, height, h)) as u32;
+            let inner_h = u64::from(height).min(wide(h, width, w)) as u32;
+            let inner = resize(picture, inner_w, inner_h);
+            let Colour([r, g, b]) = background;
+            let mut ground = RgbaImage::from_pixel(width, height, Rgba([r, g, b, 255]));
+            let (x, y) = ((width - inner_w) / 2, (height - inner_h) / 2);
+            image::imageops::replace(&mut ground, &inner.into_rgba8(), x.into(), y.into());
+            ground.into()
+        }
+    };
     match request.channels {
         1 => picture.into_luma8().into_raw(),
         _ => picture.into_rgb8().into_raw(),
     }
 }
 
-fn on_white(mut picture: RgbaImage) -> RgbaImage {
+fn resize(picture: DynamicImage, width: u32, height: u32) -> DynamicImage {
+    let (w, h) = (picture.width(), picture.height());
+    if (w, h) == (width, height) {
+        return picture;
+    }
+    let filter = if width.is_multiple_of(w) && height.is_multiple_of(h) {
+        FilterType::Nearest
+    } else {
+        FilterType::Lanczos3
+    };
+    picture.resize_exact(width, height, filter)
+}
+
+/// Most memory of a resize beside the picture.
+const RESIZE_BYTES: u64 = 64 << 20;
+
+/// A picture that is not so wide that its resize, which squeezes it to `height` in floats
+/// first, would take more than [`RESIZE_BYTES`]; never narrower than four times `width`.
+fn narrowed(picture: DynamicImage, width: u32, height: u32) -> DynamicImage {
+    let column_bytes = 16 * u64::from(height);
+    let widest = (RESIZE_BYTES / column_bytes).max(4 * u64::from(width));
+    if u64::from(picture.width()) <= widest {
+        return picture;
+    }
+    picture.thumbnail_exact(widest as u32, picture.height())
+}
+
+fn on_background(mut picture: RgbaImage, Colour(background): Colour) -> RgbaImage {
     for pixel in picture.pixels_mut() {
         let alpha = u16::from(pixel[3]);
-        for value in &mut pixel.0[..3] {
-            let mixed = (u16::from(*value) * alpha + 255 * (255 - alpha) + 127) / 255;
-            *value = mixed as u8;
+        for (value, behind) in pixel.0.iter_mut().zip(background) {
+            let mixed = u16::from(*value) * alpha + u16::from(behind) * (255 - alpha);
+            *value = ((mixed + 127) / 255) as u8;
         }
         pixel[3] = 255;
     }

@@ -39,7 +39,7 @@ pub(super) fn load(
             let path = Path::new("host/data/avatar/avatars-16x16.png");
             let sheet = decode_bytes(path, sheet)?;
             let tiles = sheet::cut(request, (16, 16), (path, &sheet), progress)?;
-            Ok(split("pixel-art faces".into(), Vec::new(), tiles))
+            Ok(split("pixel-art faces".into(), Vec::new(), tiles)?)
         }
         (height, width, channels) => Err(DataError::Request(format!(
             "the embedded pictures are 28x28 grey or 16x16 RGB, the configuration draws \
@@ -52,9 +52,9 @@ pub(super) fn load(
 fn fashion(request: &DataRequest) -> Result<Dataset, DataError> {
     let part = |images: (&str, &[u8]), labels: (&str, &[u8])| -> Result<Images, DataError> {
         let (images_path, labels_path) = (images.0.as_ref(), labels.0.as_ref());
-        let content = idx::parse(images.1, images_path)?;
-        let mut part = idx::images_of(content, images_path, request)?;
-        part.labels = idx::labels_of(idx::parse(labels.1, labels_path)?, labels_path)?;
+        let mut part = idx::read_images(images.1, images_path, request)?;
+        let of = (images_path, part.len());
+        part.labels = idx::read_labels(labels.1, labels_path, of)?;
         Ok(part)
     };
     Ok(Dataset {
@@ -68,6 +68,7 @@ fn fashion(request: &DataRequest) -> Result<Dataset, DataError> {
             part!("t10k-images-idx3-ubyte.gz"),
             part!("t10k-labels-idx1-ubyte.gz"),
         )?,
-        left_out: Vec::new(),
+        label_values: (0..CLASS_NAMES.len() as u8).collect(),
+        ..Dataset::default()
     })
 }

@@ -1,17 +1,27 @@
 //! Pictures in: the embedded set, IDX files, folders of pictures, tile sheets.
 
+mod archive;
 mod decode;
 mod embedded;
 mod folder;
+mod framing;
 pub mod idx;
 mod record;
 mod sheet;
 
 use std::fmt::Write as _;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use decode::Decoder;
+pub use framing::{Colour, Fit, Framing};
 pub use record::Record;
+
+use crate::files::open_regular;
+use crate::memory::{TooMuch, reserved};
+
+/// Classes that a set may have: a label is a byte.
+pub const MAX_CLASSES: usize = 255;
 
 /// Pictures of one size, with classes or without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,27 +98,33 @@ impl Images {
 }
 
 /// Training and held-out pictures.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dataset {
     /// For provenance.
     pub name: String,
     /// Empty without classes.
     pub class_names: Vec<String>,
+    /// The number of each class in the labels file, where there is one.
+    pub label_values: Vec<u8>,
     /// To train on.
     pub train: Images,
     /// Never trained on.
     pub held_out: Images,
     /// Files of a folder that could not be used.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<FileNote>,
+    /// Files of a folder that are used, and of which something is odd.
+    pub odd: Vec<FileNote>,
+    /// What else the user has to know.
+    pub notes: Vec<String>,
 }
 
-/// A file that could not be used, and why.
+/// A file, and what is the matter with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct FileNote {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
-    pub reason: String,
+    /// What is wrong or odd.
+    pub note: String,
 }
 
 /// What to load, and the format it has to have.
@@ -126,6 +142,10 @@ pub struct DataRequest {
     pub channels: usize,
     /// Whether any number of files may be left out.
     pub accept_losses: bool,
+    /// How pictures come to that format.
+    pub framing: Framing,
+    /// Whether IDX files have rows for columns.
+    pub transpose: bool,
 }
 
 /// Why pictures could not be loaded.
@@ -158,8 +178,11 @@ pub enum DataError {
         /// Of all kinds.
         files: usize,
         /// Those that cannot be used.
-        left_out: Vec<LeftOut>,
+        left_out: Vec<FileNote>,
     },
+    /// A number asks for more memory than there is.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     /// The embedded set does not have the format asked for.
     #[error("{0}")]
     Request(String),
@@ -183,13 +206,13 @@ impl DataError {
 const LISTED: usize = 10;
 
 /// A line for each of the first ten files, and one for the others.
-pub fn list(left_out: &[LeftOut]) -> String {
+pub fn list(files: &[FileNote]) -> String {
     let mut text = String::new();
-    for LeftOut { path, reason } in left_out.iter().take(LISTED) {
-        let _ = writeln!(text, "  {}: {reason}", shown(path));
+    for FileNote { path, note } in files.iter().take(LISTED) {
+        let _ = writeln!(text, "  {}: {note}", shown(path));
     }
-    if left_out.len() > LISTED {
-        let _ = writeln!(text, "  and {} more", left_out.len() - LISTED);
+    if files.len() > LISTED {
+        let _ = writeln!(text, "  and {} more", files.len() - LISTED);
     }
     text
 }
@@ -222,75 +245,177 @@ pub fn load(
     let name = name.to_string_lossy().replace('\n', " ");
     let dataset = if let Some(tile) = request.tile {
         let cut = |sheet| sheet::cut(request, tile, (path, &sheet), progress);
-        let tiles = Decoder::new().picture(path, cut)??;
-        split(name, Vec::new(), tiles)
-    } else if path.is_file() && folder::is_picture(path) {
-        let problem = "is one picture: cut it with --tile 16x16, or name its folder";
-        return Err(DataError::content(path, problem));
-    } else if path.is_dir() && !idx::folder_has_idx(path)? {
-        let found = folder::load(request, path, progress)?;
-        let mut dataset = split(name, found.class_names, found.images);
-        dataset.left_out = found.left_out;
-        dataset
+        let (tiles, _) = Decoder::new().picture(path, cut)?;
+        split(name, Vec::new(), tiles?)?
     } else {
-        let (class_names, train, held_out) = idx::load(request, path)?;
-        progress(train.len(), train.len());
-        match held_out {
-            Some(held_out) => Dataset {
-                name,
-                class_names,
-                train,
-                held_out,
-                left_out: Vec::new(),
-            },
-            None => split(name, class_names, train),
-        }
+        load_path(request, path, name, progress)?
     };
     if dataset.train.len() < 2 {
-        let problem = format!(
+        let mut problem = format!(
             "{} pictures to train on, at least 2 are needed",
             dataset.train.len()
         );
+        if !dataset.left_out.is_empty() {
+            let list = list(&dataset.left_out);
+            problem = format!(
+                "{problem}; these files cannot be used:\n{}",
+                list.trim_end()
+            );
+        }
         return Err(DataError::content(path, problem));
     }
     Ok(dataset)
 }
 
-/// All pictures of an IDX file (and its labels file) or of a folder, in their own format: that
-/// of the folder's first picture.
-pub fn load_all(path: &Path) -> Result<Images, DataError> {
-    if path.is_file() && !folder::is_picture(path) {
-        return idx::load_all(path);
-    }
-    let mut request = DataRequest::default();
-    let first = folder::first(path)?;
-    let size = |picture: image::DynamicImage| {
-        let channels = if picture.color().has_color() { 3 } else { 1 };
-        (picture.height(), picture.width(), channels)
+/// Loads a folder of pictures or IDX files.
+fn load_path(
+    request: &DataRequest,
+    path: &Path,
+    name: String,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Dataset, DataError> {
+    let idx = match source(path)? {
+        Source::Pictures => {
+            if request.transpose {
+                let problem = "is no IDX file: leave --transpose out";
+                return Err(DataError::content(path, problem));
+            }
+            let found = folder::load(request, path, progress)?;
+            let mut dataset = dataset(name, found.class_names, (found.images, found.held_out))?;
+            (dataset.left_out, dataset.odd) = (found.left_out, found.odd);
+            if found.companions > 0 {
+                dataset.notes.push(format!(
+                    "{} files beside the pictures are not read (captions, tables and the like)",
+                    found.companions
+                ));
+            }
+            return Ok(dataset);
+        }
+        Source::Idx(idx) => idx,
     };
-    let (height, width, channels) = Decoder::new().picture(&first, size)?;
-    (request.height, request.width) = (height as usize, width as usize);
-    request.channels = channels;
-    let found = folder::load(&request, path, &|_, _| ())?;
-    Ok(found.images)
+    let loaded = idx::load(request, &idx)?;
+    progress(loaded.train.len(), loaded.train.len());
+    let mut dataset = dataset(name, loaded.class_names, (loaded.train, loaded.held_out))?;
+    (dataset.label_values, dataset.notes) = (loaded.label_values, loaded.notes);
+    Ok(dataset)
+}
+
+/// What a path holds.
+enum Source {
+    /// It is a folder of pictures.
+    Pictures,
+    /// A folder of IDX files, or one file of images.
+    Idx(PathBuf),
+}
+
+fn source(path: &Path) -> Result<Source, DataError> {
+    if path.is_dir() {
+        let idx = idx::find(path)?;
+        return Ok(idx.map_or(Source::Pictures, Source::Idx));
+    }
+    if path.is_file() && folder::is_picture(path) {
+        let problem = "is one picture: cut it with --tile 16x16, or name its folder";
+        return Err(DataError::content(path, problem));
+    }
+    let mut start = Vec::new();
+    let file = open_regular(path, u64::MAX).map_err(DataError::io(path))?;
+    let mut file = file.into_reader().take(archive::START_BYTES as u64);
+    file.read_to_end(&mut start).map_err(DataError::io(path))?;
+    match archive::by_start(&start) {
+        Some(kind) => Err(DataError::content(path, archive::problem(kind, path))),
+        None => Ok(Source::Idx(path.to_owned())),
+    }
+}
+
+/// Height, width and channels.
+pub type Format = (usize, usize, usize);
+
+/// The format of what lies at a path: that of an IDX file's images, or that of the first
+/// picture of a folder.
+pub fn format(path: &Path) -> Result<Format, DataError> {
+    match source(path)? {
+        Source::Idx(path) => idx::format(&path),
+        Source::Pictures => {
+            let first = folder::first(path)?;
+            let size = |picture: image::DynamicImage| {
+                let channels = if picture.color().has_color() { 3 } else { 1 };
+                (
+                    picture.height() as usize,
+                    picture.width() as usize,
+                    channels,
+                )
+            };
+            Ok(Decoder::new().picture(&first, size)?.0)
+        }
+    }
+}
+
+/// All pictures of a folder, or of an IDX file and its labels file, in the format of
+/// `request`. Labels are those of the file.
+pub fn load_all(request: &DataRequest, path: &Path) -> Result<Images, DataError> {
+    match source(path)? {
+        Source::Idx(path) => idx::load_all(request, &path),
+        Source::Pictures => {
+            let mut found = folder::load(request, path, &|_, _| ())?;
+            found.images.append(&found.held_out.unwrap_or_default());
+            Ok(found.images)
+        }
+    }
+}
+
+/// A set with held-out pictures of its own, or with every sixth of its class.
+fn dataset(
+    name: String,
+    class_names: Vec<String>,
+    (train, held_out): (Images, Option<Images>),
+) -> Result<Dataset, TooMuch> {
+    match held_out {
+        Some(held_out) => Ok(Dataset {
+            name,
+            class_names,
+            train,
+            held_out,
+            ..Dataset::default()
+        }),
+        None => split(name, class_names, train),
+    }
 }
 
 /// Puts every sixth picture of each class aside.
-fn split(name: String, class_names: Vec<String>, images: Images) -> Dataset {
-    let (mut train, mut held_out) = (images.none_alike(), images.none_alike());
+fn split(name: String, class_names: Vec<String>, mut images: Images) -> Result<Dataset, TooMuch> {
     let mut seen = [0usize; 256];
-    for i in 0..images.len() {
-        let class = images.labels.get(i).map_or(0, |&label| usize::from(label));
-        seen[class] += 1;
-        let aside = seen[class].is_multiple_of(HELD_OUT_EVERY);
-        let part = if aside { &mut held_out } else { &mut train };
-        part.push_from(&images, i);
+    let kept: Vec<bool> = (0..images.len())
+        .map(|i| {
+            let class = images.labels.get(i).map_or(0, |&label| usize::from(label));
+            seen[class] += 1;
+            !seen[class].is_multiple_of(HELD_OUT_EVERY)
+        })
+        .collect();
+    let aside = kept.iter().filter(|kept| !**kept).count();
+    let mut held_out = images.none_alike();
+    held_out.pixels = reserved("the number of pictures", &[aside, images.image_len()])?;
+    for (i, _) in kept.iter().enumerate().filter(|(_, kept)| !**kept) {
+        held_out.push_from(&images, i);
     }
-    Dataset {
+    let image_len = images.image_len();
+    keep(&mut images.pixels, image_len, &kept);
+    let mut kept = kept.into_iter();
+    images.labels.retain(|_| kept.next().unwrap_or_default());
+    Ok(Dataset {
         name,
         class_names,
-        train,
+        train: images,
         held_out,
-        left_out: Vec::new(),
+        ..Dataset::default()
+    })
+}
+
+/// Closes the gaps of pictures that are not `kept`.
+fn keep(pixels: &mut Vec<u8>, image_len: usize, kept: &[bool]) {
+    let mut end = 0;
+    for (i, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
+        pixels.copy_within(i * image_len..(i + 1) * image_len, end);
+        end += image_len;
     }
+    pixels.truncate(end);
 }

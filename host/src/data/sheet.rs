@@ -6,6 +6,7 @@ use image::DynamicImage;
 
 use super::decode::fit;
 use super::{DataError, DataRequest, Images};
+use crate::memory::reserved;
 
 /// The tiles of a sheet of this name, left to right, top to bottom. Wholly
 /// transparent tiles at the end are the sheet's padding and do not count.
@@ -36,7 +37,9 @@ pub(super) fn cut(
     while count > 0 && blank(count - 1) {
         count -= 1;
     }
-    let mut pixels = Vec::new();
+    let each = request.height * request.width * request.channels;
+    let what = format!("--tile, {count} tiles of {tile_w}x{tile_h} pixels,");
+    let mut pixels = reserved(what, &[count, each])?;
     for i in 0..count {
         pixels.extend(fit(tile(i), request));
         progress(i + 1, count);

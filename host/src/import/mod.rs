@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use self::convert::Converter;
 use self::net::Net;
 use crate::config::ConfigError;
+use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
 use crate::nn::Activation;
 use crate::nn::norm::LEAKY_SLOPE;
@@ -87,7 +88,7 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
     let origin = net.display().to_string();
     let shape = |message| ConfigError::Shape { origin, message };
     let blocks = config.generator_blocks().map_err(shape.clone())?;
-    let bytes = std::fs::read(weights).map_err(|source| ImportError::Unreadable {
+    let bytes = read_regular(weights, MOST_BYTES).map_err(|source| ImportError::Unreadable {
         path: weights.to_owned(),
         source,
     })?;

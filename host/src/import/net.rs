@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::config::{
-    Config, ConfigError, Data, Discriminator, Generator, Image, Training, explain,
+    Config, ConfigError, Data, Discriminator, Generator, Image, Training, explain, read_text,
 };
 use crate::nn::Activation;
 use crate::nn::network::{BlockSpec, Op};
@@ -73,10 +73,7 @@ impl Net {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = read_text(path)?;
         let file: File = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
             origin: origin.clone(),
             message: explain(&text, &error),

@@ -6,8 +6,9 @@ use dfdx::prelude::{
 
 use super::neighbours::Points;
 use crate::config::Image;
-use crate::data::Images;
+use crate::data::{Images, MAX_CLASSES};
 use crate::generator::{FloatLayer, pixel_value};
+use crate::memory::reserved;
 use crate::nn::buffers::Buffers;
 use crate::nn::network::{Block, BlockSpec, Network, Op};
 use crate::nn::{Activation, Backend, Conv, Geometry, Margins, Wanted};
@@ -46,7 +47,39 @@ pub const CRITIC: Layers = Layers {
     activation: Activation::Relu,
 };
 
+/// Largest side of pictures that can be judged, in pixels.
+pub const LARGEST_SIDE_PX: usize = 1 << 12;
+
 impl Layers {
+    /// Checks that there is memory for the layers and for a batch of their maps; what stands
+    /// for the numbers' origin.
+    fn check(&self, image: Image, classes: usize) -> Result<(), String> {
+        let Image {
+            height,
+            width,
+            channels,
+        } = image;
+        if height.max(width) > LARGEST_SIDE_PX || !matches!(channels, 1 | 3) {
+            return Err(format!(
+                "image {height}x{width} with {channels} channels: at most {LARGEST_SIDE_PX} \
+                 pixels a side, with 1 or 3 channels, can be judged"
+            ));
+        }
+        if !(1..=MAX_CLASSES).contains(&classes) {
+            return Err(format!(
+                "classes is {classes}: from 1 to {MAX_CLASSES} are possible"
+            ));
+        }
+        let what = format!("the format {height}x{width}x{channels}");
+        let specs = self.specs(image, classes);
+        let values = specs.iter().map(|spec| {
+            let (rows, columns) = spec.op.weight_shape();
+            rows * columns + BATCH * spec.op.output_len()
+        });
+        let room = reserved::<f32>(what, &[values.sum()]);
+        room.map(drop).map_err(|e| e.to_string())
+    }
+
     fn specs(&self, image: Image, classes: usize) -> Vec<BlockSpec> {
         let mut specs = Vec::new();
         let block = |name: String, op, activation| BlockSpec {
@@ -154,6 +187,7 @@ impl Classifier {
         classes: usize,
         mut fill: impl FnMut(&str, (usize, usize), &mut [f32]) -> Result<(), String>,
     ) -> Result<Self, String> {
+        layers.check(image, classes)?;
         let network = |specs: Vec<BlockSpec>| {
             let block = |spec: BlockSpec| {
                 let (rows, cols) = spec.op.weight_shape();

@@ -18,7 +18,7 @@ use super::neighbours::Points;
 use super::{Progress, RiskError};
 use crate::config::Image;
 use crate::data::{Dataset, Images};
-use crate::files::write_atomic;
+use crate::files::{MOST_BYTES, read_regular, write_atomic};
 
 /// What the classifier was taught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ impl Extractor {
             return Ok(shipped);
         }
         let path = cache.join(format!("{}.safetensors", key(dataset)));
-        if let Ok(bytes) = std::fs::read(&path) {
+        if let Ok(bytes) = read_regular(&path, MOST_BYTES) {
             return Self::parse(&bytes).map_err(unusable(path));
         }
         let bytes = Self::train(dataset, SEED, progress)?;
@@ -224,6 +224,15 @@ impl Extractor {
                 Ok(Some(classifier.classify(features)?))
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Format of the pictures that they are of, where that is known.
+    pub fn image(&self) -> Option<Image> {
+        match &self.source {
+            Source::Trained(origin, _) => Some(origin.image),
+            #[cfg(feature = "onnx")]
+            Source::Onnx(..) => None,
         }
     }
 

@@ -11,6 +11,7 @@ use tract_onnx::tract_hir::internal::{DimLike, format_err};
 
 use super::neighbours::Points;
 use crate::data::Images;
+use crate::files::{MOST_BYTES, read_regular};
 
 /// A model with one input `[n, c, h, w]` of `f32` from 0 to 1, `c` 3 (RGB) or 1, and one output
 /// for each picture, of any shape: its features.
@@ -26,7 +27,7 @@ const BATCH: usize = 32;
 impl Onnx {
     /// Reads a file; also the first 12 hexadecimal digits of its SHA-256.
     pub fn read(path: &Path) -> Result<(Self, String), String> {
-        let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+        let bytes = read_regular(path, MOST_BYTES).map_err(|e| e.to_string())?;
         let model = onnx().model_for_read(&mut bytes.as_slice());
         let model = model.map_err(|e| format!("{e:#}"))?;
         let fact = model.input_fact(0).map_err(|e| format!("{e:#}"))?;

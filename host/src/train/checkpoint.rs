@@ -24,7 +24,7 @@ use super::trainer::{Budget, Trainer, TrainerError};
 use crate::config::Config;
 use crate::console::check_text;
 use crate::data::Record;
-use crate::files::{remedy, write_atomic};
+use crate::files::{MOST_BYTES, read_regular, remedy, write_atomic};
 use crate::generator::FloatGenerator;
 use crate::nn::Backend;
 
@@ -272,7 +272,7 @@ struct Opened {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    std::fs::read(path).map_err(|error| CheckpointError::Io {
+    read_regular(path, MOST_BYTES).map_err(|error| CheckpointError::Io {
         verb: "read",
         path: path.to_owned(),
         error,

@@ -11,7 +11,7 @@ use super::log::Logs;
 use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
 use super::watch::{Trouble, Watch};
 use crate::data::{Dataset, Images};
-use crate::files::{open_own, remedy, remove_parts};
+use crate::files::{holds_run, open_own, remedy, remove_parts};
 use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
@@ -111,7 +111,7 @@ impl RunFolder {
 
     /// Whether there is a run, finished or not, trained or imported.
     pub fn is_taken(&self) -> bool {
-        self.metrics().exists() || self.generator().exists()
+        holds_run(&self.0)
     }
 
     /// Readings of the risk up to `step`.

@@ -29,7 +29,7 @@ pub fn qdq(model: &Model<'_>) -> Result<Vec<u8>, OnnxError> {
         activate(&mut chain, i, layer, &linear)?;
         chain.round(format!("layer{i}.output"), &layer.output);
     }
-    let labels = (0..model.class_count()).filter_map(|class| model.label(class));
+    let labels = model.labels();
     let provenance = Provenance {
         name: model.name(),
         dataset: model.dataset(),

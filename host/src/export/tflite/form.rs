@@ -53,7 +53,7 @@ pub fn form(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
             },
         })
         .collect();
-    let labels: Vec<&str> = (0..).map_while(|i| model.label(i)).collect();
+    let labels: Vec<&str> = model.labels().collect();
     let spec = ModelSpec {
         name: model.name(),
         dataset: model.dataset(),
