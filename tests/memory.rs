@@ -144,18 +144,18 @@ fn with_run() -> TempDir {
     dir
 }
 
+/// Numbers that ask for too much of whatever they count.
+const HUGE: [u64; 3] = [1 << 31, 1 << 40, 1 << 63];
+const ON: [&str; 4] = ["train", "--config", "tiny.toml", "--data"];
+
 #[test]
-fn every_number_that_asks_for_too_much_memory_is_refused_by_name() {
+fn every_number_of_a_command_that_asks_for_too_much_memory_is_refused_by_name() {
     let dir = with_run();
     let dir = dir.path();
-    let tiny = fs::read_to_string(dir.join("tiny.toml")).unwrap();
-    let learned = fs::read(dir.join("f.safetensors")).unwrap();
-    let checkpoint = fs::read(dir.join("run/checkpoint.safetensors")).unwrap();
     let sheet = image::GrayImage::new(7600, 7600);
     sheet.save(dir.join("sheet.png")).unwrap();
-    let on = ["train", "--config", "tiny.toml", "--data"];
     let gan = "run/generator.gan";
-    for number in [1 << 31, 1 << 40, 1 << 63] {
+    for number in HUGE {
         let n = &*u64::to_string(&number);
         for out in ["a.png", "a.idx", "a.npy"] {
             refused(
@@ -183,20 +183,20 @@ fn every_number_that_asks_for_too_much_memory_is_refused_by_name() {
         refused(
             dir,
             1,
-            &[&on[..], &["pictures", "--batch", n]].concat(),
+            &[&ON[..], &["pictures", "--batch", n]].concat(),
             "training.batch",
         );
         refused(
             dir,
             1,
-            &[&on[..], &["pictures", "--channels", n]].concat(),
+            &[&ON[..], &["pictures", "--channels", n]].concat(),
             "image.channels",
         );
         let tile = format!("{n}x{n}");
         refused(
             dir,
             1,
-            &[&on[..], &["sheet.png", "--tile", &tile]].concat(),
+            &[&ON[..], &["sheet.png", "--tile", &tile]].concat(),
             "--tile",
         );
         let format = format!("{n}x8");
@@ -206,6 +206,23 @@ fn every_number_that_asks_for_too_much_memory_is_refused_by_name() {
             &["features", "--data", SET, "--format", &format],
             "--format",
         );
+    }
+    refused(
+        dir,
+        1,
+        &[&ON[..], &["sheet.png", "--tile", "1x1"]].concat(),
+        "--tile",
+    );
+}
+
+#[test]
+fn every_number_of_a_file_that_asks_for_too_much_memory_is_refused_by_name() {
+    let dir = with_run();
+    let dir = dir.path();
+    let tiny = fs::read_to_string(dir.join("tiny.toml")).unwrap();
+    let learned = fs::read(dir.join("f.safetensors")).unwrap();
+    let checkpoint = fs::read(dir.join("run/checkpoint.safetensors")).unwrap();
+    for number in HUGE {
         // TOML's numbers end before 2^63.
         let n = number.min(i64::MAX as u64);
         for (said, name) in [
@@ -256,15 +273,9 @@ fn every_number_that_asks_for_too_much_memory_is_refused_by_name() {
         fs::create_dir_all(dir.join("wide")).unwrap();
         for header in [format!("P5 {n} 1 255\n"), format!("P5 1 {n} 255\n")] {
             fs::write(dir.join("wide/wide.pgm"), header).unwrap();
-            refused(dir, 1, &[&on[..], &["wide"]].concat(), "wide.pgm: ");
+            refused(dir, 1, &[&ON[..], &["wide"]].concat(), "wide.pgm: ");
         }
     }
-    refused(
-        dir,
-        1,
-        &[&on[..], &["sheet.png", "--tile", "1x1"]].concat(),
-        "--tile",
-    );
     fs::write(dir.join("arena.gan"), stretched(200, 220).0).unwrap();
     refused(dir, 1, &["sample", "arena.gan"], "the arena of arena.gan");
     // A file of labels that is larger than its images need, gzipped to a thousandth.
@@ -277,7 +288,7 @@ fn every_number_that_asks_for_too_much_memory_is_refused_by_name() {
     fs::copy(dir.join(SET), images).unwrap();
     let name = "train-labels-idx1-ubyte.gz";
     fs::write(dir.join("bomb").join(name), labels.finish().unwrap()).unwrap();
-    refused(dir, 1, &[&on[..], &["bomb"]].concat(), name);
+    refused(dir, 1, &[&ON[..], &["bomb"]].concat(), name);
 }
 
 #[test]
@@ -292,7 +303,6 @@ fn pipes_and_devices_in_the_place_of_data_files_are_refused_by_name() {
         fs::copy(from, dir.join(format!("set/train-{part}-ubyte"))).unwrap();
     }
     fs::copy(dir.join("tiny.toml"), dir.join("net.toml")).unwrap();
-    let on = ["train", "--config", "tiny.toml", "--data"];
     let judge = [
         "evaluate",
         SET,
@@ -309,9 +319,9 @@ fn pipes_and_devices_in_the_place_of_data_files_are_refused_by_name() {
         "fake/w.safetensors",
     ];
     let cases: [(&str, &[&str]); 8] = [
-        ("set/classes.txt", &[&on[..], &["set"]].concat()),
-        ("set/train-labels-idx1-ubyte", &[&on[..], &["set"]].concat()),
-        ("fake/x.idx", &[&on[..], &["fake/x.idx"]].concat()),
+        ("set/classes.txt", &[&ON[..], &["set"]].concat()),
+        ("set/train-labels-idx1-ubyte", &[&ON[..], &["set"]].concat()),
+        ("fake/x.idx", &[&ON[..], &["fake/x.idx"]].concat()),
         ("fake/x.gan", &["inspect", "fake/x.gan"]),
         ("fake/x.toml", &["train", "--config", "fake/x.toml"]),
         (
@@ -340,7 +350,7 @@ fn pipes_and_devices_in_the_place_of_data_files_are_refused_by_name() {
         }
     }
     assert!(
-        host(dir, &[&on[..], &["set", "--steps", "2"]].concat())
+        host(dir, &[&ON[..], &["set", "--steps", "2"]].concat())
             .status
             .success()
     );

@@ -170,35 +170,11 @@ fn load_part(
     listing: Listing,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Found, DataError> {
-    let Listing {
-        subfolders,
-        mut files,
-        mut unusable,
-        mut companions,
-    } = listing;
-    let class_names = class_names(folder, &subfolders)?;
-    let mut labels = Vec::new();
-    if let (Some(file), false) = (files.first(), subfolders.is_empty()) {
-        let problem = "lies beside class folders: move it into one, or away";
-        return Err(DataError::content(file, problem));
-    }
-    for (class, subfolder) in subfolders.iter().enumerate() {
-        let inside = entries(subfolder)?;
-        if let Some(deeper) = inside.subfolders.first() {
-            let shown = shown(subfolder);
-            let problem = format!(
-                "is a folder inside a class folder: name the folder whose subfolders are the \
-                 classes, perhaps --data {shown}"
-            );
-            return Err(DataError::content(deeper, problem));
-        }
-        labels.extend(inside.files.iter().map(|_| class as u8));
-        files.extend(inside.files);
-        unusable.extend(inside.unusable);
-        companions += inside.companions;
-    }
+    let class_names = class_names(folder, &listing.subfolders)?;
+    let (listing, mut labels) = with_classes(listing)?;
+    let (files, mut unusable) = (listing.files, listing.unusable);
     let total = files.len() + unusable.len();
-    if total == 0 && subfolders.is_empty() {
+    if total == 0 && class_names.is_empty() {
         let problem = format!("holds no pictures ({KINDS}) and no IDX files");
         return Err(DataError::content(folder, problem));
     }
@@ -236,8 +212,33 @@ fn load_part(
         held_out: None,
         left_out: unusable,
         odd,
-        companions,
+        companions: listing.companions,
     })
+}
+
+/// A listing with what lies in its class folders, and the class of each file.
+fn with_classes(mut listing: Listing) -> Result<(Listing, Vec<u8>), DataError> {
+    if let (Some(file), false) = (listing.files.first(), listing.subfolders.is_empty()) {
+        let problem = "lies beside class folders: move it into one, or away";
+        return Err(DataError::content(file, problem));
+    }
+    let mut labels = Vec::new();
+    for (class, subfolder) in listing.subfolders.iter().enumerate() {
+        let inside = entries(subfolder)?;
+        if let Some(deeper) = inside.subfolders.first() {
+            let shown = shown(subfolder);
+            let problem = format!(
+                "is a folder inside a class folder: name the folder whose subfolders are the \
+                 classes, perhaps --data {shown}"
+            );
+            return Err(DataError::content(deeper, problem));
+        }
+        labels.extend(inside.files.iter().map(|_| class as u8));
+        listing.files.extend(inside.files);
+        listing.unusable.extend(inside.unusable);
+        listing.companions += inside.companions;
+    }
+    Ok((listing, labels))
 }
 
 /// The classes are called as their folders.
