@@ -4,6 +4,7 @@ mod cli;
 mod data;
 mod display;
 mod export;
+mod few;
 mod files;
 mod firmware;
 mod format;

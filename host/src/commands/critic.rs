@@ -22,8 +22,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     super::note_other_data(file.display(), &model, &dataset);
     let mut progress = super::stages()?;
     let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
-    let half = dataset.held_out.len() / 2;
-    let judge = Judge::new(&extractor, &[], &dataset, half, &mut progress)?;
+    let judge = Judge::new(&extractor, &[], &dataset, usize::MAX, &mut progress)?;
     let taught = teach(
         &bytes,
         &judge,

@@ -286,6 +286,9 @@ fn watch_risk<'a, D: Backend<f32>>(
 ) -> anyhow::Result<RiskWatch<'a>> {
     let judge = Judge::to_choose_by(extractor, dataset, WATCHED, &mut super::stages()?);
     let judge = judge.context("--watch-risk")?;
+    for warning in judge.warnings() {
+        say!("risk: {warning}");
+    }
     let every = trainer.config.training.watch_risk;
     say!(
         "risk: looked at every {every} steps, {} pictures against as many held-out ones",

@@ -225,7 +225,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// Every picture that is put aside where the source has no held-out set of its own.
-const HELD_OUT_EVERY: usize = 6;
+pub(crate) const HELD_OUT_EVERY: usize = 6;
 
 /// Loads what `request` asks for; `progress` gets `(pictures done, pictures in all)`.
 pub fn load(
@@ -381,16 +381,21 @@ fn dataset(
     }
 }
 
-/// Puts every sixth picture of each class aside.
+/// Puts every sixth picture of each class aside, or where no class has so many every sixth of
+/// all.
 fn split(name: String, class_names: Vec<String>, mut images: Images) -> Result<Dataset, TooMuch> {
     let mut seen = [0usize; 256];
-    let kept: Vec<bool> = (0..images.len())
+    let mut kept: Vec<bool> = (0..images.len())
         .map(|i| {
             let class = images.labels.get(i).map_or(0, |&label| usize::from(label));
             seen[class] += 1;
             !seen[class].is_multiple_of(HELD_OUT_EVERY)
         })
         .collect();
+    if kept.iter().all(|&kept| kept) {
+        let last = kept.iter_mut().skip(HELD_OUT_EVERY - 1);
+        last.step_by(HELD_OUT_EVERY).for_each(|kept| *kept = false);
+    }
     let aside = kept.iter().filter(|kept| !**kept).count();
     let mut held_out = images.none_alike();
     held_out.pixels = reserved("the number of pictures", &[aside, images.image_len()])?;

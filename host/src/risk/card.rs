@@ -39,6 +39,8 @@ pub struct Card {
     pub data: String,
     /// Pictures on each side.
     pub n: usize,
+    /// What these are: "held-out", or "training" where too few are held out.
+    pub reference: &'static str,
     /// What the features are, and their hash.
     pub features: String,
     /// In the order of the issue: observers, fidelity, diversity, class, memory, each, trends.
@@ -311,11 +313,15 @@ impl std::fmt::Display for Verdict {
 impl std::fmt::Display for Card {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
-            subject, data, n, ..
+            subject,
+            data,
+            n,
+            reference,
+            ..
         } = self;
         writeln!(
             f,
-            "{subject}: {n} pictures against {n} held-out ones of {data}"
+            "{subject}: {n} pictures against {n} {reference} ones of {data}"
         )?;
         writeln!(f, "features: {}\n", self.features)?;
         let head = ["", "value", "95 % interval", "real against real"];

@@ -346,6 +346,9 @@ impl Classifier {
 
     /// The likeliest class of each row of features.
     pub fn classify(&self, features: &Points) -> Result<Vec<u8>, TrainerError> {
+        if features.is_empty() {
+            return Ok(Vec::new());
+        }
         let logits = forward(&self.networks[1], features.values.clone(), features.len())?;
         let best = |row: &[f32]| {
             let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));

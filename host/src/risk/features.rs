@@ -263,10 +263,14 @@ impl Extractor {
             Task::Classes => format!("{classes} classes"),
             Task::Turns => format!("{classes} turns"),
         };
+        let hash = &self.hash;
+        if accuracy.high - accuracy.low >= 1.0 {
+            return format!("a classifier of the {task} of {dataset}, tried on no picture, {hash}");
+        }
+        let right = 100.0 * accuracy.value;
         format!(
-            "a classifier of the {task} of {dataset}, right about {:.1} % of held-out pictures, {}",
-            100.0 * accuracy.value,
-            self.hash
+            "a classifier of the {task} of {dataset}, right about {right:.1} % of held-out \
+             pictures, {hash}"
         )
     }
 }

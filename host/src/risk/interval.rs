@@ -36,6 +36,9 @@ impl Estimate {
 
     /// The same for `f` of the figure, a function that grows or falls throughout.
     pub fn map(self, f: impl Fn(f64) -> f64) -> Self {
+        if !self.has_interval() {
+            return Self::without_interval(f(self.value));
+        }
         let (a, b) = (f(self.low), f(self.high));
         Self {
             value: f(self.value),
@@ -119,8 +122,8 @@ pub struct Sampled {
 /// with an estimated rate, Politis, Romano and Wolf 1999, chapter 8), at most a half: pictures
 /// that are all alike are as good as one.
 ///
-/// `figures` gets the numbers of the pictures to compute them of. Quarters of fewer than
-/// `fewest` pictures give no interval.
+/// `figures` gets the numbers of the pictures to compute them of. Fewer than `fewest`
+/// pictures give no interval.
 pub fn subsampling<const N: usize>(
     n: usize,
     fewest: usize,
@@ -128,7 +131,7 @@ pub fn subsampling<const N: usize>(
 ) -> [Sampled; N] {
     let all: Vec<usize> = (0..n).collect();
     let values = figures(&all);
-    if n / 4 < fewest {
+    if n < fewest {
         return values.map(|value| Sampled {
             value,
             part_mean: value,

@@ -1,7 +1,10 @@
 //! Judges pictures against held-out real ones, figure by figure.
 //!
 //! The held-out pictures are halved: one half is what generated pictures are compared with,
-//! the other takes their place for the floor of every figure.
+//! the other takes their place for the floor of every figure. Where hardly any are held out,
+//! pictures of the training stand for them, and what compares with the training is left out.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -9,11 +12,11 @@ use super::card::{Card, Figure, Verdict};
 use super::features::Extractor;
 use super::frechet::{frechet, kernel_distance};
 use super::interval::{Estimate, ratio};
-use super::near::{FLAGGED, NEIGHBOURS, Sample, compare};
+use super::near::{FEWEST_FOR_INTERVAL, FLAGGED, NEIGHBOURS, Sample, compare};
 use super::neighbours::{Points, p_values};
 use super::observers::Observer;
 use super::{Progress, RiskError};
-use crate::data::{Dataset, Images};
+use crate::data::{Dataset, HELD_OUT_EVERY, Images};
 use crate::sample::Order;
 use crate::train::random::{self, Purpose};
 
@@ -21,8 +24,8 @@ use crate::train::random::{self, Purpose};
 pub const DEFAULT_COUNT: usize = 3000;
 /// Fewer than these make a warning.
 const FEW: usize = 200;
-/// Fewer than these are not judged.
-const TOO_FEW: usize = 10;
+/// Real pictures, two on each side, without which nothing is judged.
+const FEWEST_REAL: usize = 4;
 
 /// A judge with the real pictures before it.
 pub struct Judge<'a> {
@@ -35,6 +38,10 @@ pub struct Judge<'a> {
     /// Those recognised as their class, of how many; with labels only.
     reference_hits: Option<(usize, usize)>,
     floors: Vec<Measured>,
+    /// Of the set, judged by or not.
+    held_out: usize,
+    /// Whether the real pictures are of the training.
+    is_of_training: bool,
 }
 
 /// What is known of one picture.
@@ -62,8 +69,9 @@ impl<'a> Judge<'a> {
         count: usize,
         progress: &mut Progress<'_>,
     ) -> Result<Self, RiskError> {
-        let n = enough(count, dataset)?;
-        let pictures = shuffled(&dataset.held_out, 0..2 * n);
+        let real = real_pictures(dataset)?;
+        let n = enough(count, &real)?;
+        let pictures = shuffled(&real, 0..2 * n);
         Self::with(extractor, observers, dataset, &pictures, progress)
     }
 
@@ -75,9 +83,9 @@ impl<'a> Judge<'a> {
         count: usize,
         progress: &mut Progress<'_>,
     ) -> Result<Self, RiskError> {
-        let n = enough(count, dataset)?;
-        let all = dataset.held_out.len();
-        let pictures = shuffled(&dataset.held_out, all - 2 * n..all);
+        let real = real_pictures(dataset)?;
+        let n = enough(count, &real)?;
+        let pictures = shuffled(&real, real.len() - 2 * n..real.len());
         Self::with(extractor, &[], dataset, &pictures, progress)
     }
 
@@ -108,6 +116,8 @@ impl<'a> Judge<'a> {
             reference_sample,
             reference_hits,
             floors: Vec::new(),
+            held_out: dataset.held_out.len(),
+            is_of_training: dataset.held_out.len() < FEWEST_REAL,
         };
         judge.floors = judge.measure(&control, control_points, "real pictures", progress)?;
         Ok(judge)
@@ -188,6 +198,10 @@ impl<'a> Judge<'a> {
             subject: subject.to_owned(),
             data: self.data.clone(),
             n: self.len(),
+            reference: match self.is_of_training {
+                true => "training",
+                false => "held-out",
+            },
             features: self.extractor.describe(),
             figures: figures.collect(),
             verdict: Verdict::Low,
@@ -217,8 +231,27 @@ impl<'a> Judge<'a> {
         p_values(&self.reference_sample.scores(), &scores.concat())
     }
 
-    fn warnings(&self) -> Vec<String> {
+    /// What makes all figures less certain than they look, and what is left out.
+    pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if self.is_of_training {
+            warnings.push(format!(
+                "too few pictures are held out ({}): the real ones are those of the training, so \
+                 all figures are too good, and copies cannot be told; of {} pictures enough are \
+                 held out",
+                self.held_out,
+                FEWEST_REAL * HELD_OUT_EVERY
+            ));
+        }
+        if self.len() < FEWEST_FOR_INTERVAL {
+            warnings.push(format!(
+                "{} pictures are too few for the intervals of neighbours: {} on each side have \
+                 some, of {} pictures in all",
+                self.len(),
+                FEWEST_FOR_INTERVAL,
+                2 * FEWEST_FOR_INTERVAL * HELD_OUT_EVERY
+            ));
+        }
         if self.len() < FEW {
             warnings.push(format!(
                 "{} pictures only: the intervals are wide, and small differences cannot be seen",
@@ -288,7 +321,7 @@ impl<'a> Judge<'a> {
             ("recall", "recall", near.recall),
         ]);
         figures.extend(class_risk);
-        figures.extend([
+        let of_training = [
             ("copies", "copies of training pictures", near.copies),
             (
                 "copies_control",
@@ -300,7 +333,10 @@ impl<'a> Judge<'a> {
                 "distance to training over held-out ones",
                 near.distance_ratio,
             ),
-        ]);
+        ];
+        if !self.is_of_training {
+            figures.extend(of_training);
+        }
         if self.can_flag(FLAGGED) {
             figures.push(("flagged", "flagged one by one, p <= .05", near.flagged));
         }
@@ -314,7 +350,7 @@ impl<'a> Judge<'a> {
 
     /// Whether any picture's p-value can be this small, by so many real ones.
     pub fn can_flag(&self, p_value: f64) -> bool {
-        p_value * (self.len() + 1) as f64 >= 1.0
+        !self.is_of_training && p_value * (self.len() + 1) as f64 >= 1.0
     }
 
     /// With labels on both sides, and features that know the classes.
@@ -329,15 +365,31 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Pictures on each side, if there are as many as it takes.
-fn enough(count: usize, dataset: &Dataset) -> Result<usize, RiskError> {
+/// The pictures to judge by: those held out, or all where these are too few.
+fn real_pictures(dataset: &Dataset) -> Result<Cow<'_, Images>, RiskError> {
     let held_out = dataset.held_out.len();
-    let n = count.min(held_out / 2);
-    if n < TOO_FEW {
+    if held_out >= FEWEST_REAL {
+        return Ok(Cow::Borrowed(&dataset.held_out));
+    }
+    let mut all = dataset.train.clone();
+    all.append(&dataset.held_out);
+    if all.len() < FEWEST_REAL {
         return Err(RiskError::TooFew(format!(
-            "{count} pictures against {held_out} held-out ones: at least {TOO_FEW} and {} are \
-             needed",
-            2 * TOO_FEW
+            "{} pictures, {held_out} of them held out: judging takes {FEWEST_REAL} at least, and \
+             {} to hold out as many",
+            all.len(),
+            FEWEST_REAL * HELD_OUT_EVERY
+        )));
+    }
+    Ok(Cow::Owned(all))
+}
+
+/// Pictures on each side, two at least.
+fn enough(count: usize, real: &Images) -> Result<usize, RiskError> {
+    let n = count.min(real.len() / 2);
+    if n < 2 {
+        return Err(RiskError::TooFew(format!(
+            "{count} pictures to judge: 2 are needed at least"
         )));
     }
     Ok(n)

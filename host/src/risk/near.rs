@@ -5,8 +5,9 @@ use super::neighbours::{Points, neighbourhood, p_values};
 
 /// Neighbours of every k-nearest figure (Naeem et al. 2020).
 pub const NEIGHBOURS: usize = 5;
-/// Pictures of a part that an interval comes from, at least: neighbours need company.
-pub const FEWEST: usize = 4 * NEIGHBOURS;
+/// Fewer pictures give no interval: each of the quarters that it comes from takes four times
+/// as many as are neighbours.
+pub const FEWEST_FOR_INTERVAL: usize = 4 * 4 * NEIGHBOURS;
 /// A picture is flagged at this p-value.
 pub const FLAGGED: f64 = 0.05;
 /// Share of real pictures that are as near to others as copies are.
@@ -70,7 +71,7 @@ pub struct Near {
 /// allow for the chance in either; the training pictures are what they are.
 pub fn compare(real: &Sample, generated: &Sample) -> Near {
     let n = generated.points.len();
-    let figures = subsampling(n, FEWEST, |kept| {
+    let figures = subsampling(n, FEWEST_FOR_INTERVAL, |kept| {
         figures(&real.select(kept), &generated.select(kept))
     });
     let [

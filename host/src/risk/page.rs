@@ -66,11 +66,12 @@ fn card(card: &Card, page: &mut String) {
         n,
         verdict,
         features,
+        reference,
         ..
     } = card;
     let _ = writeln!(
         page,
-        "<h2>{}: {verdict} risk</h2>\n<p>{n} pictures against {n} held-out ones of {}; features: \
+        "<h2>{}: {verdict} risk</h2>\n<p>{n} pictures against {n} {reference} ones of {}; features: \
          {}.</p>\n<ul>",
         escape(subject),
         escape(data),
