@@ -40,6 +40,18 @@ enum Kind {
         kernel: usize,
         padding: usize,
     },
+    /// Nearest `Upsample`, then `Conv2d`.
+    Upsample {
+        factor: usize,
+        kernel: usize,
+        padding: usize,
+    },
+    /// `Conv2d`, then `PixelShuffle`; `norm` has features of either.
+    PixelShuffle {
+        factor: usize,
+        kernel: usize,
+        padding: usize,
+    },
 }
 
 /// Shape and values; the values are those of the file.
@@ -129,7 +141,13 @@ fn tensors(layers: &[Layer], seed: u64) -> Tensors {
         let (shape, biases) = match layer.kind {
             Kind::Linear([h, w]) => (vec![c * h * w, c_in], c * h * w),
             Kind::ConvTranspose2d { kernel: [h, w], .. } => (vec![c_in, c, h, w], c),
-            Kind::Conv2d { kernel, .. } => (vec![c, c_in, kernel, kernel], c),
+            Kind::Conv2d { kernel, .. } | Kind::Upsample { kernel, .. } => {
+                (vec![c, c_in, kernel, kernel], c)
+            }
+            Kind::PixelShuffle { factor, kernel, .. } => {
+                let wide = c * factor * factor;
+                (vec![wide, c_in, kernel, kernel], wide)
+            }
         };
         push(format!("main.{at}.weight"), &shape, -0.5, 0.5);
         if layer.bias {
@@ -176,11 +194,28 @@ fn draw(layers: &[Layer], tensors: &Tensors, input: &[f64]) -> ([usize; 3], Vec<
                 output_padding,
             } => (len - 1) * stride + kernel[i] + output_padding - 2 * padding,
             Kind::Conv2d { kernel, padding } => len + 2 * padding - kernel + 1,
+            Kind::Upsample {
+                factor,
+                kernel,
+                padding,
+            } => len * factor + 2 * padding - kernel + 1,
+            Kind::PixelShuffle {
+                factor,
+                kernel,
+                padding,
+            } => (len + 2 * padding - kernel + 1) * factor,
         };
         let [h, wide] = [out_side(h_in, 0), out_side(w_in, 1)];
         let mut y = vec![0.0; c_out * h * wide];
         for (o, row, column) in places(c_out, h, wide) {
             let out = (o * h + row) * wide + column;
+            // Channel of the `Conv2d` that becomes this pixel.
+            let shuffled = match layer.kind {
+                Kind::PixelShuffle { factor, .. } => {
+                    (o * factor + row % factor) * factor + column % factor
+                }
+                _ => o,
+            };
             for (i, in_row, in_column) in places(c_in, h_in, w_in) {
                 // Rows and columns of the kernel that join these two pixels.
                 let weight = match layer.kind {
@@ -202,13 +237,44 @@ fn draw(layers: &[Layer], tensors: &Tensors, input: &[f64]) -> ([usize; 3], Vec<
                         let taps = taps.filter(|&(a, b)| a < k && b < k);
                         taps.map(|(a, b)| w[((o * c_in + i) * k + a) * k + b])
                     }
+                    Kind::Upsample {
+                        factor,
+                        kernel: k,
+                        padding,
+                    } => {
+                        let meets = |out: usize, tap: usize, at: usize| {
+                            (out + tap).checked_sub(padding).map(|y| y / factor) == Some(at)
+                        };
+                        let taps = places(1, k, k).filter(|&(_, a, b)| {
+                            meets(row, a, in_row) && meets(column, b, in_column)
+                        });
+                        Some(
+                            taps.map(|(_, a, b)| w[((o * c_in + i) * k + a) * k + b])
+                                .sum(),
+                        )
+                    }
+                    Kind::PixelShuffle {
+                        factor,
+                        kernel: k,
+                        padding,
+                    } => {
+                        let tap = |out: usize, at: usize| (at + padding).checked_sub(out / factor);
+                        let taps = tap(row, in_row).zip(tap(column, in_column));
+                        let taps = taps.filter(|&(a, b)| a < k && b < k);
+                        taps.map(|(a, b)| w[((shuffled * c_in + i) * k + a) * k + b])
+                    }
                 };
                 y[out] += weight.unwrap_or(0.0) * x[(i * h_in + in_row) * w_in + in_column];
             }
             let number = |at: usize, part: &str, otherwise: f64| {
                 let values = tensors.get(&name(at, part)).map(|(_, values)| values);
-                // One for each value, or one for each channel.
-                values.map_or(otherwise, |v| v[if v.len() == c_out { o } else { out }])
+                // One for each value, each channel, or each channel before a PixelShuffle.
+                let of = |v: &Vec<f64>| match layer.kind {
+                    _ if v.len() == c_out => v[o],
+                    Kind::PixelShuffle { .. } => v[shuffled],
+                    _ => v[out],
+                };
+                values.map_or(otherwise, of)
             };
             y[out] += number(layer.at[0], "bias", 0.0);
             if layer.norm.is_some() {
@@ -296,6 +362,22 @@ fn net(layers: &[Layer]) -> String {
             Kind::Conv2d { kernel, padding } => {
                 crop(kernel, 1, kernel - 1 - padding, kernel - 1 - padding);
             }
+            Kind::Upsample {
+                factor,
+                kernel,
+                padding,
+            } => {
+                let near = kernel - 1 - padding;
+                crop(kernel + factor - 1, factor, near, near);
+            }
+            Kind::PixelShuffle {
+                factor,
+                kernel,
+                padding,
+            } => {
+                let near = factor * (kernel - 1 - padding);
+                crop(factor * kernel, factor, near, near);
+            }
         }
         if i == 0 {
             let [h, w] = size;
@@ -317,6 +399,8 @@ fn net(layers: &[Layer]) -> String {
 
 /// `[import]` with no more than it has to have.
 const SHORT: &str = "[import]\neps = 1e-3\n";
+/// What the shapes of [`stack`] do not tell.
+const OF_STACK: &str = "[import]\neps = 1e-3\nconv_transpose2d = [1]\n";
 
 const IMPORT: [&str; 6] = [
     "import",
@@ -362,7 +446,7 @@ fn a_pytorch_generator_is_imported_as_a_run_that_draws_what_plain_loops_draw() {
     let dir = dir.path();
     let (layers, file) = (stack(), tensors(&stack(), 1));
     save(&dir.join("g.safetensors"), &file, "F32");
-    fs::write(dir.join("net.toml"), net(&layers) + SHORT).unwrap();
+    fs::write(dir.join("net.toml"), net(&layers) + OF_STACK).unwrap();
     let (told, generator) = imported(dir, "run");
     assert!(
         told.contains("conv_transpose2  Conv2d main.7, BatchNorm main.8"),
@@ -407,7 +491,7 @@ fn a_pytorch_generator_is_imported_as_a_run_that_draws_what_plain_loops_draw() {
 
     let names = "layers = [\"main.0\", \"main.4\", \"main.7\", \"main.10\", \"main.12\"]\n\
                  norms = [\"main.1\", \"main.5\", \"main.8\", \"\", \"\"]\nconv2d = [2]\n";
-    fs::write(dir.join("net.toml"), net(&layers) + SHORT + names).unwrap();
+    fs::write(dir.join("net.toml"), net(&layers) + OF_STACK + names).unwrap();
     imported(dir, "named");
     for name in ["generator.safetensors", "generator.gan", "config.toml"] {
         let read = |run: &str| fs::read(dir.join(run).join(name)).unwrap();
@@ -437,7 +521,7 @@ fn what_is_exported_for_pytorch_can_be_imported_again() {
     let dir = tempdir().unwrap();
     let dir = dir.path();
     save(&dir.join("g.safetensors"), &tensors(&stack(), 4), "F32");
-    fs::write(dir.join("net.toml"), net(&stack()) + SHORT).unwrap();
+    fs::write(dir.join("net.toml"), net(&stack()) + OF_STACK).unwrap();
     let (_, before) = imported(dir, "run");
     let export = [
         "export",
@@ -453,7 +537,7 @@ fn what_is_exported_for_pytorch_can_be_imported_again() {
     layers.iter_mut().for_each(|layer| layer.norm = None);
     // Of Conv2d, transposed ones are left.
     layers[2].kind = up(3, 1, 1, 0);
-    fs::write(dir.join("net.toml"), net(&layers)).unwrap();
+    fs::write(dir.join("net.toml"), net(&layers) + OF_STACK).unwrap();
     let (_, after) = imported(dir, "again");
     let input: Vec<f32> = Noise(5)
         .units(3 * INPUTS)
@@ -614,14 +698,156 @@ fn layers_of_one_shape_are_not_taken_in_the_order_of_the_alphabet() {
         (name, tensor.clone())
     });
     save(&dir.join("g.safetensors"), &named.collect(), "F32");
-    fs::write(dir.join("net.toml"), net(&layers)).unwrap();
+    let kinds = "[import]\nconv_transpose2d = [1, 2]\n";
+    fs::write(dir.join("net.toml"), net(&layers) + kinds).unwrap();
     let error = fails(dir, 1, &[&IMPORT[..], &["run"]].concat());
     assert!(
         error.contains("draw and grow are layer modules of one shape"),
         "{error}"
     );
-    let names = "[import]\nlayers = [\"main.0\", \"grow\", \"draw\"]\n";
-    fs::write(dir.join("net.toml"), net(&layers) + names).unwrap();
+    let names = "layers = [\"main.0\", \"grow\", \"draw\"]\n";
+    fs::write(dir.join("net.toml"), net(&layers) + kinds + names).unwrap();
     let (_, generator) = imported(dir, "run");
     assert_draws(&generator, &layers, &file, |v| v);
+}
+
+fn plain(
+    kind: Kind,
+    c_out: usize,
+    norm: Option<usize>,
+    activation: &'static str,
+    at: usize,
+) -> Layer {
+    Layer {
+        kind,
+        c_out,
+        bias: true,
+        norm,
+        affine: true,
+        activation,
+        at: [at, at + 1],
+    }
+}
+
+/// Its weights do not show an `Upsample` or a `PixelShuffle`: what is told of them is imported
+/// exactly, borders included, and what is not told is refused.
+#[test]
+fn upsample_and_pixel_shuffle_are_imported_exactly_once_they_are_told() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    let up = |factor, kernel, padding| Kind::Upsample {
+        factor,
+        kernel,
+        padding,
+    };
+    let shuffle = |factor, kernel, padding| Kind::PixelShuffle {
+        factor,
+        kernel,
+        padding,
+    };
+    let first = || plain(Kind::Linear([2, 3]), 4, Some(4), "relu", 0);
+    let stacks = [
+        // The generator of many a tutorial.
+        (
+            vec![
+                first(),
+                plain(up(2, 3, 1), 4, Some(4), "leaky_relu", 2),
+                plain(up(2, 3, 1), 3, None, "tanh", 4),
+            ],
+            "upsample = [1, 2]",
+        ),
+        (
+            vec![
+                first(),
+                plain(up(3, 5, 1), 2, None, "relu", 2),
+                plain(up(2, 1, 0), 1, None, "sigmoid", 4),
+            ],
+            "upsample = [1, 2]\nupsample_mode = \"nearest-exact\"",
+        ),
+        (
+            vec![
+                first(),
+                plain(shuffle(2, 3, 1), 3, Some(12), "tanh", 2),
+                plain(shuffle(2, 3, 0), 2, Some(2), "linear", 4),
+                plain(shuffle(3, 1, 0), 3, None, "sigmoid", 6),
+            ],
+            "pixel_shuffle = [1, 2, 3]",
+        ),
+        // A single pixel has no borders to repeat.
+        (
+            vec![
+                plain(Kind::Linear([1, 1]), 3, None, "relu", 0),
+                plain(up(2, 3, 1), 1, None, "tanh", 2),
+            ],
+            "upsample = [1]\nupsample_mode = \"bilinear\"",
+        ),
+    ];
+    for (i, (layers, told)) in stacks.iter().enumerate() {
+        let file = tensors(layers, 10 + i as u64);
+        save(&dir.join("g.safetensors"), &file, "F32");
+        let text = net(layers) + SHORT;
+        fs::write(dir.join("net.toml"), &text).unwrap();
+        let error = fails(dir, 1, &[&IMPORT[..], &["run"]].concat());
+        let key = told.split(' ').next().unwrap();
+        assert!(error.contains(&format!("{key} = [1]")), "{error}");
+        fs::write(dir.join("net.toml"), text + told).unwrap();
+        let (_, generator) = imported(dir, &format!("run{i}"));
+        let sigmoid = layers.last().unwrap().activation == "sigmoid";
+        assert_draws(
+            &generator,
+            layers,
+            &file,
+            if sigmoid { |v| 2.0 * v - 1.0 } else { |v| v },
+        );
+    }
+}
+
+/// A kernel with as many channels in as out fits both, and the pictures would be others.
+#[test]
+fn a_weight_that_two_modules_can_have_is_refused_until_it_is_told() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    let conv = Kind::Conv2d {
+        kernel: 3,
+        padding: 1,
+    };
+    let first = || plain(Kind::Linear([3, 3]), 2, None, "relu", 0);
+    let last = || plain(up(3, 1, 1, 0), 1, None, "tanh", 9);
+    // Output padding makes a transposed one twice as large, as an Upsample does.
+    let cases = [
+        (up(3, 1, 1, 0), "conv_transpose2d", "conv2d"),
+        (conv, "conv2d", "conv_transpose2d"),
+        (up(3, 2, 1, 1), "conv_transpose2d", "upsample"),
+    ];
+    for (i, (kind, key, other)) in cases.into_iter().enumerate() {
+        let layers = [first(), plain(kind, 2, None, "relu", 2), last()];
+        let file = tensors(&layers, 20 + i as u64);
+        save(&dir.join("g.safetensors"), &file, "F32");
+        fs::write(dir.join("net.toml"), net(&layers)).unwrap();
+        let error = fails(dir, 1, &[&IMPORT[..], &["run"]].concat());
+        for key in [key, other] {
+            assert!(error.contains(&format!("say {key} = [1]")), "{error}");
+        }
+        let told = format!("[import]\n{key} = [1]\n");
+        fs::write(dir.join("net.toml"), net(&layers) + &told).unwrap();
+        let (_, generator) = imported(dir, &format!("run{i}"));
+        assert_draws(&generator, &layers, &file, |v| v);
+    }
+    // What cannot be drawn exactly is refused by its name.
+    let layers = [first(), plain(up(4, 2, 1, 0), 1, None, "tanh", 2)];
+    for (told, why) in [
+        (
+            "upsample = [1]\nupsample_mode = \"bilinear\"",
+            "conv_transpose1's Upsample is bilinear",
+        ),
+        (
+            "upsample = [1]\nconv_transpose2d = [1]",
+            "both name layer 1",
+        ),
+        ("upsample = [0]", "layer 0 is no convolution"),
+    ] {
+        fs::write(dir.join("net.toml"), net(&layers) + "[import]\n" + told).unwrap();
+        let error = fails(dir, 1, &[&IMPORT[..], &["run"]].concat());
+        assert!(error.contains(why), "{error}");
+    }
 }

@@ -6,6 +6,7 @@
 //! of it fits.
 
 pub mod convert;
+pub mod kind;
 pub mod layout;
 pub mod names;
 pub mod net;
@@ -14,12 +15,13 @@ pub mod weights;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use self::convert::Converter;
+use self::convert::{Converter, Layer};
 use self::net::Net;
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
 use crate::nn::Activation;
+use crate::nn::network::BlockSpec;
 use crate::nn::norm::LEAKY_SLOPE;
 use crate::train::checkpoint::{Named, RunState};
 use crate::train::loss::Anchors;
@@ -138,6 +140,8 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
         );
         last.halve();
     }
+    let blocks = config.generator_blocks().map_err(shape.clone())?;
+    carry_phases(&mut config, &blocks, &mut layers, &mut notes);
     let blocks = config.generator_blocks().map_err(shape)?;
     let layers = layers.into_iter().zip(&blocks);
     let tensors = layers.flat_map(|(layer, spec)| layer.named(spec)).collect();
@@ -156,6 +160,37 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
         tensors,
         notes,
     })
+}
+
+/// Brings the biases that differ before a `PixelShuffle` to where they belong: the layer before
+/// writes one more channel, which is always the same.
+fn carry_phases(
+    config: &mut Config,
+    blocks: &[BlockSpec],
+    layers: &mut [Layer],
+    notes: &mut Vec<String>,
+) {
+    let before = blocks.len() - config.generator.conv_transpose.len();
+    for (i, spec) in blocks.iter().enumerate().skip(before) {
+        config.generator.conv_transpose[i - before].norm = layers[i].is_normed();
+        let Some(offsets) = layers[i].take_phases() else {
+            continue;
+        };
+        let from = &blocks[i - 1];
+        let value = from.activation.apply(1f32);
+        let channels = match i - before {
+            0 => &mut config.generator.dense.channels,
+            i => &mut config.generator.conv_transpose[i - 1].channels,
+        };
+        layers[i].add_input(&offsets, value);
+        layers[i - 1].add_constant(*channels, from.op.c_out());
+        *channels += 1;
+        notes.push(format!(
+            "{}: one more channel, always {value}, with which {} adds what its biases differ by \
+             before PixelShuffle",
+            from.name, spec.name
+        ));
+    }
 }
 
 impl Imported {

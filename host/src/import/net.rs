@@ -2,16 +2,18 @@
 //! training may be left out, and `[import]`, which says what the file's names and shapes do
 //! not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
+use super::kind::Kind;
 use crate::config::{
     Config, ConfigError, Data, Discriminator, Generator, Image, Training, explain, read_text,
 };
-use crate::nn::Activation;
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::norm::{LEAKY_SLOPE, NORM_EPSILON};
+use crate::nn::{Activation, Conv};
 
 /// A checked description.
 pub struct Net {
@@ -34,6 +36,14 @@ pub struct Section {
     pub norms: Option<Vec<String>>,
     /// Layers that are `Conv2d`, where shapes do not tell; the dense one is 0.
     pub conv2d: Vec<usize>,
+    /// Layers that are `ConvTranspose2d`, where shapes do not tell.
+    pub conv_transpose2d: Vec<usize>,
+    /// Layers that are a `Conv2d` behind an `Upsample`.
+    pub upsample: Vec<usize>,
+    /// What the `Upsample`s do.
+    pub upsample_mode: UpsampleMode,
+    /// Layers that are a `Conv2d` before a `PixelShuffle`.
+    pub pixel_shuffle: Vec<usize>,
     /// Of every normalization.
     pub eps: f64,
     /// Of every `LeakyReLU`.
@@ -46,10 +56,28 @@ impl Default for Section {
             layers: None,
             norms: None,
             conv2d: Vec::new(),
+            conv_transpose2d: Vec::new(),
+            upsample: Vec::new(),
+            upsample_mode: UpsampleMode::Nearest,
+            pixel_shuffle: Vec::new(),
             eps: NORM_EPSILON,
             leaky_slope: LEAKY_SLOPE,
         }
     }
+}
+
+/// `mode` of an `Upsample`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpsampleMode {
+    /// Each pixel again and again.
+    Nearest,
+    /// The same, where the factor is whole.
+    NearestExact,
+    /// Means of neighbours.
+    Bilinear,
+    /// Of more of them.
+    Bicubic,
 }
 
 /// The file.
@@ -134,19 +162,7 @@ impl Section {
                 ));
             }
         }
-        for &i in &self.conv2d {
-            match blocks.get(i).map(|spec| (&spec.name, spec.op)) {
-                Some((_, Op::ConvTranspose(conv))) if conv.geometry.stride == 1 => (),
-                Some((name, Op::ConvTranspose(conv))) => problems.push(format!(
-                    "conv2d: {name} has stride {}; a Conv2d can have stride 1 only",
-                    conv.geometry.stride
-                )),
-                _ => problems.push(format!(
-                    "conv2d: layer {i} is no convolution; they are 1 to {}",
-                    count - 1
-                )),
-            }
-        }
+        self.kind_problems(blocks, &mut problems);
         if !(self.eps.is_finite() && self.eps >= 0.0) {
             problems.push(format!("eps is {}, use a number above 0", self.eps));
         }
@@ -162,5 +178,96 @@ impl Section {
             problems.extend(leaky);
         }
         problems
+    }
+    /// The kind of layer `i`, if it is given.
+    pub fn kind(&self, i: usize) -> Option<Kind> {
+        let kinds = self.kinds();
+        let given = kinds.iter().find(|(_, layers, _)| layers.contains(&i));
+        given.map(|&(_, _, kind)| kind)
+    }
+
+    /// The keys that give the kinds of layers.
+    fn kinds(&self) -> [(&'static str, &[usize], Kind); 4] {
+        [
+            ("conv2d", &self.conv2d, Kind::Conv2d),
+            (
+                "conv_transpose2d",
+                &self.conv_transpose2d,
+                Kind::ConvTranspose2d,
+            ),
+            ("upsample", &self.upsample, Kind::UpsampleConv2d),
+            (
+                "pixel_shuffle",
+                &self.pixel_shuffle,
+                Kind::Conv2dPixelShuffle,
+            ),
+        ]
+    }
+
+    /// Kinds that a layer cannot have, a line each.
+    fn kind_problems(&self, blocks: &[BlockSpec], problems: &mut Vec<String>) {
+        let mut given = BTreeMap::new();
+        for (key, layers, kind) in self.kinds() {
+            for &i in layers {
+                if let Some(other) = given.insert(i, key) {
+                    problems.push(format!("{other} and {key} both name layer {i}"));
+                }
+                let Some((name, conv)) = blocks.get(i).and_then(convolution) else {
+                    let first = blocks.iter().take_while(|spec| convolution(spec).is_none());
+                    problems.push(format!(
+                        "{key}: layer {i} is no convolution; they are {} to {}",
+                        first.count(),
+                        blocks.len() - 1
+                    ));
+                    continue;
+                };
+                let (kernel, stride) = (conv.geometry.kernel, conv.geometry.stride);
+                match kind {
+                    Kind::Conv2d if stride != 1 => problems.push(format!(
+                        "conv2d: {name} has stride {stride}; a Conv2d can have stride 1 only. \
+                         Behind Upsample({stride}) it is upsample = [{i}], before \
+                         PixelShuffle({stride}) it is pixel_shuffle = [{i}]"
+                    )),
+                    Kind::UpsampleConv2d if kernel < stride => problems.push(format!(
+                        "upsample: {name} has kernel {kernel} and stride {stride}: Upsample(s) \
+                         and Conv2d of k taps are kernel = k + s - 1, stride = s, crop four times \
+                         k - 1 - padding"
+                    )),
+                    Kind::Conv2dPixelShuffle if kind.weight_shape(conv).is_none() => {
+                        problems.push(format!(
+                            "pixel_shuffle: {name} has kernel {kernel} and stride {stride}: Conv2d \
+                             of k taps and PixelShuffle(s) are kernel = k * s, stride = s, crop \
+                             four times s * (k - 1 - padding)"
+                        ));
+                    }
+                    Kind::UpsampleConv2d => problems.extend(self.mode_problem(name, conv)),
+                    _ => (),
+                }
+            }
+        }
+    }
+
+    /// Why the `Upsample` before a convolution has no exact form.
+    fn mode_problem(&self, name: &str, conv: &Conv) -> Option<String> {
+        let mode = match self.upsample_mode {
+            UpsampleMode::Nearest | UpsampleMode::NearestExact => return None,
+            // All neighbours of a single pixel are itself.
+            _ if conv.geometry.small == [1, 1] => return None,
+            UpsampleMode::Bilinear => "bilinear",
+            UpsampleMode::Bicubic => "bicubic",
+        };
+        Some(format!(
+            "upsample_mode: {name}'s Upsample is {mode}, which repeats the pixels of the border \
+             where it needs more; a transposed convolution has zeros there, so pictures would be \
+             wrong along all borders. Train with Upsample(mode=\"nearest\") instead"
+        ))
+    }
+}
+
+/// A layer's name and convolution, if it is one.
+fn convolution(spec: &BlockSpec) -> Option<(&str, &Conv)> {
+    match &spec.op {
+        Op::Dense { .. } => None,
+        Op::Conv(conv) | Op::ConvTranspose(conv) => Some((&spec.name, conv)),
     }
 }
