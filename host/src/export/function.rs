@@ -1,12 +1,9 @@
 //! Which function a table stands for: other formats have names where a `.gan` file has tables.
 
-use gan_core::{Activation as CoreActivation, Layer};
+use gan_core::{Activation as CoreActivation, Layer, Quant};
 
 use crate::nn::Activation;
 use crate::quant::dequantize;
-
-/// Functions that the quantizer makes tables of.
-const FUNCTIONS: [Activation; 3] = [Activation::Tanh, Activation::Sigmoid, Activation::LeakyRelu];
 
 /// The function whose rounded values a layer's table holds, each within one step of the
 /// output; `None` for any other table, and for a clamp.
@@ -33,7 +30,52 @@ pub fn function(layer: &Layer<'_>) -> Option<Activation> {
         });
         errors.fold(0.0, f32::max)
     };
-    let best = FUNCTIONS.map(|act| (worst(act), act));
+    let unit = match layer.activation {
+        CoreActivation::WideTable(_) => 1.0 / 256.0,
+        _ => 1.0,
+    };
+    let leaky = Activation::LeakyRelu(slope(&entries, &layer.output, unit, &worst));
+    let best = [Activation::Tanh, Activation::Sigmoid, leaky].map(|act| (worst(act), act));
     let best = best.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|&(worst, _)| worst <= 1.0).map(|(_, act)| act)
 }
+
+/// The slope below zero of a table of leaky ReLU, from its sums and outputs: of the decimals with
+/// few digits near the one of least squares, the shortest that is as near to every entry as
+/// rounding to whole `unit`s leaves it, for a slope is a number that somebody wrote.
+fn slope(
+    entries: &[(f32, f32)],
+    output: &Quant,
+    unit: f32,
+    worst: impl Fn(Activation) -> f32,
+) -> f64 {
+    // Where the output is at its end, the table says no more than that.
+    let below = entries
+        .iter()
+        .filter(|&&(sum, found)| sum < 0.0 && found > -128.0);
+    let below = below.map(|&(sum, found)| {
+        let steps = f64::from(found) - f64::from(output.zero_point);
+        (f64::from(sum), steps * f64::from(output.scale))
+    });
+    let (products, squares) = below.fold((0.0, 0.0), |(products, squares), (sum, value)| {
+        (products + sum * value, squares + sum * sum)
+    });
+    let fitted: f64 = if squares > 0.0 {
+        products / squares
+    } else {
+        0.0
+    };
+    let fitted = fitted.clamp(0.0, 1.0 - f64::EPSILON);
+    let least = worst(Activation::LeakyRelu(fitted));
+    let decimals = (1..=SLOPE_DIGITS).map(|digits| {
+        let unit = 10f64.powi(digits);
+        (fitted * unit).round() / unit
+    });
+    // Other programs' tables are rounded twice: none of the slopes may be within half a unit.
+    let allowed = (0.501 * unit).max(1.05 * least);
+    let near = |slope: &f64| *slope < 1.0 && worst(Activation::LeakyRelu(*slope)) <= allowed;
+    decimals.into_iter().find(near).unwrap_or(fitted)
+}
+
+/// Most digits of a slope behind the point.
+const SLOPE_DIGITS: i32 = 6;

@@ -6,9 +6,9 @@ use std::fmt::Display;
 use super::kind::{Kind, is_ambiguous, reaches_all};
 use super::layout;
 use super::names::{Modules, tensor_name};
-use super::net::Section;
+use super::net::{Embedding, Joined, Section};
 use super::weights::{Tensor, Tensors};
-use crate::config::FirstMap;
+use crate::config::Image;
 use crate::nn::Conv;
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::norm::NORM_EPSILON;
@@ -43,16 +43,23 @@ type Form<K> = (K, Vec<usize>);
 pub struct Converter<'t> {
     tensors: &'t Tensors,
     section: &'t Section,
+    classes: usize,
     used: BTreeSet<String>,
     problems: Vec<String>,
 }
 
 impl<'t> Converter<'t> {
     /// Of these tensors, of which `problems` are known already.
-    pub fn new(tensors: &'t Tensors, section: &'t Section, problems: Vec<String>) -> Self {
+    pub fn new(
+        tensors: &'t Tensors,
+        section: &'t Section,
+        classes: usize,
+        problems: Vec<String>,
+    ) -> Self {
         Self {
             tensors,
             section,
+            classes,
             used: BTreeSet::new(),
             problems,
         }
@@ -63,9 +70,13 @@ impl<'t> Converter<'t> {
         &mut self,
         i: usize,
         spec: &BlockSpec,
-        map: &FirstMap,
+        map: &Image,
         modules: &Modules,
     ) -> Option<Layer> {
+        let embedding = match i {
+            0 => self.embedding(),
+            _ => None,
+        };
         let forms = self.weight_forms(i, spec, map, modules);
         let Some(module) = &modules.layer else {
             let needs = options(&forms);
@@ -80,14 +91,27 @@ impl<'t> Converter<'t> {
         }
         let kind = weight.map(|(kind, _)| kind);
         let bias = self.bias(spec, module, kind, map);
-        let norm = self.norm(spec, modules.norm.as_deref(), kind, map);
-        let (kind, values) = weight?;
+        let norm = self.norm(i, spec, modules.norm.as_deref(), kind, map);
+        let (kind, tensor) = weight?;
+        let values = match (kind, &tensor.transposed) {
+            (Kind::ConvTranspose2d, Some(values)) => values,
+            _ => &tensor.values,
+        };
+        // Keras's order is ours.
+        let order = match self.section.channels_last && kind == Kind::Linear {
+            true => &flat(spec.op.output_len()),
+            false => map,
+        };
         let of_norm = modules.norm.iter();
         let of_norm: String = of_norm.map(|norm| format!(", BatchNorm {norm}")).collect();
         let mut layer = Layer {
             weight: match (spec.op, kind) {
-                (Op::Dense { n_in, .. }, Kind::Linear) => layout::linear(values, n_in, map),
-                (Op::Dense { n_in, .. }, _) => layout::first_conv_transpose(values, n_in, map),
+                (Op::Dense { n_out, .. }, Kind::Linear) => {
+                    layout::linear(values, values.len() / n_out, order)
+                }
+                (Op::Dense { n_out, .. }, _) => {
+                    layout::first_conv_transpose(values, values.len() / n_out, map)
+                }
                 (Op::ConvTranspose(conv) | Op::Conv(conv), kind) => match kind {
                     Kind::UpsampleConv2d => layout::upsampled(values, &conv),
                     Kind::Conv2dPixelShuffle => layout::pixel_shuffled(values, &conv),
@@ -100,10 +124,14 @@ impl<'t> Converter<'t> {
             note: format!("{:<16} {kind} {module}{of_norm}", spec.name),
         };
         match (spec.op, kind) {
-            (Op::Dense { .. }, _) => {
-                layer
-                    .vectors_mut()
-                    .for_each(|v| *v = layout::map_to_nhwc(v, map));
+            (Op::Dense { n_in, n_out, .. }, _) => {
+                for v in layer.vectors_mut().filter(|v| v.len() == n_out) {
+                    *v = layout::map_to_nhwc(v, order);
+                }
+                if let Some((joined, tensor)) = embedding {
+                    let latent = n_in - tensor.shape[0];
+                    layer.fold_embedding(joined, tensor, latent, n_out);
+                }
             }
             (Op::ConvTranspose(conv) | Op::Conv(conv), Kind::Conv2dPixelShuffle) => {
                 layer.merge_phases(&conv);
@@ -124,11 +152,15 @@ impl<'t> Converter<'t> {
         &mut self,
         i: usize,
         spec: &BlockSpec,
-        map: &FirstMap,
+        map: &Image,
         modules: &Modules,
     ) -> Vec<Form<Kind>> {
         let conv = match spec.op {
             Op::Dense { n_in, n_out, .. } => {
+                let n_in = match (i, self.embedding()) {
+                    (0, Some((_, tensor))) => n_in - tensor.shape[0] + tensor.shape[1],
+                    _ => n_in,
+                };
                 let of_map = vec![n_in, map.channels, map.height, map.width];
                 return vec![
                     (Kind::Linear, vec![n_out, n_in]),
@@ -170,13 +202,34 @@ impl<'t> Converter<'t> {
         }
     }
 
+    /// How the class's embedding meets the latent, and its tensor `[classes, len]`.
+    fn embedding(&mut self) -> Option<(Joined, &'t Tensor)> {
+        let Embedding { module, joined } = self.section.embedding.as_ref()?;
+        let name = tensor_name(module, "weight");
+        let is_new = self.used.insert(name.clone());
+        let tensor = self.tensors.get(&name);
+        let found = tensor.filter(|tensor| {
+            let shape = &tensor.shape;
+            self.classes > 0 && shape.len() == 2 && shape[0] == self.classes && shape[1] > 0
+        });
+        if found.is_none() && is_new {
+            let shape = tensor.map_or("missing".into(), |tensor| format!("{:?}", tensor.shape));
+            self.problems.push(format!(
+                "{name} is {shape}: an Embedding of the class has a row for each, and class_names \
+                 in [data] are {}",
+                self.classes
+            ));
+        }
+        found.map(|tensor| (*joined, tensor))
+    }
+
     /// The bias of a layer of this kind, if it has one; a `Linear`'s has a number for each value.
     fn bias(
         &mut self,
         spec: &BlockSpec,
         module: &str,
         kind: Option<Kind>,
-        map: &FirstMap,
+        map: &Image,
     ) -> Option<Vec<f32>> {
         let name = tensor_name(module, "bias");
         if !self.tensors.contains_key(&name) {
@@ -189,16 +242,17 @@ impl<'t> Converter<'t> {
             None => (),
         }
         self.take(spec, &name, &forms)
-            .map(|(_, values)| values.to_vec())
+            .map(|(_, tensor)| tensor.values.clone())
     }
 
     /// The normalization of a layer of this kind, its variance for our epsilon.
     fn norm(
         &mut self,
+        i: usize,
         spec: &BlockSpec,
         module: Option<&str>,
         kind: Option<Kind>,
-        map: &FirstMap,
+        map: &Image,
     ) -> Option<Norm> {
         let mut forms = vector_forms(spec, kind, map);
         if kind == Some(Kind::ConvTranspose2d) {
@@ -223,21 +277,23 @@ impl<'t> Converter<'t> {
         let mut affine = |part: &str, otherwise: f32| {
             let name = tensor_name(module, part);
             match self.tensors.contains_key(&name) {
-                true => self.take(spec, &name, &forms).map(|(_, v)| v.to_vec()),
-                false => Some(vec![otherwise; mean.map_or(0, <[f32]>::len)]),
+                true => self
+                    .take(spec, &name, &forms)
+                    .map(|(_, t)| t.values.clone()),
+                false => Some(vec![otherwise; mean.map_or(0, |mean| mean.values.len())]),
             }
         };
         let (gamma, beta) = (affine("weight", 1.0), affine("bias", 0.0));
-        let eps = self.section.eps;
-        if var?.iter().any(|&v| f64::from(v) + eps <= 0.0) {
+        let eps = self.section.eps.at(i);
+        if var?.values.iter().any(|&v| f64::from(v) + eps <= 0.0) {
             let name = tensor_name(module, "running_var");
             self.problems
                 .push(format!("{name} has values that are no variances"));
         }
         let our_var = |&v: &f32| (f64::from(v) + eps - NORM_EPSILON) as f32;
         Some(Norm {
-            mean: mean?.to_vec(),
-            var: var?.iter().map(our_var).collect(),
+            mean: mean?.values.clone(),
+            var: var?.values.iter().map(our_var).collect(),
             gamma: gamma?,
             beta: beta?,
         })
@@ -249,7 +305,7 @@ impl<'t> Converter<'t> {
         spec: &BlockSpec,
         name: &str,
         forms: &[Form<K>],
-    ) -> Option<(K, &'t [f32])> {
+    ) -> Option<(K, &'t Tensor)> {
         self.used.insert(name.to_owned());
         let needs = || format!("{} needs {}", spec.name, options(forms));
         let Some(tensor) = self.tensors.get(name) else {
@@ -262,19 +318,30 @@ impl<'t> Converter<'t> {
             self.problems
                 .push(format!("{name} is {:?}: {}", tensor.shape, needs()));
         }
-        form.map(|&(kind, _)| (kind, tensor.values.as_slice()))
+        if let Some(problem) = &tensor.problem {
+            self.problems.push(format!("{name} {problem}"));
+        }
+        form.map(|&(kind, _)| (kind, tensor))
     }
 
-    /// Everything that did not fit; tensors that nothing used are among it.
-    pub fn finish(mut self) -> Vec<String> {
+    /// Everything that did not fit, and names of tensors that nothing used. Those are among what
+    /// does not fit, unless `[import]` names all modules.
+    pub fn finish(mut self) -> (Vec<String>, Vec<String>) {
+        let Section { layers, norms, .. } = self.section;
+        let all_named = layers.is_some() && norms.is_some();
+        let mut unused = Vec::new();
         for (name, tensor) in self.tensors {
-            if !self.used.contains(name) {
+            if self.used.contains(name) {
+                continue;
+            }
+            unused.push(name.clone());
+            if !all_named {
                 let shape = &tensor.shape;
-                self.problems
-                    .push(format!("{name} {shape:?} belongs to no layer"));
+                let problem = format!("{name} {shape:?} belongs to no layer");
+                self.problems.push(problem);
             }
         }
-        self.problems
+        (self.problems, unused)
     }
 }
 
@@ -297,7 +364,7 @@ fn ambiguity(i: usize, spec: &BlockSpec, conv: &Conv, module: &str) -> String {
 }
 
 /// Shapes of a bias or a normalization, the one for each channel last.
-fn vector_forms(spec: &BlockSpec, kind: Option<Kind>, map: &FirstMap) -> Vec<Form<&'static str>> {
+fn vector_forms(spec: &BlockSpec, kind: Option<Kind>, map: &Image) -> Vec<Form<&'static str>> {
     let channels = |c| ("each channel", vec![c]);
     match spec.op {
         Op::Dense { n_out, .. } if n_out != map.channels => {
@@ -323,7 +390,41 @@ fn options<K: Display>(forms: &[Form<K>]) -> String {
     forms.collect::<Vec<_>>().join(" or ")
 }
 
+/// A map of one pixel.
+const fn flat(channels: usize) -> Image {
+    Image {
+        height: 1,
+        width: 1,
+        channels,
+    }
+}
+
 impl Layer {
+    /// Takes classes, one-hot behind the latent, in the place of their embedding: the rows of its
+    /// values become, for each class, their sum with its embedding's numbers.
+    fn fold_embedding(&mut self, joined: Joined, embedding: &Tensor, latent: usize, n_out: usize) {
+        let len = embedding.shape[1];
+        let (first, second) = self.weight.split_at(match joined {
+            Joined::Before => len * n_out,
+            _ => latent * n_out,
+        });
+        let (of_class, of_latent) = match joined {
+            Joined::Before => (first, second),
+            _ => (second, first),
+        };
+        let mut weight = of_latent.to_vec();
+        for numbers in embedding.values.chunks_exact(len) {
+            let mut sums = vec![0f64; n_out];
+            for (row, &number) in of_class.chunks_exact(n_out).zip(numbers) {
+                for (sum, &w) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(number) * f64::from(w);
+                }
+            }
+            weight.extend(sums.into_iter().map(|sum| sum as f32));
+        }
+        self.weight = weight;
+    }
+
     /// Whether the bias or the normalization has `len` numbers.
     pub fn has_len(&self, len: usize) -> bool {
         let of_norm = self.norm.as_ref().map(|norm| norm.mean.len());

@@ -1,30 +1,27 @@
 //! From PyTorch's layouts, channels first, to ours, channels last.
 
-use crate::config::FirstMap;
+use crate::config::Image;
 use crate::nn::Conv;
 
 /// Place in PyTorch's order, `[c, h, w]`, of each value of the first map in ours.
-fn places(map: &FirstMap) -> impl Iterator<Item = usize> {
+fn places(map: &Image) -> impl Iterator<Item = usize> {
     let (pixels, c) = (map.height * map.width, map.channels);
     (0..pixels).flat_map(move |pixel| (0..c).map(move |channel| channel * pixels + pixel))
 }
 
-/// Values of the first map, `[c, h, w]` to `[h, w, c]`; one for each channel stay as they are.
-pub fn map_to_nhwc(values: &[f32], map: &FirstMap) -> Vec<f32> {
-    if values.len() == map.channels {
-        return values.to_vec();
-    }
+/// Values of the first map, `[c, h, w]` to `[h, w, c]`.
+pub fn map_to_nhwc(values: &[f32], map: &Image) -> Vec<f32> {
     places(map).map(|place| values[place]).collect()
 }
 
 /// `[c * h * w, n_in]` to `[n_in, h * w * c]`.
-pub fn linear(weight: &[f32], n_in: usize, map: &FirstMap) -> Vec<f32> {
+pub fn linear(weight: &[f32], n_in: usize, map: &Image) -> Vec<f32> {
     let row = |i: usize| places(map).map(move |place| weight[place * n_in + i]);
     (0..n_in).flat_map(row).collect()
 }
 
 /// `[n_in, c, h, w]`, of one pixel, to `[n_in, h * w * c]`.
-pub fn first_conv_transpose(weight: &[f32], n_in: usize, map: &FirstMap) -> Vec<f32> {
+pub fn first_conv_transpose(weight: &[f32], n_in: usize, map: &Image) -> Vec<f32> {
     let rows = weight.chunks_exact(weight.len() / n_in);
     rows.flat_map(|row| places(map).map(|place| row[place]))
         .collect()

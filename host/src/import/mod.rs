@@ -10,6 +10,9 @@ pub mod kind;
 pub mod layout;
 pub mod names;
 pub mod net;
+pub mod reparam;
+pub mod select;
+pub mod unsupported;
 pub mod weights;
 
 use std::collections::HashMap;
@@ -22,7 +25,6 @@ use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
 use crate::nn::Activation;
 use crate::nn::network::BlockSpec;
-use crate::nn::norm::LEAKY_SLOPE;
 use crate::train::checkpoint::{Named, RunState};
 use crate::train::loss::Anchors;
 
@@ -41,10 +43,7 @@ pub enum ImportError {
         source: std::io::Error,
     },
     /// Not safetensors.
-    #[error(
-        "{path} is not a safetensors file ({reason}): write it with \
-         safetensors.torch.save_file(generator.state_dict(), \"G.safetensors\")"
-    )]
+    #[error("{path} is not a safetensors file: {reason}")]
     Format {
         /// The file.
         path: PathBuf,
@@ -84,7 +83,7 @@ const DATASET: &str = "unknown pictures, imported from PyTorch";
 pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
     let Net {
         mut config,
-        section,
+        mut section,
         halved,
     } = Net::load(net)?;
     let origin = net.display().to_string();
@@ -95,17 +94,27 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
         source,
     })?;
     let read = weights::read(&bytes);
-    let (tensors, mut problems) = read.map_err(|reason| ImportError::Format {
+    let read = read.map_err(|reason| ImportError::Format {
         path: weights.to_owned(),
         reason,
     })?;
+    let (mut problems, classes) = (Vec::new(), config.data.class_names.len());
+    let select::Selected {
+        mut tensors,
+        mut unused,
+    } = select::select(read, &mut section, &mut problems);
+    reparam::fold(&mut tensors, &mut problems);
+    unsupported::refuse(&mut tensors, &section, classes, &mut problems);
     let modules = names::assign(&tensors, &blocks, &section, &mut problems);
-    let mut converter = Converter::new(&tensors, &section, problems);
-    let map = &config.generator.dense;
+    let mut converter = Converter::new(&tensors, &section, classes, problems);
     let layers = blocks.iter().zip(&modules).enumerate();
-    let layers = layers.map(|(i, (spec, modules))| converter.layer(i, spec, map, modules));
+    let layers = layers.map(|(i, (spec, modules))| {
+        let map = config.generator.dense_map(i);
+        converter.layer(i, spec, &map, modules)
+    });
     let layers: Vec<_> = layers.collect();
-    let problems = converter.finish();
+    let (problems, left) = converter.finish();
+    unused.extend(left);
     if !problems.is_empty() {
         return Err(ImportError::Misfit {
             weights: weights.to_owned(),
@@ -116,21 +125,29 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
     let mut layers: Vec<_> = layers.into_iter().flatten().collect();
     let mut notes: Vec<String> = layers.iter().map(|layer| layer.note.clone()).collect();
 
-    if blocks
-        .iter()
-        .any(|spec| spec.activation == Activation::LeakyRelu)
-    {
+    if !unused.is_empty() {
+        notes.push(format!("not used: {}", unused.join(", ")));
+    }
+    let mut slopes: Vec<String> = Vec::new();
+    for spec in &blocks {
+        if let Activation::LeakyRelu(slope) = spec.activation {
+            slopes.push(format!("{slope} ({})", spec.name));
+        }
+    }
+    if !slopes.is_empty() {
         notes.push(format!(
-            "leaky_relu: of slope {LEAKY_SLOPE}; PyTorch's own is 0.01 where none is given"
+            "leaky_relu: of slope {}; PyTorch's own is 0.01 where none is given",
+            slopes.join(", ")
         ));
     }
-    let (first, values) = (&mut config.generator.dense, blocks[0].op.output_len());
-    if !first.per_value && layers[0].has_len(values) && values > first.channels {
+    let at = config.generator.hidden.len();
+    let (first, values) = (&mut config.generator.dense, blocks[at].op.output_len());
+    if !first.per_value && layers[at].has_len(values) && values > first.channels {
         notes.push("dense: a bias or BatchNorm for each value: per_value = true".into());
         first.per_value = true;
     }
     if first.per_value {
-        layers[0].spread(values);
+        layers[at].spread(values);
     }
     if let (true, Some(last)) = (halved, layers.last_mut()) {
         notes.push(

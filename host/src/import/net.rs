@@ -30,6 +30,10 @@ pub struct Net {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Section {
+    /// What the names of the generator's tensors begin with, where the file has others.
+    pub prefix: Option<String>,
+    /// Modules or tensors that are not the generator's.
+    pub ignore: Vec<String>,
     /// Module of each layer's weight, first to last.
     pub layers: Option<Vec<String>>,
     /// Module of each layer's normalization, "" for none.
@@ -44,15 +48,89 @@ pub struct Section {
     pub upsample_mode: UpsampleMode,
     /// Layers that are a `Conv2d` before a `PixelShuffle`.
     pub pixel_shuffle: Vec<usize>,
-    /// Of every normalization.
-    pub eps: f64,
-    /// Of every `LeakyReLU`.
-    pub leaky_slope: f64,
+    /// The class's `Embedding`.
+    pub embedding: Option<Embedding>,
+    /// Whether the dense layer's values are `[h, w, c]`, as Keras has them, not `[c, h, w]`.
+    pub channels_last: bool,
+    /// Of the normalizations.
+    pub eps: PerLayer,
+    /// Of the `LeakyReLU`s, where the layers do not say it.
+    pub leaky_slope: Option<PerLayer>,
+}
+
+/// A number for all layers, or one for each.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a number, or a list of a number for each layer")]
+pub enum PerLayer {
+    /// The same for all.
+    All(f64),
+    /// First to last.
+    Each(Vec<f64>),
+}
+
+/// An `Embedding` of the class, joined to the latent by `cat`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedding {
+    /// Its module.
+    pub module: String,
+    /// How it meets the latent.
+    pub joined: Joined,
+}
+
+/// How a class's embedding and the latent become one input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Joined {
+    /// `cat([embedding, latent])`
+    Before,
+    /// `cat([latent, embedding])`
+    After,
+    /// `embedding * latent`
+    Times,
+}
+
+impl PerLayer {
+    /// The number of layer `i`.
+    pub fn at(&self, i: usize) -> f64 {
+        match self {
+            Self::All(value) => *value,
+            Self::Each(values) => values.get(i).copied().unwrap_or(f64::NAN),
+        }
+    }
+
+    /// What is wrong with the numbers of `count` layers, if `is_good` says what they may be.
+    fn problems(
+        &self,
+        (key, use_what): (&str, &str),
+        count: usize,
+        is_good: impl Fn(f64) -> bool,
+    ) -> Vec<String> {
+        let values = match self {
+            Self::All(value) => std::slice::from_ref(value),
+            Self::Each(values) => values.as_slice(),
+        };
+        let bad = values.iter().filter(|&&value| !is_good(value));
+        let mut problems: Vec<String> = bad
+            .map(|value| format!("{key} is {value}, use {use_what}"))
+            .collect();
+        if let Self::Each(values) = self
+            && values.len() != count
+        {
+            problems.push(format!(
+                "{key} has {} numbers, there are {count} layers: give one for all, or one for each",
+                values.len()
+            ));
+        }
+        problems
+    }
 }
 
 impl Default for Section {
     fn default() -> Self {
         Self {
+            prefix: None,
+            ignore: Vec::new(),
             layers: None,
             norms: None,
             conv2d: Vec::new(),
@@ -60,8 +138,10 @@ impl Default for Section {
             upsample: Vec::new(),
             upsample_mode: UpsampleMode::Nearest,
             pixel_shuffle: Vec::new(),
-            eps: NORM_EPSILON,
-            leaky_slope: LEAKY_SLOPE,
+            embedding: None,
+            channels_last: false,
+            eps: PerLayer::All(NORM_EPSILON),
+            leaky_slope: None,
         }
     }
 }
@@ -114,21 +194,19 @@ impl Net {
             training: file.training,
             data: file.data,
         };
-        let last = config.generator.conv_transpose.last_mut();
-        let last = last.map_or(&mut config.generator.dense.activation, |layer| {
-            &mut layer.activation
-        });
-        let halved = *last == Activation::Sigmoid;
-        if halved {
-            *last = Activation::Tanh;
-        }
+        let last = config.generator.activations_mut().last();
+        let last = last.filter(|last| **last == Activation::Sigmoid);
+        let halved = last.map(|last| *last = Activation::Tanh).is_some();
         config.check(&origin)?;
         let shape = |message| ConfigError::Shape {
             origin: origin.clone(),
             message,
         };
         let blocks = config.generator_blocks().map_err(shape)?;
-        let problems = file.import.problems(&blocks);
+        let mut problems = file.import.problems(&blocks);
+        if let Some(slopes) = &file.import.leaky_slope {
+            give_slopes(&mut config, &blocks, slopes, &mut problems);
+        }
         if !problems.is_empty() {
             return Err(shape(format!("[import]\n  {}", problems.join("\n  "))));
         }
@@ -140,7 +218,47 @@ impl Net {
     }
 }
 
+/// Gives the `LeakyReLU`s that do not say it their slopes.
+fn give_slopes(
+    config: &mut Config,
+    blocks: &[BlockSpec],
+    slopes: &PerLayer,
+    problems: &mut Vec<String>,
+) {
+    let activations = config.generator.activations_mut().zip(blocks);
+    for (i, (activation, spec)) in activations.enumerate() {
+        let Activation::LeakyRelu(own) = activation else {
+            continue;
+        };
+        let given = slopes.at(i);
+        if *own != LEAKY_SLOPE && *own != given {
+            problems.push(format!(
+                "leaky_slope is {given} for {}, whose activation says {own}: give one of them",
+                spec.name
+            ));
+        }
+        *own = given;
+    }
+}
+
 impl Section {
+    /// Whether a key names a module.
+    pub fn names(&self, module: &str) -> bool {
+        let lists = [&self.layers, &self.norms].into_iter().flatten().flatten();
+        let of_class = self.embedding.iter().map(|embedding| &embedding.module);
+        lists.chain(of_class).any(|named| named == module)
+    }
+
+    /// The names of modules.
+    pub fn modules_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let lists = [&mut self.layers, &mut self.norms].into_iter();
+        let of_class = self
+            .embedding
+            .iter_mut()
+            .map(|embedding| &mut embedding.module);
+        lists.flatten().flatten().chain(of_class)
+    }
+
     /// What does not fit the layers, a line each.
     fn problems(&self, blocks: &[BlockSpec]) -> Vec<String> {
         let mut problems = Vec::new();
@@ -163,19 +281,20 @@ impl Section {
             }
         }
         self.kind_problems(blocks, &mut problems);
-        if !(self.eps.is_finite() && self.eps >= 0.0) {
-            problems.push(format!("eps is {}, use a number above 0", self.eps));
-        }
-        let leaky = |spec: &&BlockSpec| spec.activation == Activation::LeakyRelu;
-        if self.leaky_slope != LEAKY_SLOPE {
-            let leaky = blocks.iter().filter(leaky).map(|spec| {
-                format!(
-                    "leaky_slope is {}: {} is leaky_relu, whose slope here is {LEAKY_SLOPE} and \
-                     no other",
-                    self.leaky_slope, spec.name
-                )
-            });
-            problems.extend(leaky);
+        let eps = ("eps", "a number of 0 or more");
+        let is_eps = |eps: f64| eps.is_finite() && eps >= 0.0;
+        problems.extend(self.eps.problems(eps, count, is_eps));
+        let slope = ("leaky_slope", "a number from 0 to below 1");
+        let is_slope = |slope: f64| (0.0..1.0).contains(&slope);
+        let slopes = self.leaky_slope.iter();
+        problems.extend(slopes.flat_map(|slopes| slopes.problems(slope, count, is_slope)));
+        if let Some(Embedding { module, joined }) = &self.embedding
+            && *joined == Joined::Times
+        {
+            problems.push(format!(
+                "embedding: {module} is multiplied with the latent, which is no layer of a \
+                 generator here; one that is joined to it by cat is"
+            ));
         }
         problems
     }

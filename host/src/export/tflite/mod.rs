@@ -23,7 +23,6 @@ use gan_core::{Activation as CoreActivation, Layer, Model, Op, Quant, Shape};
 use self::schema::{Builtin, Options, Tensor, Writer};
 use super::function::function;
 use crate::nn::Activation;
-use crate::nn::norm::LEAKY_SLOPE;
 
 pub use form::form;
 
@@ -46,9 +45,7 @@ pub enum TfliteError {
         zero_point: i8,
     },
     /// A table of no function that is known here.
-    #[error(
-        "layer {layer} has a table that is none of tanh, sigmoid and leaky ReLU with a slope of 0.2"
-    )]
+    #[error("layer {layer} has a table that is none of tanh, sigmoid and leaky ReLU")]
     Table {
         /// Counted from 0.
         layer: usize,
@@ -135,9 +132,9 @@ fn activation(
     match function(layer) {
         Some(Activation::Tanh) => Ok(Some((Builtin::Tanh, None))),
         Some(Activation::Sigmoid) => Ok(Some((Builtin::Logistic, None))),
-        Some(Activation::LeakyRelu) => {
+        Some(Activation::LeakyRelu(slope)) => {
             let options = Options::LeakyRelu {
-                alpha: LEAKY_SLOPE as f32,
+                alpha: slope as f32,
             };
             Ok(Some((Builtin::LeakyRelu, Some(options))))
         }
