@@ -22,33 +22,34 @@ pub fn function(layer: &Layer<'_>) -> Option<Activation> {
             sums.zip(table.iter().map(wide)).collect()
         }
     };
-    let worst = |act: Activation| {
-        let errors = entries.iter().map(|&(sum, found)| {
-            let steps = act.apply(sum) / layer.output.scale;
-            let steps = steps + f32::from(layer.output.zero_point);
-            (steps.clamp(-128.0, 127.0) - found).abs()
-        });
-        errors.fold(0.0, f32::max)
+    let error = |act: Activation, &(sum, found): &(f32, f32)| {
+        let steps = act.apply(sum) / layer.output.scale;
+        let steps = steps + f32::from(layer.output.zero_point);
+        (steps.clamp(-128.0, 127.0) - found).abs()
     };
+    let worst = |act: Activation| entries.iter().map(|e| error(act, e)).fold(0.0, f32::max);
     let unit = match layer.activation {
         CoreActivation::WideTable(_) => 1.0 / 256.0,
         _ => 1.0,
     };
-    let leaky = Activation::LeakyRelu(slope(&entries, &layer.output, unit, &worst));
+    let others = |act: Activation| {
+        let missed = entries
+            .iter()
+            .filter(|entry| error(act, entry) > 0.501 * unit);
+        missed.count()
+    };
+    let leaky = slope(&entries, &layer.output, others);
+    let leaky = Activation::LeakyRelu(leaky);
     let best = [Activation::Tanh, Activation::Sigmoid, leaky].map(|act| (worst(act), act));
     let best = best.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|&(worst, _)| worst <= 1.0).map(|(_, act)| act)
 }
 
 /// The slope below zero of a table of leaky ReLU, from its sums and outputs: of the decimals with
-/// few digits near the one of least squares, the shortest that is as near to every entry as
-/// rounding to whole `unit`s leaves it, for a slope is a number that somebody wrote.
-fn slope(
-    entries: &[(f32, f32)],
-    output: &Quant,
-    unit: f32,
-    worst: impl Fn(Activation) -> f32,
-) -> f64 {
+/// few digits near the one of least squares, the one that leaves the fewest entries to another
+/// rounding (`others` counts them), and the shortest of several: a slope is a number that somebody
+/// wrote.
+fn slope(entries: &[(f32, f32)], output: &Quant, others: impl Fn(Activation) -> usize) -> f64 {
     // Where the output is at its end, the table says no more than that.
     let below = entries
         .iter()
@@ -65,16 +66,12 @@ fn slope(
     } else {
         0.0
     };
-    let fitted = fitted.clamp(0.0, 1.0 - f64::EPSILON);
-    let least = worst(Activation::LeakyRelu(fitted));
     let decimals = (1..=SLOPE_DIGITS).map(|digits| {
         let unit = 10f64.powi(digits);
-        (fitted * unit).round() / unit
+        (fitted * unit).round().clamp(0.0, unit - 1.0) / unit
     });
-    // Other programs' tables are rounded twice: none of the slopes may be within half a unit.
-    let allowed = (0.501 * unit).max(1.05 * least);
-    let near = |slope: &f64| *slope < 1.0 && worst(Activation::LeakyRelu(*slope)) <= allowed;
-    decimals.into_iter().find(near).unwrap_or(fitted)
+    let best = decimals.min_by_key(|&slope| others(Activation::LeakyRelu(slope)));
+    best.unwrap_or(fitted)
 }
 
 /// Most digits of a slope behind the point.
