@@ -105,19 +105,7 @@ impl<'t> Converter<'t> {
         let of_norm = modules.norm.iter();
         let of_norm: String = of_norm.map(|norm| format!(", BatchNorm {norm}")).collect();
         let mut layer = Layer {
-            weight: match (spec.op, kind) {
-                (Op::Dense { n_out, .. }, Kind::Linear) => {
-                    layout::linear(values, values.len() / n_out, order)
-                }
-                (Op::Dense { n_out, .. }, _) => {
-                    layout::first_conv_transpose(values, values.len() / n_out, map)
-                }
-                (Op::ConvTranspose(conv) | Op::Conv(conv), kind) => match kind {
-                    Kind::UpsampleConv2d => layout::upsampled(values, &conv),
-                    Kind::Conv2dPixelShuffle => layout::pixel_shuffled(values, &conv),
-                    _ => layout::convolution(values, &conv, kind == Kind::Conv2d),
-                },
-            },
+            weight: ours(values, spec.op, kind, order),
             bias,
             norm,
             phases: None,
@@ -342,6 +330,23 @@ impl<'t> Converter<'t> {
             }
         }
         (self.problems, unused)
+    }
+}
+
+/// A weight in our layout; a dense layer's values are `order`'s `[c, h, w]`.
+fn ours(values: &[f32], op: Op, kind: Kind, order: &Image) -> Vec<f32> {
+    match (op, kind) {
+        (Op::Dense { n_out, .. }, Kind::Linear) => {
+            layout::linear(values, values.len() / n_out, order)
+        }
+        (Op::Dense { n_out, .. }, _) => {
+            layout::first_conv_transpose(values, values.len() / n_out, order)
+        }
+        (Op::ConvTranspose(conv) | Op::Conv(conv), kind) => match kind {
+            Kind::UpsampleConv2d => layout::upsampled(values, &conv),
+            Kind::Conv2dPixelShuffle => layout::pixel_shuffled(values, &conv),
+            _ => layout::convolution(values, &conv, kind == Kind::Conv2d),
+        },
     }
 }
 

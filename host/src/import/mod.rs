@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use self::convert::{Converter, Layer};
-use self::net::Net;
+use self::net::{Net, Section};
 use crate::config::{Config, ConfigError};
 use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
@@ -89,57 +89,12 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
     let origin = net.display().to_string();
     let shape = |message| ConfigError::Shape { origin, message };
     let blocks = config.generator_blocks().map_err(shape.clone())?;
-    let bytes = read_regular(weights, MOST_BYTES).map_err(|source| ImportError::Unreadable {
-        path: weights.to_owned(),
-        source,
-    })?;
-    let read = weights::read(&bytes);
-    let read = read.map_err(|reason| ImportError::Format {
-        path: weights.to_owned(),
-        reason,
-    })?;
-    let (mut problems, classes) = (Vec::new(), config.data.class_names.len());
-    let select::Selected {
-        mut tensors,
-        mut unused,
-    } = select::select(read, &mut section, &mut problems);
-    reparam::fold(&mut tensors, &mut problems);
-    unsupported::refuse(&mut tensors, &section, classes, &mut problems);
-    let modules = names::assign(&tensors, &blocks, &section, &mut problems);
-    let mut converter = Converter::new(&tensors, &section, classes, problems);
-    let layers = blocks.iter().zip(&modules).enumerate();
-    let layers = layers.map(|(i, (spec, modules))| {
-        let map = config.generator.dense_map(i);
-        converter.layer(i, spec, &map, modules)
-    });
-    let layers: Vec<_> = layers.collect();
-    let (problems, left) = converter.finish();
-    unused.extend(left);
-    if !problems.is_empty() {
-        return Err(ImportError::Misfit {
-            weights: weights.to_owned(),
-            net: net.to_owned(),
-            problems,
-        });
-    }
-    let mut layers: Vec<_> = layers.into_iter().flatten().collect();
+    let (mut layers, unused) = take_layers(weights, net, &config, &mut section, &blocks)?;
     let mut notes: Vec<String> = layers.iter().map(|layer| layer.note.clone()).collect();
-
     if !unused.is_empty() {
         notes.push(format!("not used: {}", unused.join(", ")));
     }
-    let mut slopes: Vec<String> = Vec::new();
-    for spec in &blocks {
-        if let Activation::LeakyRelu(slope) = spec.activation {
-            slopes.push(format!("{slope} ({})", spec.name));
-        }
-    }
-    if !slopes.is_empty() {
-        notes.push(format!(
-            "leaky_relu: of slope {}; PyTorch's own is 0.01 where none is given",
-            slopes.join(", ")
-        ));
-    }
+    notes.extend(slopes_note(&blocks));
     let at = config.generator.hidden.len();
     let (first, values) = (&mut config.generator.dense, blocks[at].op.output_len());
     if !first.per_value && layers[at].has_len(values) && values > first.channels {
@@ -176,6 +131,66 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
         },
         tensors,
         notes,
+    })
+}
+
+/// The layers of a file of weights, and the names of tensors that none of them uses.
+fn take_layers(
+    weights: &Path,
+    net: &Path,
+    config: &Config,
+    section: &mut Section,
+    blocks: &[BlockSpec],
+) -> Result<(Vec<Layer>, Vec<String>), ImportError> {
+    let path = || weights.to_owned();
+    let bytes = read_regular(weights, MOST_BYTES).map_err(|source| ImportError::Unreadable {
+        path: path(),
+        source,
+    })?;
+    let read = weights::read(&bytes);
+    let read = read.map_err(|reason| ImportError::Format {
+        path: path(),
+        reason,
+    })?;
+    let (mut problems, classes) = (Vec::new(), config.data.class_names.len());
+    let select::Selected {
+        mut tensors,
+        mut unused,
+    } = select::select(read, section, &mut problems);
+    reparam::fold(&mut tensors, &mut problems);
+    unsupported::refuse(&mut tensors, section, classes, &mut problems);
+    let modules = names::assign(&tensors, blocks, section, &mut problems);
+    let mut converter = Converter::new(&tensors, section, classes, problems);
+    let layers = blocks.iter().zip(&modules).enumerate();
+    let layers = layers.map(|(i, (spec, modules))| {
+        let map = config.generator.dense_map(i);
+        converter.layer(i, spec, &map, modules)
+    });
+    let layers: Vec<_> = layers.collect();
+    let (problems, left) = converter.finish();
+    unused.extend(left);
+    if !problems.is_empty() {
+        return Err(ImportError::Misfit {
+            weights: path(),
+            net: net.to_owned(),
+            problems,
+        });
+    }
+    Ok((layers.into_iter().flatten().collect(), unused))
+}
+
+/// The slopes of the leaky ReLUs, which a file does not tell.
+fn slopes_note(blocks: &[BlockSpec]) -> Option<String> {
+    let slopes = blocks.iter().filter_map(|spec| match spec.activation {
+        Activation::LeakyRelu(slope) => Some(format!("{slope} ({})", spec.name)),
+        _ => None,
+    });
+    let slopes: Vec<String> = slopes.collect();
+    (!slopes.is_empty()).then(|| {
+        format!(
+            "leaky_relu: of slope {}; PyTorch's own is 0.01 where none is given",
+            slopes.join(", ")
+        )
     })
 }
 
