@@ -242,15 +242,16 @@ fn normalization_bias_and_activations_equal_their_formulas() {
     let all = [
         Activation::Linear,
         Activation::Relu,
-        Activation::LeakyRelu,
+        Activation::LeakyRelu(0.2),
+        Activation::LeakyRelu(0.01),
         Activation::Tanh,
         Activation::Sigmoid,
     ];
     let formula = |act: Activation, v: f64| match act {
         Activation::Linear => v,
         Activation::Relu => v.max(0.0),
-        Activation::LeakyRelu if v < 0.0 => 0.2 * v,
-        Activation::LeakyRelu => v,
+        Activation::LeakyRelu(slope) if v < 0.0 => slope * v,
+        Activation::LeakyRelu(_) => v,
         Activation::Tanh => v.tanh(),
         Activation::Sigmoid => 1.0 / (1.0 + (-v).exp()),
     };
@@ -312,7 +313,7 @@ fn a_chain_of_blocks_equals_its_op_by_op_form_when_its_buffers_are_used_again() 
     let n_in = down.output_len();
     let specs = [
         spec(up, true, Activation::Relu),
-        spec(down, false, Activation::LeakyRelu),
+        spec(down, false, Activation::LeakyRelu(0.2)),
         spec(
             Op::Dense {
                 n_in,

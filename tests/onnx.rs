@@ -170,8 +170,16 @@ fn generator(case: &Case, seed: u64) -> FloatGenerator {
         c_in: case.c_small,
         c_out: case.c_big,
     });
-    let inner = [Activation::Relu, Activation::LeakyRelu, Activation::Linear];
-    let outer = [Activation::Tanh, Activation::Linear, Activation::LeakyRelu];
+    let inner = [
+        Activation::Relu,
+        Activation::LeakyRelu(0.01),
+        Activation::Linear,
+    ];
+    let outer = [
+        Activation::Tanh,
+        Activation::Linear,
+        Activation::LeakyRelu(0.2),
+    ];
     let mut layer = |op: Op, biases: usize, activation: Activation| {
         let (rows, columns) = op.weight_shape();
         let mut units = |n| noise.units(n).into_iter().map(|v| 0.5 * v as f32);

@@ -51,16 +51,48 @@ pub struct Image {
     pub channels: usize,
 }
 
-/// A dense layer, then transposed convolutions.
+/// Dense layers, of which the last makes a map, then transposed convolutions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generator {
     /// Latent values; the class, one-hot, comes behind them.
     pub latent: usize,
-    /// From the latent to the first map.
+    /// Dense layers before the one that makes the first map.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<DenseLayer>,
+    /// From the latent, or the last hidden layer, to the first map.
     pub dense: FirstMap,
     /// From map to map, the last to the picture.
+    #[serde(default)]
     pub conv_transpose: Vec<ConvTransposeLayer>,
+}
+
+impl Generator {
+    /// The map that dense layer `i` writes, counted from the first hidden one.
+    pub fn dense_map(&self, i: usize) -> Image {
+        match self.hidden.get(i) {
+            Some(layer) => Image {
+                height: 1,
+                width: 1,
+                channels: layer.units,
+            },
+            None => Image {
+                height: self.dense.height,
+                width: self.dense.width,
+                channels: self.dense.channels,
+            },
+        }
+    }
+
+    /// The activations of all layers, first to last.
+    pub fn activations_mut(&mut self) -> impl Iterator<Item = &mut Activation> {
+        let hidden = self.hidden.iter_mut().map(|layer| &mut layer.activation);
+        let maps = self
+            .conv_transpose
+            .iter_mut()
+            .map(|layer| &mut layer.activation);
+        hidden.chain([&mut self.dense.activation]).chain(maps)
+    }
 }
 
 /// The generator's dense layer.
@@ -134,7 +166,7 @@ pub struct ConvLayer {
     pub activation: Activation,
 }
 
-/// One hidden dense layer of the discriminator.
+/// One hidden dense layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenseLayer {
@@ -402,11 +434,14 @@ impl Config {
             let at = format!("discriminator.conv number {i}");
             push(at, of, ("pad", layer.pad));
         }
-        for (layer, i) in self.discriminator.dense.iter().zip(1..) {
-            sizes.push((
-                format!("discriminator.dense number {i}, units"),
-                layer.units,
-            ));
+        let dense = [
+            ("generator.hidden", &self.generator.hidden),
+            ("discriminator.dense", &self.discriminator.dense),
+        ];
+        for (key, layers) in dense {
+            for (layer, i) in layers.iter().zip(1..) {
+                sizes.push((format!("{key} number {i}, units"), layer.units));
+            }
         }
         if let Some((name, size)) = sizes.iter().find(|(_, size)| *size > LARGEST_SIZE) {
             return Err(format!("{name} is {size}, the largest is {LARGEST_SIZE}"));
@@ -417,7 +452,7 @@ impl Config {
     /// Checks what a `.gan` file has room for, so that nothing is trained that it has not.
     fn check_format_limits(&self) -> Result<(), String> {
         let convs = &self.generator.conv_transpose;
-        let layers = 1 + convs.len();
+        let layers = self.generator.hidden.len() + 1 + convs.len();
         if layers > MAX_LAYERS {
             return Err(format!(
                 "the generator has {layers} layers, the most that a device draws is {MAX_LAYERS}"
@@ -463,10 +498,29 @@ impl Config {
         if n_out == 0 || self.generator.latent == 0 {
             return Err("generator.latent and the size of generator.dense must not be 0".into());
         }
-        let mut blocks = vec![BlockSpec {
+        let (mut blocks, mut n_in) = (Vec::new(), self.input_len());
+        for (i, layer) in self.generator.hidden.iter().enumerate() {
+            let n_out = layer.units;
+            if n_out == 0 {
+                return Err(format!("generator.hidden number {} has no units", i + 1));
+            }
+            blocks.push(BlockSpec {
+                name: format!("hidden{}", i + 1),
+                op: Op::Dense {
+                    n_in,
+                    n_out,
+                    c_out: n_out,
+                },
+                norm: layer.norm,
+                spectral: false,
+                activation: layer.activation,
+            });
+            n_in = n_out;
+        }
+        blocks.push(BlockSpec {
             name: "dense".into(),
             op: Op::Dense {
-                n_in: self.input_len(),
+                n_in,
                 n_out,
                 c_out: if first.per_value {
                     n_out
@@ -477,7 +531,7 @@ impl Config {
             norm: first.norm,
             spectral: false,
             activation: first.activation,
-        }];
+        });
         let (mut size, mut c_in) = ([first.height, first.width], first.channels);
         for (i, layer) in self.generator.conv_transpose.iter().enumerate() {
             let at = format!("generator.conv_transpose number {}", i + 1);

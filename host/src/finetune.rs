@@ -47,8 +47,11 @@ pub fn finetune(
     let latent = generator.config.generator.latent;
     let mut rng = Pcg32::new(SEED);
     for step in 1..=steps {
-        for (block, layer) in network.blocks.iter_mut().zip(&tuned.layers) {
+        let blocks = network.blocks.iter_mut().zip(&tuned.layers).enumerate();
+        for (i, (block, layer)) in blocks {
             let bits = weight_bits(layer.op, options);
+            // Classes are inputs of the first layer only.
+            let latent = if i == 0 { latent } else { usize::MAX };
             block
                 .weight
                 .restore(rounded_weights(layer, bits, latent), None);

@@ -12,7 +12,7 @@ use gan_core::model::{WIDE_TABLE_LEN, WeightBits, Window};
 use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
 use rayon::prelude::*;
 
-use crate::config::Config;
+use crate::config::{Config, Image};
 use crate::generator::{FloatGenerator, FloatLayer};
 use crate::nn::Activation;
 use crate::nn::network::{BlockSpec, Op};
@@ -137,7 +137,6 @@ pub fn quantize_tuned(
         seed: CALIBRATION_SEED,
         class: None,
     };
-    let first = &generator.config.generator.dense;
     let input = Input {
         x: float_input(
             generator,
@@ -150,13 +149,9 @@ pub fn quantize_tuned(
         },
         latent: generator.config.generator.latent,
     };
-    let dense_output = Shape {
-        h: first.height,
-        w: first.width,
-        c: first.channels,
-    };
+    let dense_output = |i, _| map_shape(generator.config.generator.dense_map(i));
     let pairs = generator.layers.iter().zip(&tuned.layers);
-    let layers = round_layers(pairs, input, |_| dense_output, options)?;
+    let layers = round_layers(pairs, input, dense_output, options)?;
     encode_model(generator, &layers)
 }
 
@@ -204,7 +199,7 @@ pub fn quantize_critic(
         latent: n_in,
     };
     let pairs = layers.iter().zip(layers);
-    let layers = round_layers(pairs, input, flat, &Options::default())?;
+    let layers = round_layers(pairs, input, |_, c| flat(c), &Options::default())?;
     let [first, second] = layers.as_slice() else {
         return Err(QuantizeError::Refused(ModelError::LayerCount {
             found: layers.len(),
@@ -226,6 +221,15 @@ pub fn quantize_critic(
     }
 }
 
+/// A map as the runtime has it.
+pub(crate) fn map_shape(map: Image) -> Shape {
+    Shape {
+        h: map.height,
+        w: map.width,
+        c: map.channels,
+    }
+}
+
 fn flat(c: usize) -> Shape {
     Shape { h: 1, w: 1, c }
 }
@@ -241,11 +245,12 @@ struct Input {
 }
 
 /// Rounds layers one after the other, each for what the rounded ones before leave it:
-/// `(whole, tuned)`, see [`quantize_tuned`]. `dense_output`: the map of so many dense outputs.
+/// `(whole, tuned)`, see [`quantize_tuned`]. `dense_output`: the map of a layer of so many dense
+/// outputs.
 fn round_layers<'l>(
     pairs: impl Iterator<Item = (&'l FloatLayer, &'l FloatLayer)>,
     input: Input,
-    dense_output: impl Fn(usize) -> Shape,
+    dense_output: impl Fn(usize, usize) -> Shape,
     options: &Options,
 ) -> Result<Vec<IntLayer>, QuantizeError> {
     let Input {
@@ -262,6 +267,7 @@ fn round_layers<'l>(
             return Err(QuantizeError::NotANumber { layer: i });
         }
         let bits = weight_bits(layer.op, options);
+        let latent = if i == 0 { latent } else { usize::MAX };
         let rows = round_rows(layer, bits, latent, Some(quant.scale));
         let rounded = FloatLayer {
             weight: in_place(layer, &rows),
@@ -279,7 +285,7 @@ fn round_layers<'l>(
         let wide = options.wide_table.then_some(products as f32);
         let tensor = TensorQuants::choose(layer.activation, &sums, channels(layer.op), wide);
         let (rows, input) = ((bits, rows), (shape, quant));
-        let op = runtime_op(layer.op, &dense_output);
+        let op = runtime_op(layer.op, |n_out| dense_output(i, n_out));
         let int = int_layer(layer, rows, input, &tensor, &correction, op);
         let int = int.map_err(|channel| QuantizeError::Bias { layer: i, channel })?;
         layer.activate(&mut sums);
@@ -357,7 +363,7 @@ impl TensorQuants {
                 };
                 (narrow_or_wide(sums), output)
             }
-            Activation::LeakyRelu => {
+            Activation::LeakyRelu(_) => {
                 let outputs: Vec<f32> = sums.iter().map(|&v| act.apply(v)).collect();
                 let output = best_quant(&outputs, c, Activation::Linear, false);
                 (narrow_or_wide(sums), output)

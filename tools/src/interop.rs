@@ -13,15 +13,15 @@ use crate::root;
 /// Draws the same latents with gan-core, host's floats, PyTorch, LiteRT's reference kernels,
 /// ONNX Runtime and C, and prints how many values differ.
 ///
-/// The shipped models, short runs of three presets, and random small generators that PyTorch
-/// has saved, one of which also runs on an emulated board. Needs python3, gcc and QEMU; the
+/// The shipped models, short runs of three presets, and random small generators of each kind
+/// that PyTorch has saved, one of which also runs on an emulated board. Needs python3, gcc and QEMU; the
 /// Python packages of tests/interop/requirements.txt go into target/interop/venv.
 #[derive(clap::Args)]
 pub struct Interop {
     /// Latents of each model.
     #[arg(long, default_value_t = 20)]
     latents: usize,
-    /// Random generators.
+    /// Random generators of each kind.
     #[arg(long, default_value_t = 20)]
     stacks: usize,
 }
@@ -71,6 +71,17 @@ const fn exact(name: &'static str, script: &'static str) -> Peer {
         share: 0.0,
     }
 }
+
+/// Kinds of random generators, and how many of each also go out again in every way.
+const FAMILIES: [(&str, usize); 7] = [
+    ("plain", usize::MAX),
+    ("upsample", 2),
+    ("shuffle", 2),
+    ("mlp", 2),
+    ("normed", 1),
+    ("files", 0),
+    ("embedding", 1),
+];
 
 /// Presets that are trained for a moment, and how long.
 const TRAINED: [(&str, &str); 3] = [("fashion", "20"), ("avatar", "20"), ("seed", "2")];
@@ -135,43 +146,56 @@ impl Interop {
             bench.host(&train)?;
             bench.check_float(&format!("{preset}, trained"), &run)?;
         }
-        bench.check_stacks(self.stacks)?;
+        for (family, exported) in FAMILIES {
+            bench.check_stacks(family, self.stacks, exported)?;
+        }
+        bench.check_board(&bench.folder.join("plain/00/run/generator.gan"))?;
         bench.summary()
     }
 }
 
 impl Bench {
-    /// Generators of PyTorch's: in, and out again in every way.
-    fn check_stacks(&mut self, count: usize) -> anyhow::Result<()> {
-        let stacks = self.folder.join("stacks");
+    /// Generators of PyTorch's of one kind: in, and the first ones out again in every way.
+    fn check_stacks(&mut self, family: &str, count: usize, exported: usize) -> anyhow::Result<()> {
+        let stacks = self.folder.join(family);
         let count = count.to_string();
-        self.script("stacks.py", &["make", text(&stacks)?, "--count", &count])?;
+        let make = [
+            "make",
+            text(&stacks)?,
+            "--count",
+            &count,
+            "--family",
+            family,
+        ];
+        self.script("stacks.py", &make)?;
         let mut folders: Vec<PathBuf> = fs::read_dir(&stacks)?
             .map(|entry| Ok(entry?.path()))
             .collect::<anyhow::Result<_>>()?;
         folders.sort();
+        let mut check = vec!["check"];
         for folder in &folders {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy();
-            let name = format!("PyTorch's {name}");
             let run = folder.join("run");
             let (weights, config) = (folder.join("weights.safetensors"), folder.join("net.toml"));
             let files = ["--weights", text(&weights)?, "--config", text(&config)?];
             self.host(&[&["import"], &files[..], &["--out", text(&run)?]].concat())?;
-            let ours = self.array(&run.join("generator.safetensors"))?;
-            let args = [
-                "check",
-                text(folder)?,
-                text(&ours.input)?,
-                text(&ours.values)?,
-            ];
-            self.compare(&name, PYTORCH_IN, &args)?;
-            self.check_float(&name, &run)?;
-            self.check_int8(&name, &run.join("generator.gan"))?;
+            self.draw(&run.join("generator.safetensors"), &folder.join("ours.npy"))?;
+            check.push(text(folder)?);
         }
-        match folders.first() {
-            Some(first) => self.check_board(&first.join("run/generator.gan")),
-            None => Ok(()),
+        // One start of PyTorch for all.
+        let output = self.script(PYTORCH_IN.script, &check)?;
+        let found: Vec<&str> = output.lines().collect();
+        ensure!(found.len() == folders.len(), "{output}");
+        for (i, (folder, found)) in folders.iter().zip(found).enumerate() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let name = format!("{family} {name}");
+            self.record(&name, PYTORCH_IN, found)?;
+            if i < exported {
+                let run = folder.join("run");
+                self.check_float(&name, &run)?;
+                self.check_int8(&name, &run.join("generator.gan"))?;
+            }
         }
+        Ok(())
     }
 
     /// A `.gan` file in everything that runs integers.
@@ -261,18 +285,17 @@ impl Bench {
     fn array(&self, model: &Path) -> anyhow::Result<Array> {
         let values = model.with_extension("npy");
         let values = self.folder.join(values.file_name().unwrap_or_default());
-        let out = text(&values)?;
-        self.host(&[
-            "sample",
-            text(model)?,
-            "--count",
-            &self.latents,
-            "--out",
-            out,
-        ])?;
+        self.draw(model, &values)?;
         let stem = values.file_stem().unwrap_or_default().to_string_lossy();
         let input = values.with_file_name(format!("{stem}-input.npy"));
         Ok(Array { values, input })
+    }
+
+    /// Writes what a model draws, and beside it what from.
+    fn draw(&self, model: &Path, values: &Path) -> anyhow::Result<()> {
+        let (count, out) = (&self.latents, text(values)?);
+        self.host(&["sample", text(model)?, "--count", count, "--out", out])?;
+        Ok(())
     }
 
     fn compare_model(
@@ -283,14 +306,14 @@ impl Bench {
         ours: &Array,
     ) -> anyhow::Result<()> {
         let files = [text(exported)?, text(&ours.input)?, text(&ours.values)?];
-        self.compare(name, peer, &files)
+        let args = [&files[..], peer.tolerance.as_slice()].concat();
+        let output = self.script(peer.script, &args)?;
+        self.record(name, peer, output.lines().last().unwrap_or_default())
     }
 
-    fn compare(&mut self, name: &str, peer: Peer, args: &[&str]) -> anyhow::Result<()> {
-        let args = [args, peer.tolerance.as_slice()].concat();
-        let output = self.script(peer.script, &args)?;
-        let line = output.lines().last().unwrap_or_default();
-        let found: Found = serde_json::from_str(line).with_context(|| output.clone())?;
+    /// Prints and adds up a script's line of JSON.
+    fn record(&mut self, name: &str, peer: Peer, line: &str) -> anyhow::Result<()> {
+        let found: Found = serde_json::from_str(line).with_context(|| line.to_owned())?;
         let Found {
             latents,
             values,

@@ -68,7 +68,7 @@ fn floats(model: &Path) -> anyhow::Result<FloatGenerator> {
 /// The model as TensorFlow Lite can have it, and its file.
 fn tflite_of(model: &Model<'_>) -> Result<(Vec<u8>, Vec<u8>), TfliteError> {
     let form = tflite::form(model)?;
-    let tflite = tflite::write(&Model::parse(&form)?)?;
+    let tflite = tflite::write(&Model::parse(&form)?, model)?;
     Ok((form, tflite))
 }
 

@@ -162,8 +162,9 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
     args.reading.change(&mut config.data);
     if let Some(channels) = args.channels {
         config.image.channels = channels;
-        if let Some(last) = config.generator.conv_transpose.last_mut() {
-            last.channels = channels;
+        match config.generator.conv_transpose.last_mut() {
+            Some(last) => last.channels = channels,
+            None => config.generator.dense.channels = channels,
         }
     }
     let training = &mut config.training;

@@ -1,7 +1,7 @@
 //! Weights for PyTorch: a safetensors file in its names and layouts.
 //!
-//! Layer `i` is `i.weight` and `i.bias`. The first is a `Linear`, `[c * h * w, n_in]`, whose
-//! output is a map `[c, h, w]`; the others are `ConvTranspose2d`, `[c_in, c_out, k, k]`. What
+//! Layer `i` is `i.weight` and `i.bias`. The first ones are `Linear`, `[c * h * w, n_in]`,
+//! whose output is a map `[c, h, w]`; the others are `ConvTranspose2d`, `[c_in, c_out, k, k]`. What
 //! the shapes do not say (stride, crop, activation) is in the metadata's one entry,
 //! `generator`, as JSON.
 
@@ -12,15 +12,19 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
 use crate::generator::{FloatGenerator, FloatLayer};
+use crate::nn::Activation;
 use crate::nn::network::Op;
 
 /// The bytes of the file.
 pub fn safetensors(generator: &FloatGenerator) -> Result<Vec<u8>, SafeTensorError> {
     let config = &generator.config;
-    let first = &config.generator.dense;
-    let map = [first.channels, first.height, first.width];
+    let map_of = |i: usize| {
+        let map = config.generator.dense_map(i);
+        [map.channels, map.height, map.width]
+    };
     let mut tensors = Vec::new();
     for (i, layer) in generator.layers.iter().enumerate() {
+        let map = map_of(i);
         let (shape, weight) = weight(layer, map);
         let bias = bias(layer, map);
         tensors.push((format!("{i}.weight"), shape, le_bytes(&weight)));
@@ -29,7 +33,10 @@ pub fn safetensors(generator: &FloatGenerator) -> Result<Vec<u8>, SafeTensorErro
     let views = tensors.iter().map(|(name, shape, bytes)| {
         TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
     });
-    let layers: Vec<Value> = generator.layers.iter().map(|l| describe(l, map)).collect();
+    let layers = generator.layers.iter().enumerate();
+    let layers: Vec<Value> = layers
+        .map(|(i, layer)| describe(layer, map_of(i)))
+        .collect();
     let about = json!({
         "name": config.name,
         "latent": config.generator.latent,
@@ -79,8 +86,8 @@ fn places([c, h, w]: [usize; 3]) -> impl Iterator<Item = usize> {
 }
 
 fn describe(layer: &FloatLayer, map: [usize; 3]) -> Value {
-    match layer.op {
-        Op::Dense { .. } => json!({ "map": map, "activation": layer.activation }),
+    let mut about = match layer.op {
+        Op::Dense { .. } => json!({ "map": map }),
         Op::ConvTranspose(conv) | Op::Conv(conv) => {
             let g = conv.geometry;
             let full = |i: usize| (g.small[i] - 1) * g.stride + g.kernel;
@@ -89,8 +96,12 @@ fn describe(layer: &FloatLayer, map: [usize; 3]) -> Value {
                 "kernel": g.kernel,
                 "stride": g.stride,
                 "crop": [g.top, g.left, bottom, right],
-                "activation": layer.activation,
             })
         }
+    };
+    about["activation"] = layer.activation.name().into();
+    if let Activation::LeakyRelu(slope) = layer.activation {
+        about["slope"] = slope.into();
     }
+    about
 }

@@ -1,12 +1,14 @@
 //! Takes each layer's tensors out of a file, checked, in our layouts.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
-use super::layout::{convolution, first_conv_transpose, linear, map_to_nhwc};
+use super::kind::{Kind, is_ambiguous, reaches_all};
+use super::layout;
 use super::names::{Modules, tensor_name};
-use super::net::Section;
-use super::weights::Tensors;
-use crate::config::FirstMap;
+use super::net::{Embedding, Joined, Section};
+use super::weights::{Tensor, Tensors};
+use crate::config::Image;
 use crate::nn::Conv;
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::norm::NORM_EPSILON;
@@ -19,6 +21,9 @@ pub struct Layer {
     /// `[c]`, or for each value of the first map
     bias: Option<Vec<f32>>,
     norm: Option<Norm>,
+    /// What an input channel that is always 1 has to add, in the order of the weights' last
+    /// `k * k * c_out`: biases before a `PixelShuffle`, where those of a channel differ.
+    phases: Option<Vec<f32>>,
     /// Which modules it is made of.
     pub note: String,
 }
@@ -31,23 +36,30 @@ struct Norm {
     beta: Vec<f32>,
 }
 
-/// A shape that a tensor may have, and the kind of module that has it.
-type Form = (&'static str, Vec<usize>);
+/// A shape that a tensor may have, and what has it.
+type Form<K> = (K, Vec<usize>);
 
 /// Takes tensors out of a file, and keeps what does not fit.
 pub struct Converter<'t> {
     tensors: &'t Tensors,
     section: &'t Section,
+    classes: usize,
     used: BTreeSet<String>,
     problems: Vec<String>,
 }
 
 impl<'t> Converter<'t> {
     /// Of these tensors, of which `problems` are known already.
-    pub fn new(tensors: &'t Tensors, section: &'t Section, problems: Vec<String>) -> Self {
+    pub fn new(
+        tensors: &'t Tensors,
+        section: &'t Section,
+        classes: usize,
+        problems: Vec<String>,
+    ) -> Self {
         Self {
             tensors,
             section,
+            classes,
             used: BTreeSet::new(),
             problems,
         }
@@ -58,75 +70,145 @@ impl<'t> Converter<'t> {
         &mut self,
         i: usize,
         spec: &BlockSpec,
-        map: &FirstMap,
+        map: &Image,
         modules: &Modules,
     ) -> Option<Layer> {
-        let forms = self.weight_forms(i, spec, map);
+        let embedding = match i {
+            0 => self.embedding(),
+            _ => None,
+        };
+        let forms = self.weight_forms(i, spec, map, modules);
         let Some(module) = &modules.layer else {
             let needs = options(&forms);
             let problem = format!("{}: no weight {needs}", spec.name);
             self.problems.push(problem);
             return None;
         };
-        let weight = self.take(spec, &tensor_name(module, "weight"), &forms);
+        let name = tensor_name(module, "weight");
+        let weight = self.take(spec, &name, &forms);
+        if weight.is_none() && self.section.kind(i).is_none() {
+            self.hint(i, spec, &name);
+        }
         let kind = weight.map(|(kind, _)| kind);
         let bias = self.bias(spec, module, kind, map);
-        let norm = self.norm(spec, modules.norm.as_deref(), kind, map);
-        let (kind, values) = weight?;
-        let of_norm = modules
-            .norm
-            .iter()
-            .map(|norm| format!(", BatchNorm {norm}"));
+        let norm = self.norm(i, spec, modules.norm.as_deref(), kind, map);
+        let (kind, tensor) = weight?;
+        let values = match (kind, &tensor.transposed) {
+            (Kind::ConvTranspose2d, Some(values)) => values,
+            _ => &tensor.values,
+        };
+        // Keras's order is ours.
+        let order = match self.section.channels_last && kind == Kind::Linear {
+            true => &flat(spec.op.output_len()),
+            false => map,
+        };
+        let of_norm = modules.norm.iter();
+        let of_norm: String = of_norm.map(|norm| format!(", BatchNorm {norm}")).collect();
         let mut layer = Layer {
-            weight: match (spec.op, kind) {
-                (Op::Dense { n_in, .. }, "Linear") => linear(values, n_in, map),
-                (Op::Dense { n_in, .. }, _) => first_conv_transpose(values, n_in, map),
-                (Op::ConvTranspose(conv) | Op::Conv(conv), _) => {
-                    convolution(values, &conv, kind == "Conv2d")
-                }
-            },
+            weight: ours(values, spec.op, kind, order),
             bias,
             norm,
-            note: format!(
-                "{:<16} {kind} {module}{}",
-                spec.name,
-                of_norm.collect::<String>()
-            ),
+            phases: None,
+            note: format!("{:<16} {kind} {module}{of_norm}", spec.name),
         };
-        if matches!(spec.op, Op::Dense { .. }) {
-            layer.vectors_mut().for_each(|v| *v = map_to_nhwc(v, map));
+        match (spec.op, kind) {
+            (Op::Dense { n_in, n_out, .. }, _) => {
+                for v in layer.vectors_mut().filter(|v| v.len() == n_out) {
+                    *v = layout::map_to_nhwc(v, order);
+                }
+                if let Some((joined, tensor)) = embedding {
+                    let latent = n_in - tensor.shape[0];
+                    layer.fold_embedding(joined, tensor, latent, n_out);
+                }
+            }
+            (Op::ConvTranspose(conv) | Op::Conv(conv), Kind::Conv2dPixelShuffle) => {
+                layer.merge_phases(&conv);
+                if layer.phases.is_some() && !reaches_all(&conv) {
+                    self.problems.push(format!(
+                        "{name}: the biases of a channel differ before PixelShuffle, which has a \
+                         form only where the Conv2d's padding is at most (k - 1) / 2"
+                    ));
+                }
+            }
+            _ => (),
         }
         Some(layer)
     }
 
     /// Shapes that the weight of layer `i` may have.
-    fn weight_forms(&self, i: usize, spec: &BlockSpec, map: &FirstMap) -> Vec<Form> {
-        let (c_in, c_out, k, stride) = match spec.op {
+    fn weight_forms(
+        &mut self,
+        i: usize,
+        spec: &BlockSpec,
+        map: &Image,
+        modules: &Modules,
+    ) -> Vec<Form<Kind>> {
+        let conv = match spec.op {
             Op::Dense { n_in, n_out, .. } => {
+                let n_in = match (i, self.embedding()) {
+                    (0, Some((_, tensor))) => n_in - tensor.shape[0] + tensor.shape[1],
+                    _ => n_in,
+                };
+                let of_map = vec![n_in, map.channels, map.height, map.width];
                 return vec![
-                    ("Linear", vec![n_out, n_in]),
-                    (
-                        "ConvTranspose2d",
-                        vec![n_in, map.channels, map.height, map.width],
-                    ),
+                    (Kind::Linear, vec![n_out, n_in]),
+                    (Kind::ConvTranspose2d, of_map),
                 ];
             }
-            Op::ConvTranspose(conv) | Op::Conv(conv) => {
-                let Conv {
-                    geometry,
-                    c_in,
-                    c_out,
-                } = conv;
-                (c_in, c_out, geometry.kernel, geometry.stride)
-            }
+            Op::ConvTranspose(conv) | Op::Conv(conv) => conv,
         };
-        let transposed = ("ConvTranspose2d", vec![c_in, c_out, k, k]);
-        let plain = ("Conv2d", vec![c_out, c_in, k, k]);
-        match self.section.conv2d.contains(&i) {
-            true => vec![plain],
-            false if stride == 1 && c_in != c_out => vec![transposed, plain],
-            false => vec![transposed],
+        let kinds = match self.section.kind(i) {
+            Some(kind) => vec![kind],
+            None => vec![Kind::ConvTranspose2d, Kind::Conv2d],
+        };
+        let forms = kinds
+            .into_iter()
+            .filter_map(|kind| Some((kind, kind.weight_shape(&conv)?)));
+        let forms: Vec<Form<Kind>> = forms.collect();
+        if let (None, true, Some(module)) =
+            (self.section.kind(i), is_ambiguous(&conv), &modules.layer)
+        {
+            let weight = self.tensors.get(&tensor_name(module, "weight"));
+            let fits = |tensor: &Tensor| forms.iter().any(|(_, shape)| *shape == tensor.shape);
+            if weight.is_some_and(fits) {
+                self.problems.push(ambiguity(i, spec, &conv, module));
+            }
         }
+        forms
+    }
+
+    /// Says of a weight of another shape what a `Conv2d` of that shape could be.
+    fn hint(&mut self, i: usize, spec: &BlockSpec, name: &str) {
+        let (Op::ConvTranspose(conv) | Op::Conv(conv)) = spec.op else {
+            return;
+        };
+        let tensor = self.tensors.get(name);
+        let hint = tensor.and_then(|tensor| Kind::hint(&tensor.shape, &conv, i));
+        if let (Some(hint), Some(problem)) = (hint, self.problems.last_mut()) {
+            problem.push_str("; ");
+            problem.push_str(&hint);
+        }
+    }
+
+    /// How the class's embedding meets the latent, and its tensor `[classes, len]`.
+    fn embedding(&mut self) -> Option<(Joined, &'t Tensor)> {
+        let Embedding { module, joined } = self.section.embedding.as_ref()?;
+        let name = tensor_name(module, "weight");
+        let is_new = self.used.insert(name.clone());
+        let tensor = self.tensors.get(&name);
+        let found = tensor.filter(|tensor| {
+            let shape = &tensor.shape;
+            self.classes > 0 && shape.len() == 2 && shape[0] == self.classes && shape[1] > 0
+        });
+        if found.is_none() && is_new {
+            let shape = tensor.map_or("missing".into(), |tensor| format!("{:?}", tensor.shape));
+            self.problems.push(format!(
+                "{name} is {shape}: an Embedding of the class has a row for each, and class_names \
+                 in [data] are {}",
+                self.classes
+            ));
+        }
+        found.map(|tensor| (*joined, tensor))
     }
 
     /// The bias of a layer of this kind, if it has one; a `Linear`'s has a number for each value.
@@ -134,33 +216,34 @@ impl<'t> Converter<'t> {
         &mut self,
         spec: &BlockSpec,
         module: &str,
-        kind: Option<&str>,
-        map: &FirstMap,
+        kind: Option<Kind>,
+        map: &Image,
     ) -> Option<Vec<f32>> {
         let name = tensor_name(module, "bias");
         if !self.tensors.contains_key(&name) {
             return None;
         }
-        let mut forms = vector_forms(spec, map);
+        let mut forms = vector_forms(spec, kind, map);
         match kind {
-            Some("Linear") => forms.truncate(1),
+            Some(Kind::Linear | Kind::Conv2dPixelShuffle) => forms.truncate(1),
             Some(_) => drop(forms.drain(..forms.len() - 1)),
             None => (),
         }
         self.take(spec, &name, &forms)
-            .map(|(_, values)| values.to_vec())
+            .map(|(_, tensor)| tensor.values.clone())
     }
 
     /// The normalization of a layer of this kind, its variance for our epsilon.
     fn norm(
         &mut self,
+        i: usize,
         spec: &BlockSpec,
         module: Option<&str>,
-        kind: Option<&str>,
-        map: &FirstMap,
+        kind: Option<Kind>,
+        map: &Image,
     ) -> Option<Norm> {
-        let mut forms = vector_forms(spec, map);
-        if kind.is_some_and(|kind| kind != "Linear") {
+        let mut forms = vector_forms(spec, kind, map);
+        if kind == Some(Kind::ConvTranspose2d) {
             drop(forms.drain(..forms.len() - 1));
         }
         let Some(module) = module else {
@@ -182,33 +265,35 @@ impl<'t> Converter<'t> {
         let mut affine = |part: &str, otherwise: f32| {
             let name = tensor_name(module, part);
             match self.tensors.contains_key(&name) {
-                true => self.take(spec, &name, &forms).map(|(_, v)| v.to_vec()),
-                false => Some(vec![otherwise; mean.map_or(0, <[f32]>::len)]),
+                true => self
+                    .take(spec, &name, &forms)
+                    .map(|(_, t)| t.values.clone()),
+                false => Some(vec![otherwise; mean.map_or(0, |mean| mean.values.len())]),
             }
         };
         let (gamma, beta) = (affine("weight", 1.0), affine("bias", 0.0));
-        let eps = self.section.eps;
-        if var?.iter().any(|&v| f64::from(v) + eps <= 0.0) {
+        let eps = self.section.eps.at(i);
+        if var?.values.iter().any(|&v| f64::from(v) + eps <= 0.0) {
             let name = tensor_name(module, "running_var");
             self.problems
                 .push(format!("{name} has values that are no variances"));
         }
         let our_var = |&v: &f32| (f64::from(v) + eps - NORM_EPSILON) as f32;
         Some(Norm {
-            mean: mean?.to_vec(),
-            var: var?.iter().map(our_var).collect(),
+            mean: mean?.values.clone(),
+            var: var?.values.iter().map(our_var).collect(),
             gamma: gamma?,
             beta: beta?,
         })
     }
 
     /// The tensor of a name, if it has one of these shapes, and which.
-    fn take(
+    fn take<K: Copy + Display>(
         &mut self,
         spec: &BlockSpec,
         name: &str,
-        forms: &[Form],
-    ) -> Option<(&'static str, &'t [f32])> {
+        forms: &[Form<K>],
+    ) -> Option<(K, &'t Tensor)> {
         self.used.insert(name.to_owned());
         let needs = || format!("{} needs {}", spec.name, options(forms));
         let Some(tensor) = self.tensors.get(name) else {
@@ -221,43 +306,130 @@ impl<'t> Converter<'t> {
             self.problems
                 .push(format!("{name} is {:?}: {}", tensor.shape, needs()));
         }
-        form.map(|&(kind, _)| (kind, tensor.values.as_slice()))
+        if let Some(problem) = &tensor.problem {
+            self.problems.push(format!("{name} {problem}"));
+        }
+        form.map(|&(kind, _)| (kind, tensor))
     }
 
-    /// Everything that did not fit; tensors that nothing used are among it.
-    pub fn finish(mut self) -> Vec<String> {
+    /// Everything that did not fit, and names of tensors that nothing used. Those are among what
+    /// does not fit, unless `[import]` names all modules.
+    pub fn finish(mut self) -> (Vec<String>, Vec<String>) {
+        let Section { layers, norms, .. } = self.section;
+        let all_named = layers.is_some() && norms.is_some();
+        let mut unused = Vec::new();
         for (name, tensor) in self.tensors {
-            if !self.used.contains(name) {
+            if self.used.contains(name) {
+                continue;
+            }
+            unused.push(name.clone());
+            if !all_named {
                 let shape = &tensor.shape;
-                self.problems
-                    .push(format!("{name} {shape:?} belongs to no layer"));
+                let problem = format!("{name} {shape:?} belongs to no layer");
+                self.problems.push(problem);
             }
         }
-        self.problems
+        (self.problems, unused)
     }
 }
 
+/// A weight in our layout; a dense layer's values are `order`'s `[c, h, w]`.
+fn ours(values: &[f32], op: Op, kind: Kind, order: &Image) -> Vec<f32> {
+    match (op, kind) {
+        (Op::Dense { n_out, .. }, Kind::Linear) => {
+            layout::linear(values, values.len() / n_out, order)
+        }
+        (Op::Dense { n_out, .. }, _) => {
+            layout::first_conv_transpose(values, values.len() / n_out, order)
+        }
+        (Op::ConvTranspose(conv) | Op::Conv(conv), kind) => match kind {
+            Kind::UpsampleConv2d => layout::upsampled(values, &conv),
+            Kind::Conv2dPixelShuffle => layout::pixel_shuffled(values, &conv),
+            _ => layout::convolution(values, &conv, kind == Kind::Conv2d),
+        },
+    }
+}
+
+/// What to say of a weight that may be of two kinds.
+fn ambiguity(i: usize, spec: &BlockSpec, conv: &Conv, module: &str) -> String {
+    let (c, k, stride) = (conv.c_in, conv.geometry.kernel, conv.geometry.stride);
+    let of_kernel = format!("({c}, {c}, {k}");
+    let otherwise = match stride {
+        1 => format!("Conv2d{of_kernel}): say conv2d = [{i}]"),
+        _ => {
+            let hint = Kind::hint(&[c, c, k, k], conv, i).unwrap_or_default();
+            format!("Conv2d{of_kernel}) behind Upsample({stride}): {hint}")
+        }
+    };
+    format!(
+        "{}: {module}.weight can be ConvTranspose2d{of_kernel}, {stride}): say \
+         conv_transpose2d = [{i}] in [import]; or {otherwise}",
+        spec.name
+    )
+}
+
 /// Shapes of a bias or a normalization, the one for each channel last.
-fn vector_forms(spec: &BlockSpec, map: &FirstMap) -> Vec<Form> {
+fn vector_forms(spec: &BlockSpec, kind: Option<Kind>, map: &Image) -> Vec<Form<&'static str>> {
     let channels = |c| ("each channel", vec![c]);
     match spec.op {
         Op::Dense { n_out, .. } if n_out != map.channels => {
             vec![("each value", vec![n_out]), channels(map.channels)]
         }
         Op::Dense { .. } => vec![channels(map.channels)],
-        Op::ConvTranspose(conv) | Op::Conv(conv) => vec![channels(conv.c_out)],
+        Op::ConvTranspose(conv) | Op::Conv(conv) => {
+            let shuffled = conv.c_out * conv.geometry.stride.pow(2);
+            let mut forms = vec![channels(conv.c_out)];
+            if kind == Some(Kind::Conv2dPixelShuffle) {
+                forms.insert(0, ("each channel before PixelShuffle", vec![shuffled]));
+            }
+            forms
+        }
     }
 }
 
 /// `[8, 4] (Linear) or [4, 8, 1, 1] (ConvTranspose2d)`
-fn options(forms: &[Form]) -> String {
+fn options<K: Display>(forms: &[Form<K>]) -> String {
     let forms = forms
         .iter()
         .map(|(kind, shape)| format!("{shape:?} ({kind})"));
     forms.collect::<Vec<_>>().join(" or ")
 }
 
+/// A map of one pixel.
+const fn flat(channels: usize) -> Image {
+    Image {
+        height: 1,
+        width: 1,
+        channels,
+    }
+}
+
 impl Layer {
+    /// Takes classes, one-hot behind the latent, in the place of their embedding: the rows of its
+    /// values become, for each class, their sum with its embedding's numbers.
+    fn fold_embedding(&mut self, joined: Joined, embedding: &Tensor, latent: usize, n_out: usize) {
+        let len = embedding.shape[1];
+        let (first, second) = self.weight.split_at(match joined {
+            Joined::Before => len * n_out,
+            _ => latent * n_out,
+        });
+        let (of_class, of_latent) = match joined {
+            Joined::Before => (first, second),
+            _ => (second, first),
+        };
+        let mut weight = of_latent.to_vec();
+        for numbers in embedding.values.chunks_exact(len) {
+            let mut sums = vec![0f64; n_out];
+            for (row, &number) in of_class.chunks_exact(n_out).zip(numbers) {
+                for (sum, &w) in sums.iter_mut().zip(row) {
+                    *sum += f64::from(number) * f64::from(w);
+                }
+            }
+            weight.extend(sums.into_iter().map(|sum| sum as f32));
+        }
+        self.weight = weight;
+    }
+
     /// Whether the bias or the normalization has `len` numbers.
     pub fn has_len(&self, len: usize) -> bool {
         let of_norm = self.norm.as_ref().map(|norm| norm.mean.len());
@@ -277,16 +449,90 @@ impl Layer {
             .for_each(|v| *v = v.repeat(len / v.len()));
     }
 
+    /// Turns what a `Conv2d` has for each of its channels into what there is behind the
+    /// `PixelShuffle`: a normalization in between goes into weights and bias, and a bias becomes
+    /// its mean in each channel; what is left of it is [`phases`](Self::take_phases).
+    fn merge_phases(&mut self, conv: &Conv) {
+        let (g, c) = (conv.geometry, conv.c_out);
+        let each = g.stride * g.stride;
+        let mut bias: Vec<f64> = match &self.bias {
+            Some(bias) => bias.iter().map(|&b| f64::from(b)).collect(),
+            None => vec![0.0; c * each],
+        };
+        if let Some(norm) = self
+            .norm
+            .take_if(|norm| norm.mean.len() == c * each && each > 1)
+        {
+            let std = |v: f32| (f64::from(v) + NORM_EPSILON).sqrt();
+            let scales = norm.gamma.iter().zip(&norm.var);
+            let scales: Vec<f64> = scales.map(|(&g, &v)| f64::from(g) / std(v)).collect();
+            for (at, w) in self.weight.iter_mut().enumerate() {
+                let (tap, o) = (at / c % g.taps(), at % c);
+                let phase = tap / g.kernel % g.stride * g.stride + tap % g.kernel % g.stride;
+                *w = (f64::from(*w) * scales[o * each + phase]) as f32;
+            }
+            for (i, b) in bias.iter_mut().enumerate() {
+                *b = f64::from(norm.beta[i]) + (*b - f64::from(norm.mean[i])) * scales[i];
+            }
+        }
+        let means = bias.chunks_exact(each);
+        let means: Vec<f64> = means.map(|b| b.iter().sum::<f64>() / each as f64).collect();
+        let rest = bias
+            .iter()
+            .enumerate()
+            .map(|(i, b)| (b - means[i / each]) as f32);
+        let rest: Vec<f32> = rest.collect();
+        self.phases = (rest.iter().any(|&b| b != 0.0)).then(|| layout::phase_offsets(&rest, conv));
+        self.bias = Some(means.into_iter().map(|b| b as f32).collect());
+    }
+
+    /// Whether there is a normalization.
+    pub fn is_normed(&self) -> bool {
+        self.norm.is_some()
+    }
+
+    /// What an input channel that is always 1 has to add, if anything.
+    pub fn take_phases(&mut self) -> Option<Vec<f32>> {
+        self.phases.take()
+    }
+
+    /// Takes one more input channel, the last, which is always `value` and adds `offsets`.
+    pub fn add_input(&mut self, offsets: &[f32], value: f32) {
+        self.weight
+            .extend(offsets.iter().map(|offset| offset / value));
+    }
+
+    /// Writes one more channel behind each pixel's `c` channels, which is always 1 before the
+    /// activation; biases are `biases` numbers.
+    pub fn add_constant(&mut self, c: usize, biases: usize) {
+        let wider = |values: &[f32], one: f32| -> Vec<f32> {
+            let pixels = values.chunks_exact(c);
+            pixels
+                .flat_map(|pixel| pixel.iter().copied().chain([one]))
+                .collect()
+        };
+        self.weight = wider(&self.weight, 0.0);
+        let of_bias = if self.norm.is_some() { 0.0 } else { 1.0 };
+        let bias = self.bias.get_or_insert_with(|| vec![0.0; biases]);
+        *bias = wider(bias, of_bias);
+        if let Some(norm) = &mut self.norm {
+            norm.mean = wider(&norm.mean, 0.0);
+            norm.var = wider(&norm.var, 1.0);
+            norm.gamma = wider(&norm.gamma, 1.0);
+            norm.beta = wider(&norm.beta, 1.0);
+        }
+    }
+
     /// Halves what goes into the activation.
     pub fn halve(&mut self) {
-        let (scale, bias) = match &mut self.norm {
-            Some(norm) => (&mut norm.gamma, Some(&mut norm.beta)),
-            None => (&mut self.weight, self.bias.as_mut()),
+        let halved: Vec<&mut Vec<f32>> = match &mut self.norm {
+            Some(norm) => vec![&mut norm.gamma, &mut norm.beta],
+            None => {
+                let offsets = self.bias.iter_mut().chain(&mut self.phases);
+                [&mut self.weight].into_iter().chain(offsets).collect()
+            }
         };
-        scale
-            .iter_mut()
-            .chain(bias.into_iter().flatten())
-            .for_each(|v| *v *= 0.5);
+        halved.into_iter().flatten().for_each(|v| *v *= 0.5);
     }
 
     /// The tensors under their names in a run's file. A bias before normalization is taken from

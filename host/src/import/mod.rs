@@ -6,21 +6,25 @@
 //! of it fits.
 
 pub mod convert;
+pub mod kind;
 pub mod layout;
 pub mod names;
 pub mod net;
+pub mod reparam;
+pub mod select;
+pub mod unsupported;
 pub mod weights;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use self::convert::Converter;
-use self::net::Net;
-use crate::config::ConfigError;
+use self::convert::{Converter, Layer};
+use self::net::{Net, Section};
+use crate::config::{Config, ConfigError};
 use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
 use crate::nn::Activation;
-use crate::nn::norm::LEAKY_SLOPE;
+use crate::nn::network::BlockSpec;
 use crate::train::checkpoint::{Named, RunState};
 use crate::train::loss::Anchors;
 
@@ -39,10 +43,7 @@ pub enum ImportError {
         source: std::io::Error,
     },
     /// Not safetensors.
-    #[error(
-        "{path} is not a safetensors file ({reason}): write it with \
-         safetensors.torch.save_file(generator.state_dict(), \"G.safetensors\")"
-    )]
+    #[error("{path} is not a safetensors file: {reason}")]
     Format {
         /// The file.
         path: PathBuf,
@@ -82,53 +83,26 @@ const DATASET: &str = "unknown pictures, imported from PyTorch";
 pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
     let Net {
         mut config,
-        section,
+        mut section,
         halved,
     } = Net::load(net)?;
     let origin = net.display().to_string();
     let shape = |message| ConfigError::Shape { origin, message };
     let blocks = config.generator_blocks().map_err(shape.clone())?;
-    let bytes = read_regular(weights, MOST_BYTES).map_err(|source| ImportError::Unreadable {
-        path: weights.to_owned(),
-        source,
-    })?;
-    let read = weights::read(&bytes);
-    let (tensors, mut problems) = read.map_err(|reason| ImportError::Format {
-        path: weights.to_owned(),
-        reason,
-    })?;
-    let modules = names::assign(&tensors, &blocks, &section, &mut problems);
-    let mut converter = Converter::new(&tensors, &section, problems);
-    let map = &config.generator.dense;
-    let layers = blocks.iter().zip(&modules).enumerate();
-    let layers = layers.map(|(i, (spec, modules))| converter.layer(i, spec, map, modules));
-    let layers: Vec<_> = layers.collect();
-    let problems = converter.finish();
-    if !problems.is_empty() {
-        return Err(ImportError::Misfit {
-            weights: weights.to_owned(),
-            net: net.to_owned(),
-            problems,
-        });
-    }
-    let mut layers: Vec<_> = layers.into_iter().flatten().collect();
+    let (mut layers, unused) = take_layers(weights, net, &config, &mut section, &blocks)?;
     let mut notes: Vec<String> = layers.iter().map(|layer| layer.note.clone()).collect();
-
-    if blocks
-        .iter()
-        .any(|spec| spec.activation == Activation::LeakyRelu)
-    {
-        notes.push(format!(
-            "leaky_relu: of slope {LEAKY_SLOPE}; PyTorch's own is 0.01 where none is given"
-        ));
+    if !unused.is_empty() {
+        notes.push(format!("not used: {}", unused.join(", ")));
     }
-    let (first, values) = (&mut config.generator.dense, blocks[0].op.output_len());
-    if !first.per_value && layers[0].has_len(values) && values > first.channels {
+    notes.extend(slopes_note(&blocks));
+    let at = config.generator.hidden.len();
+    let (first, values) = (&mut config.generator.dense, blocks[at].op.output_len());
+    if !first.per_value && layers[at].has_len(values) && values > first.channels {
         notes.push("dense: a bias or BatchNorm for each value: per_value = true".into());
         first.per_value = true;
     }
     if first.per_value {
-        layers[0].spread(values);
+        layers[at].spread(values);
     }
     if let (true, Some(last)) = (halved, layers.last_mut()) {
         notes.push(
@@ -138,6 +112,8 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
         );
         last.halve();
     }
+    let blocks = config.generator_blocks().map_err(shape.clone())?;
+    carry_phases(&mut config, &blocks, &mut layers, &mut notes);
     let blocks = config.generator_blocks().map_err(shape)?;
     let layers = layers.into_iter().zip(&blocks);
     let tensors = layers.flat_map(|(layer, spec)| layer.named(spec)).collect();
@@ -156,6 +132,97 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
         tensors,
         notes,
     })
+}
+
+/// The layers of a file of weights, and the names of tensors that none of them uses.
+fn take_layers(
+    weights: &Path,
+    net: &Path,
+    config: &Config,
+    section: &mut Section,
+    blocks: &[BlockSpec],
+) -> Result<(Vec<Layer>, Vec<String>), ImportError> {
+    let path = || weights.to_owned();
+    let bytes = read_regular(weights, MOST_BYTES).map_err(|source| ImportError::Unreadable {
+        path: path(),
+        source,
+    })?;
+    let read = weights::read(&bytes);
+    let read = read.map_err(|reason| ImportError::Format {
+        path: path(),
+        reason,
+    })?;
+    let (mut problems, classes) = (Vec::new(), config.data.class_names.len());
+    let select::Selected {
+        mut tensors,
+        mut unused,
+    } = select::select(read, section, &mut problems);
+    reparam::fold(&mut tensors, &mut problems);
+    unsupported::refuse(&mut tensors, section, classes, &mut problems);
+    let modules = names::assign(&tensors, blocks, section, &mut problems);
+    let mut converter = Converter::new(&tensors, section, classes, problems);
+    let layers = blocks.iter().zip(&modules).enumerate();
+    let layers = layers.map(|(i, (spec, modules))| {
+        let map = config.generator.dense_map(i);
+        converter.layer(i, spec, &map, modules)
+    });
+    let layers: Vec<_> = layers.collect();
+    let (problems, left) = converter.finish();
+    unused.extend(left);
+    if !problems.is_empty() {
+        return Err(ImportError::Misfit {
+            weights: path(),
+            net: net.to_owned(),
+            problems,
+        });
+    }
+    Ok((layers.into_iter().flatten().collect(), unused))
+}
+
+/// The slopes of the leaky ReLUs, which a file does not tell.
+fn slopes_note(blocks: &[BlockSpec]) -> Option<String> {
+    let slopes = blocks.iter().filter_map(|spec| match spec.activation {
+        Activation::LeakyRelu(slope) => Some(format!("{slope} ({})", spec.name)),
+        _ => None,
+    });
+    let slopes: Vec<String> = slopes.collect();
+    (!slopes.is_empty()).then(|| {
+        format!(
+            "leaky_relu: of slope {}; PyTorch's own is 0.01 where none is given",
+            slopes.join(", ")
+        )
+    })
+}
+
+/// Brings the biases that differ before a `PixelShuffle` to where they belong: the layer before
+/// writes one more channel, which is always the same.
+fn carry_phases(
+    config: &mut Config,
+    blocks: &[BlockSpec],
+    layers: &mut [Layer],
+    notes: &mut Vec<String>,
+) {
+    let before = blocks.len() - config.generator.conv_transpose.len();
+    for (i, spec) in blocks.iter().enumerate().skip(before) {
+        config.generator.conv_transpose[i - before].norm = layers[i].is_normed();
+        let Some(offsets) = layers[i].take_phases() else {
+            continue;
+        };
+        let from = &blocks[i - 1];
+        let value = from.activation.apply(1f32);
+        let channels = match i - before {
+            0 => &mut config.generator.dense.channels,
+            i => &mut config.generator.conv_transpose[i - 1].channels,
+        };
+        layers[i].add_input(&offsets, value);
+        layers[i - 1].add_constant(*channels, from.op.c_out());
+        *channels += 1;
+        notes.push(format!(
+            "{}: one more channel, always {value}, with which {} adds what its biases differ by \
+             before PixelShuffle",
+            from.name, spec.name
+        ));
+    }
 }
 
 impl Imported {

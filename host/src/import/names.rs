@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::net::Section;
+use super::select::first_parts;
 use super::weights::{Tensor, Tensors};
 use crate::nn::network::BlockSpec;
 
@@ -30,7 +31,7 @@ pub fn assign(
     section: &Section,
     problems: &mut Vec<String>,
 ) -> Vec<Modules> {
-    let (layers, norms) = found(tensors);
+    let (layers, norms) = found(tensors, section);
     let mut layers = match &section.layers {
         Some(named) => named.clone(),
         None => in_order("layer", &layers, blocks.len(), problems),
@@ -54,7 +55,7 @@ type Found<'t> = (String, &'t Tensor);
 
 /// The layers and the normalizations of a file, in natural order, dense layers first. What is
 /// neither is left out.
-fn found(tensors: &Tensors) -> (Vec<Found<'_>>, Vec<Found<'_>>) {
+fn found<'t>(tensors: &'t Tensors, section: &Section) -> (Vec<Found<'t>>, Vec<Found<'t>>) {
     let mut modules: BTreeMap<Vec<Piece>, (String, BTreeMap<&str, &Tensor>)> = BTreeMap::new();
     for (name, tensor) in tensors {
         let (module, part) = name.rsplit_once('.').unwrap_or(("", name));
@@ -63,7 +64,14 @@ fn found(tensors: &Tensors) -> (Vec<Found<'_>>, Vec<Found<'_>>) {
         entry.1.insert(part, tensor);
     }
     let (mut layers, mut norms) = (Vec::new(), Vec::new());
+    let embedding = section
+        .embedding
+        .as_ref()
+        .map(|embedding| &embedding.module);
     for (module, parts) in modules.into_values() {
+        if Some(&module) == embedding {
+            continue;
+        }
         let weight = parts.get("weight").copied();
         let running = parts.get("running_mean").or(parts.get("running_var"));
         match (weight, running) {
@@ -86,8 +94,16 @@ fn in_order(
     problems: &mut Vec<String>,
 ) -> Vec<String> {
     if found.len() != wanted {
+        let networks = first_parts(found.iter().map(|(module, _)| module.as_str()));
+        let hint = match (found.len() > wanted, networks.len()) {
+            (true, 2..=8) => format!(
+                "; if it holds more than one network, say in [import] which: prefix = {}",
+                networks.join(" or ")
+            ),
+            _ => String::new(),
+        };
         problems.push(format!(
-            "there are {} {kind} modules in it, not {wanted}",
+            "there are {} {kind} modules in it, not {wanted}{hint}",
             found.len()
         ));
     }

@@ -12,6 +12,17 @@ pub struct Tensor {
     pub shape: Vec<usize>,
     /// Row by row.
     pub values: Vec<f32>,
+    /// The values if they are a `ConvTranspose2d`'s, where those are others (spectral norm).
+    pub transposed: Option<Vec<f32>>,
+    /// Why no layer can have it.
+    pub problem: Option<String>,
+}
+
+impl Tensor {
+    /// Whether it counts something, as `n_averaged` does, and is no weight.
+    pub fn is_counter(&self) -> bool {
+        self.shape.is_empty() && self.problem.is_some()
+    }
 }
 
 /// The tensors of a file, by name.
@@ -20,32 +31,71 @@ pub type Tensors = BTreeMap<String, Tensor>;
 /// What `BatchNorm` counts and nothing needs.
 const COUNTER: &str = "num_batches_tracked";
 
-/// Reads a file; the lines are tensors with a type or values that no layer can have. An error
-/// says why it is no safetensors file.
-pub fn read(bytes: &[u8]) -> Result<(Tensors, Vec<String>), String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
+/// Reads a file. An error says what it is instead of safetensors, and what to do.
+pub fn read(bytes: &[u8]) -> Result<Tensors, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| instead(bytes, &error))?;
     let mut tensors = Tensors::new();
-    let mut problems = Vec::new();
     for (name, view) in file.iter() {
         if name.rsplit('.').next() == Some(COUNTER) {
             continue;
         }
         let shape = view.shape().to_vec();
-        let values = values(&view).unwrap_or_else(|| {
-            problems.push(format!(
-                "{name} is of type {:?}: F32, F64, F16 and BF16 can be read",
-                view.dtype()
-            ));
-            // Its shape is still checked.
-            vec![0.0; shape.iter().product()]
-        });
+        let (values, mut problem) = match values(&view) {
+            Some(values) => (values, None),
+            None => {
+                let kind = view.dtype();
+                let problem = format!("is of type {kind:?}: F32, F64, F16 and BF16 can be read");
+                // Its shape is still checked.
+                (vec![0.0; shape.iter().product()], Some(problem))
+            }
+        };
         if !values.iter().all(|v| v.is_finite()) {
-            problems.push(format!("{name} has values that are not numbers"));
+            problem = Some("has values that are not numbers".into());
         }
-        tensors.insert(name.to_owned(), Tensor { shape, values });
+        let tensor = Tensor {
+            shape,
+            values,
+            transposed: None,
+            problem,
+        };
+        tensors.insert(name.to_owned(), tensor);
     }
-    problems.sort();
-    Ok((tensors, problems))
+    Ok(tensors)
+}
+
+/// The Python lines that turn a file of `torch.save` into safetensors.
+const FROM_PTH: &str = "
+  import torch, safetensors.torch
+  state = torch.load(\"G.pth\", map_location=\"cpu\")    # or one of the dictionaries in it
+  safetensors.torch.save_file({n: t.clone().contiguous() for n, t in state.items()}, \"G.safetensors\")";
+
+/// The same for Keras. Its kernels are `[h, w, out, in]` and `[in, out]`.
+const FROM_KERAS: &str = "
+  import keras, numpy as np, safetensors.numpy; name = dict(kernel=\"weight\", gamma=\"weight\", bias=\"bias\", beta=\"bias\", moving_mean=\"running_mean\", moving_variance=\"running_var\")
+  tensors = {f\"{i}.{name[v.name.split('/')[-1].split(':')[0]]}\": np.ascontiguousarray(np.transpose(v.numpy(), (3, 2, 0, 1) if len(v.shape) == 4 else None)) for i, layer in enumerate(keras.models.load_model(\"G.keras\").layers) for v in layer.weights}
+  safetensors.numpy.save_file(tensors, \"G.safetensors\")
+and say in [import] channels_last = true and eps = 1e-3, which is the epsilon of Keras; its LeakyReLU has a slope of 0.3 or 0.2 where none is given";
+
+/// What a file is that is not safetensors.
+fn instead(bytes: &[u8], error: &safetensors::SafeTensorError) -> String {
+    let holds = |text: &str| {
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    if bytes.starts_with(b"version https://git-lfs") {
+        return "it is a Git LFS pointer, a note of where the file is: run `git lfs pull` in its \
+                repository to get the file itself"
+            .into();
+    }
+    if bytes.starts_with(b"\x89HDF") || bytes.starts_with(b"PK") && holds("model.weights.h5") {
+        return format!("it is a model of Keras. In Python, convert it:{FROM_KERAS}");
+    }
+    // A zip archive or a pickle.
+    if bytes.starts_with(b"PK") || matches!(bytes, [0x80, 2..=5, ..]) {
+        return format!("it is a file of torch.save. In Python, convert it:{FROM_PTH}");
+    }
+    format!("{error}. From PyTorch, in Python, write it:{FROM_PTH}")
 }
 
 fn values(view: &TensorView<'_>) -> Option<Vec<f32>> {

@@ -9,7 +9,7 @@ use dfdx::prelude::{
 use super::conv::Conv;
 use super::geometry::Geometry;
 use super::network::{Block, Network, Op, PassStats};
-use super::norm::{Activation, BatchStats, LEAKY_SLOPE, NORM_EPSILON};
+use super::norm::{Activation, BatchStats, NORM_EPSILON};
 use super::{Backend, Float, Mat};
 
 type Result<T, D> = std::result::Result<T, <D as HasErr>::Err>;
@@ -151,7 +151,7 @@ fn activate<E: Float, D: Device<E>, T: Tape<E, D>>(
     match act {
         Activation::Linear => Ok(x),
         Activation::Relu => x.try_relu(),
-        Activation::LeakyRelu => x.try_prelu(E::of(LEAKY_SLOPE)),
+        Activation::LeakyRelu(slope) => x.try_prelu(E::of(slope)),
         Activation::Tanh => x.try_tanh(),
         Activation::Sigmoid => x.try_sigmoid(),
     }

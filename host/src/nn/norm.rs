@@ -1,21 +1,27 @@
 //! Batch normalization, bias and activation in one pass over the data.
 
+use std::fmt;
+
 use rayon::prelude::*;
+use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::conv::add_in_order;
 use super::{Float, group_len};
 
 /// What follows a layer's sum; each is invertible enough that its derivative is a
 /// function of its output alone.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+///
+/// In a configuration it is its name, or `{ leaky_relu = 0.01 }` for a slope other than
+/// [`LEAKY_SLOPE`].
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// `x`
     Linear,
     /// `max(x, 0)`
     Relu,
-    /// `x` where positive, `0.2 x` elsewhere
-    LeakyRelu,
+    /// `x` where positive, `slope * x` elsewhere; the slope is at least 0 and below 1
+    LeakyRelu(f64),
     /// hyperbolic tangent
     Tanh,
     /// `1 / (1 + exp(-x))`
@@ -35,8 +41,8 @@ macro_rules! by_activation {
                 let $act = Activation::Relu;
                 $body
             }
-            Activation::LeakyRelu => {
-                let $act = Activation::LeakyRelu;
+            Activation::LeakyRelu(slope) => {
+                let $act = Activation::LeakyRelu(slope);
                 $body
             }
             Activation::Tanh => {
@@ -51,13 +57,24 @@ macro_rules! by_activation {
     };
 }
 
-/// Slope of [`Activation::LeakyRelu`] below zero (Radford et al. 2016).
+/// Slope of [`Activation::LeakyRelu`] below zero where none is given (Radford et al. 2016).
 pub const LEAKY_SLOPE: f64 = 0.2;
 
 /// Added to the variance before its root, as PyTorch does.
 pub const NORM_EPSILON: f64 = 1e-5;
 
 impl Activation {
+    /// Its name in a configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Relu => "relu",
+            Self::LeakyRelu(_) => "leaky_relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
+
     /// The function's value at `x`.
     #[inline(always)]
     pub fn apply<E: Float>(self, x: E) -> E {
@@ -71,7 +88,7 @@ impl Activation {
                     x
                 }
             }
-            Self::LeakyRelu => x.max(x * E::of(LEAKY_SLOPE)),
+            Self::LeakyRelu(slope) => x.max(x * E::of(slope)),
             Self::Tanh => x.tanh(),
             Self::Sigmoid => (E::one() + (-x).exp()).recip(),
         }
@@ -84,10 +101,83 @@ impl Activation {
         match self {
             Self::Linear => E::one(),
             Self::Relu => step(E::zero()),
-            Self::LeakyRelu => step(E::of(LEAKY_SLOPE)),
+            Self::LeakyRelu(slope) => step(E::of(slope)),
             Self::Tanh => E::one() - y * y,
             Self::Sigmoid => y * (E::one() - y),
         }
+    }
+}
+
+impl Serialize for Activation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self::LeakyRelu(slope) if slope != LEAKY_SLOPE => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry(self.name(), &slope)?;
+                map.end()
+            }
+            _ => serializer.serialize_str(self.name()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Activation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ActivationVisitor)
+    }
+}
+
+struct ActivationVisitor;
+
+/// Names of activations, for serde's errors.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Name {
+    Linear,
+    Relu,
+    LeakyRelu,
+    Tanh,
+    Sigmoid,
+}
+
+/// The activation that has a number.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Key {
+    LeakyRelu,
+}
+
+impl<'de> Visitor<'de> for ActivationVisitor {
+    type Value = Activation;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of an activation, or { leaky_relu = 0.01 }")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Activation, E> {
+        Ok(match Name::deserialize(name.into_deserializer())? {
+            Name::Linear => Activation::Linear,
+            Name::Relu => Activation::Relu,
+            Name::LeakyRelu => Activation::LeakyRelu(LEAKY_SLOPE),
+            Name::Tanh => Activation::Tanh,
+            Name::Sigmoid => Activation::Sigmoid,
+        })
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Activation, M::Error> {
+        let entry = map.next_entry::<Key, f64>()?;
+        let Some((Key::LeakyRelu, slope)) = entry else {
+            return Err(de::Error::invalid_length(0, &self));
+        };
+        if map.next_key::<Key>()?.is_some() {
+            return Err(de::Error::invalid_length(2, &self));
+        }
+        if !(0.0..1.0).contains(&slope) {
+            return Err(de::Error::custom(format!(
+                "leaky_relu is {slope}, use a slope from 0 to below 1"
+            )));
+        }
+        Ok(Activation::LeakyRelu(slope))
     }
 }
 

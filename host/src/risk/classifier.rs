@@ -11,6 +11,7 @@ use crate::generator::{FloatLayer, pixel_value};
 use crate::memory::reserved;
 use crate::nn::buffers::Buffers;
 use crate::nn::network::{Block, BlockSpec, Network, Op};
+use crate::nn::norm::LEAKY_SLOPE;
 use crate::nn::{Activation, Backend, Conv, Geometry, Margins, Wanted};
 use crate::train::adam::{Adam, Moments};
 use crate::train::random::{self, Purpose};
@@ -30,14 +31,14 @@ pub struct Layers {
 pub const SMALL: Layers = Layers {
     convolutions: &[(16, 4, 2), (32, 4, 2)],
     features: 16,
-    activation: Activation::LeakyRelu,
+    activation: Activation::LeakyRelu(LEAKY_SLOPE),
 };
 
 /// The stronger observer, and what features come from.
 pub const STRONG: Layers = Layers {
     convolutions: &[(32, 4, 2), (64, 4, 2), (64, 3, 1), (96, 3, 2)],
     features: 64,
-    activation: Activation::LeakyRelu,
+    activation: Activation::LeakyRelu(LEAKY_SLOPE),
 };
 
 /// The critic that goes with a generator onto a device.

@@ -13,7 +13,6 @@ use super::proto::{
 };
 use super::{IR_VERSION, OPSET};
 use crate::nn::Activation;
-use crate::nn::norm::LEAKY_SLOPE;
 
 /// What `metadata_props` say.
 pub struct Provenance<'a> {
@@ -215,9 +214,9 @@ impl Chain {
         let (op, with) = match activation {
             Activation::Linear => return,
             Activation::Relu => ("Relu", Vec::new()),
-            Activation::LeakyRelu => {
+            Activation::LeakyRelu(slope) => {
                 let alpha = AttributeProto {
-                    f: Some(LEAKY_SLOPE as f32),
+                    f: Some(slope as f32),
                     ..attribute("alpha", attribute_type::FLOAT)
                 };
                 ("LeakyRelu", vec![alpha])

@@ -5,22 +5,16 @@ use gan_core::Shape;
 use super::OnnxError;
 use super::chain::{Chain, Linear, Provenance};
 use crate::generator::FloatGenerator;
-use crate::quant::{rows_of, runtime_op};
+use crate::quant::{map_shape, rows_of, runtime_op};
 
 /// The file of a generator: what [`FloatGenerator::draw`] computes. Its input has the latent as
 /// real numbers and 1 in the class's place.
 pub fn float(generator: &FloatGenerator) -> Result<Vec<u8>, OnnxError> {
     let config = &generator.config;
-    let first = &config.generator.dense;
     let mut map = Shape {
         h: 1,
         w: 1,
         c: config.input_len(),
-    };
-    let first = Shape {
-        h: first.height,
-        w: first.width,
-        c: first.channels,
     };
     let mut chain = Chain::new(map.c);
     for (i, layer) in generator.layers.iter().enumerate() {
@@ -32,7 +26,7 @@ pub fn float(generator: &FloatGenerator) -> Result<Vec<u8>, OnnxError> {
         {
             return Err(OnnxError::NotANumber { layer: i });
         }
-        let (op, output) = runtime_op(layer.op, |_| first);
+        let (op, output) = runtime_op(layer.op, |_| map_shape(config.generator.dense_map(i)));
         let linear = Linear {
             op,
             input: map,

@@ -53,7 +53,7 @@ pub enum OnnxError {
     /// A table of a function that is not known.
     #[error(
         "layer {layer}, {kind}, has a table that is no function known here; there are tanh, sigmoid \
-         and leaky ReLU of slope 0.2"
+         and leaky ReLU"
     )]
     Table {
         /// Which.

@@ -6,7 +6,6 @@ use gan_core::{Activation as CoreActivation, Layer, Model, Multiplier, Quant};
 use super::TfliteError;
 use super::function;
 use crate::nn::Activation;
-use crate::nn::norm::LEAKY_SLOPE;
 use crate::quant::multiplier;
 
 /// Steps of a wide sum in one of a narrow sum of the same range.
@@ -95,7 +94,7 @@ fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
             let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
             Some(looked_up(sigmoid, &sum, &layer.output))
         }
-        (_, Some(Activation::LeakyRelu)) => Some(leaky_relu(&sum, &layer.output)),
+        (_, Some(Activation::LeakyRelu(slope))) => Some(leaky_relu(slope, &sum, &layer.output)),
         _ => return Err(TfliteError::Table { layer: i }),
     };
     Ok(Rewritten {
@@ -143,10 +142,10 @@ fn looked_up(f: impl Fn(f32) -> f32, sum: &Quant, output: &Quant) -> [u8; 256] {
 }
 
 /// A table of what `QuantizeLeakyRelu` computes.
-fn leaky_relu(sum: &Quant, output: &Quant) -> [u8; 256] {
+fn leaky_relu(slope: f64, sum: &Quant, output: &Quant) -> [u8; 256] {
     // The products are of `f32`, as there.
     let identity = multiplier(f64::from(sum.scale / output.scale));
-    let alpha = multiplier(f64::from(sum.scale * LEAKY_SLOPE as f32 / output.scale));
+    let alpha = multiplier(f64::from(sum.scale * slope as f32 / output.scale));
     std::array::from_fn(|i| {
         let q = i32::from((i as u8 ^ 0x80) as i8) - i32::from(sum.zero_point);
         let scaled = if q >= 0 { identity } else { alpha }.apply(q);

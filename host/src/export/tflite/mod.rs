@@ -23,7 +23,6 @@ use gan_core::{Activation as CoreActivation, Layer, Model, Op, Quant, Shape};
 use self::schema::{Builtin, Options, Tensor, Writer};
 use super::function::function;
 use crate::nn::Activation;
-use crate::nn::norm::LEAKY_SLOPE;
 
 pub use form::form;
 
@@ -46,9 +45,7 @@ pub enum TfliteError {
         zero_point: i8,
     },
     /// A table of no function that is known here.
-    #[error(
-        "layer {layer} has a table that is none of tanh, sigmoid and leaky ReLU with a slope of 0.2"
-    )]
+    #[error("layer {layer} has a table that is none of tanh, sigmoid and leaky ReLU")]
     Table {
         /// Counted from 0.
         layer: usize,
@@ -58,9 +55,9 @@ pub enum TfliteError {
     Refused(#[from] gan_core::ModelError),
 }
 
-/// The file of a model that [`form`] has made; the picture of an input is the one that
-/// gan-core draws, bit by bit.
-pub fn write(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
+/// The file of the `model` that [`form`] has made of `whole`; the picture of an input is the one
+/// that gan-core draws, bit by bit.
+pub fn write(model: &Model<'_>, whole: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
     let description = format!(
         "{}, trained on {}, {} steps, seed {}; CRC-32 of its .gan file {:08x}",
         model.name(),
@@ -78,24 +75,24 @@ pub fn write(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
     let input = writer.activations(&latent);
     let mut x = input;
     let last = model.layers().len() - 1;
-    for (i, layer) in model.layers().iter().enumerate() {
+    for (i, (layer, of)) in model.layers().iter().zip(whole.layers()).enumerate() {
         let name = if i == last {
             "picture".to_owned()
         } else {
             format!("layer{i}")
         };
-        x = write_layer(&mut writer, (i, layer), &name, x)?;
+        x = write_layer(&mut writer, layer, activation(i, layer, of)?, &name, x);
     }
     Ok(writer.finish(&description, input, x))
 }
 
 fn write_layer(
     writer: &mut Writer<'_>,
-    (i, layer): (usize, &Layer<'_>),
+    layer: &Layer<'_>,
+    act: Option<(Builtin, Option<Options>)>,
     name: &str,
     x: i32,
-) -> Result<i32, TfliteError> {
-    let act = activation(i, layer)?;
+) -> i32 {
     let sum_name = format!("{name}.sum");
     let sum_name = if act.is_some() { &sum_name } else { name };
     let sum = match layer.op {
@@ -103,7 +100,7 @@ fn write_layer(
         Op::ConvTranspose(window) => conv_transpose(writer, layer, window, sum_name, x),
     };
     let Some((op, options)) = act else {
-        return Ok(sum);
+        return sum;
     };
     let output = writer.activations(&Tensor {
         name,
@@ -111,13 +108,15 @@ fn write_layer(
         quant: layer.output,
     });
     writer.operator(op, &[sum], output, options);
-    Ok(output)
+    output
 }
 
-/// The operator of its own that a layer's activation takes.
+/// The operator of its own that a layer's activation takes. The table of `of`, from which the
+/// layer was made, tells the function: its own may be of fewer bits, which leave slopes open.
 fn activation(
     i: usize,
     layer: &Layer<'_>,
+    of: &Layer<'_>,
 ) -> Result<Option<(Builtin, Option<Options>)>, TfliteError> {
     if let CoreActivation::Clamp { min, max } = layer.activation {
         let zero_point = layer.output.zero_point;
@@ -132,12 +131,12 @@ fn activation(
             }),
         };
     }
-    match function(layer) {
+    match function(of) {
         Some(Activation::Tanh) => Ok(Some((Builtin::Tanh, None))),
         Some(Activation::Sigmoid) => Ok(Some((Builtin::Logistic, None))),
-        Some(Activation::LeakyRelu) => {
+        Some(Activation::LeakyRelu(slope)) => {
             let options = Options::LeakyRelu {
-                alpha: LEAKY_SLOPE as f32,
+                alpha: slope as f32,
             };
             Ok(Some((Builtin::LeakyRelu, Some(options))))
         }
