@@ -37,14 +37,14 @@ impl Card {
         // A figure of few pictures has no interval.
         let words = words.filter(|word| !["", "too", "few"].contains(word));
         let numbers = words.map(str::parse);
-        match numbers.collect::<Result<Vec<f64>, _>>()?.as_slice() {
-            &[value, low, high, floor] => Ok(Figure {
+        match *numbers.collect::<Result<Vec<f64>, _>>()?.as_slice() {
+            [value, low, high, floor] => Ok(Figure {
                 value,
                 low,
                 high,
                 floor,
             }),
-            &[value, floor] => Ok(Figure {
+            [value, floor] => Ok(Figure {
                 value,
                 low: f64::NAN,
                 high: f64::NAN,
