@@ -10,7 +10,7 @@ use gan_core::format::is_control;
 /// The first error of standard output, which [`finish`] reports.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Prints a line on standard output; see [`print`].
+/// Prints a line on standard output; see [`print()`].
 #[macro_export]
 macro_rules! say {
     ($($text:tt)*) => { $crate::console::print(&format!("{}\n", format_args!($($text)*))) };

@@ -179,7 +179,7 @@ fn take_layers(
     Ok((layers.into_iter().flatten().collect(), unused))
 }
 
-/// The slopes of the leaky ReLUs, which a file does not tell.
+/// The slopes of the layers with leaky `ReLU`, which a file does not tell.
 fn slopes_note(blocks: &[BlockSpec]) -> Option<String> {
     let slopes = blocks.iter().filter_map(|spec| match spec.activation {
         Activation::LeakyRelu(slope) => Some(format!("{slope} ({})", spec.name)),
