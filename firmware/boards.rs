@@ -70,7 +70,7 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x1000_0000, 4 << 20),
         ram: (0x2000_0000, 512 << 10),
         stack_bytes: 32 << 10,
-        budget: (249 << 10, 41 << 10),
+        budget: (250 << 10, 41 << 10),
         loader: Loader::ProbeOrUf2 {
             chip: "RP235x",
             family: 0xe48b_ff59,

@@ -14,6 +14,7 @@ use embedded_hal_mock::eh1::digital::{Mock as Pin, State, Transaction as Level};
 use embedded_hal_mock::eh1::spi::{Mock as Spi, Transaction};
 use firmware::buttons::{Action, FiveButtons, TwoButtons};
 use firmware::ssd0323::{Error, Ssd0323};
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 const WIDTH: i32 = 128;
@@ -128,7 +129,7 @@ fn color(seed: u32, i: u32) -> u8 {
 proptest! {
     #[test]
     fn the_panel_holds_what_was_drawn_wherever_it_was_drawn(
-        drawings in prop::collection::vec(
+        drawings in vec(
             (-20..140, -10..70, 0u32..60, 0u32..30, 0u8..3, any::<u32>()), 1..12),
     ) {
         let wire = Wire(Rc::new(RefCell::new(Panel::new())));
@@ -227,7 +228,7 @@ fn the_driver_sends_the_data_sheets_commands_and_reports_a_pin_that_fails() {
 
 /// What two buttons ask for, held down as listed: A, B, until when in milliseconds.
 fn asked(presses: &[(bool, bool, u32)]) -> Vec<Action> {
-    let mut buttons = TwoButtons::default();
+    let mut buttons = TwoButtons::new();
     let mut actions = Vec::new();
     // The clock wraps on the way.
     let begun_ms = u32::MAX - 300;
@@ -257,7 +258,6 @@ fn two_buttons_ask_for_five_things() {
     assert_eq!(press(a, 900), [PreviousClass]);
     assert_eq!(press(b, 900), [Walk]);
     assert_eq!(press(both, 900), [NextPalette]);
-    assert_eq!(press(a, 9), [], "the bouncing of a contact");
     let one_after_the_other = [
         (true, false, 60),
         (true, true, 90),
@@ -285,4 +285,81 @@ fn five_buttons_ask_once_a_press_and_not_for_what_is_down_at_the_start() {
     assert_eq!(polled(0, 500), None);
     assert_eq!(polled(0b1_0000, 505), None, "the bouncing of a contact");
     assert_eq!(polled(0b1_0000, 525), Some(Action::Walk));
+}
+
+/// A contact that bounces for 19 ms whenever it closes or opens, and the moments at which the
+/// application reads it: at most `longest_ms` apart, as between two rows.
+#[derive(Debug)]
+struct Contact {
+    /// From when to when each press lasts.
+    presses_ms: Vec<(u32, u32)>,
+    polled_ms: Vec<u32>,
+    longest_ms: u32,
+    noise: u64,
+}
+
+impl Contact {
+    /// Presses and pauses last as long as it takes to read them once when they do not bounce.
+    fn new(longest_ms: u32, extra_ms: &[(u32, u32)], gaps: &[u32], noise: u64) -> Self {
+        let (mut presses_ms, mut now_ms) = (Vec::new(), 100);
+        for &(pause_ms, hold_ms) in extra_ms {
+            let from_ms = now_ms + longest_ms + 20 + pause_ms;
+            now_ms = from_ms + longest_ms + 20 + hold_ms;
+            presses_ms.push((from_ms, now_ms));
+        }
+        let mut polled_ms = vec![50];
+        for gap in gaps.iter().cycle() {
+            let last_ms = polled_ms[polled_ms.len() - 1];
+            if last_ms > now_ms + longest_ms + 20 {
+                break;
+            }
+            polled_ms.push(last_ms + 1 + gap % longest_ms);
+        }
+        Self {
+            presses_ms,
+            polled_ms,
+            longest_ms,
+            noise,
+        }
+    }
+
+    fn is_closed(&self, now_ms: u32) -> bool {
+        let edges = self.presses_ms.iter().flat_map(|&(from, to)| [from, to]);
+        if edges
+            .clone()
+            .any(|edge| (edge..edge + 19).contains(&now_ms))
+        {
+            return self.noise >> (now_ms % 64) & 1 == 1;
+        }
+        edges.filter(|&edge| edge <= now_ms).count() % 2 == 1
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_bouncing_press_is_answered_once_however_slow_the_rows_are(
+        longest_ms in 1u32..=300,
+        extra_ms in vec((0u32..400, 0u32..900), 1..6),
+        gaps in vec(0u32..300, 1..50),
+        noise: u64,
+    ) {
+        let contact = Contact::new(longest_ms, &extra_ms, &gaps, noise);
+        let (mut two, mut five) = (TwoButtons::new(), FiveButtons::new());
+        let (mut of_two, mut of_five) = (Vec::new(), Vec::new());
+        for &now_ms in &contact.polled_ms {
+            let is_down = contact.is_closed(now_ms);
+            of_two.extend(two.poll(is_down, false, now_ms));
+            of_five.extend(five.poll(u8::from(is_down), now_ms));
+        }
+        prop_assert_eq!(of_five, vec![Action::NextClass; extra_ms.len()]);
+        prop_assert_eq!(of_two.len(), extra_ms.len());
+        for (&(from_ms, to_ms), action) in contact.presses_ms.iter().zip(of_two) {
+            let (held_ms, unsure_ms) = (to_ms - from_ms, contact.longest_ms + 20);
+            if held_ms + unsure_ms < 500 {
+                prop_assert_eq!(action, Action::NextClass);
+            } else if held_ms >= 500 + 2 * unsure_ms {
+                prop_assert_eq!(action, Action::PreviousClass);
+            }
+        }
+    }
 }

@@ -288,6 +288,28 @@ fn the_pico_in_rp2040js_shows_the_simulators_pixels() {
     }
 }
 
+#[test]
+fn a_program_that_hangs_is_started_again_by_its_watchdog_and_no_other_is() {
+    let boards = [
+        ("lm3s6965evb", "qemu-system-arm", M3),
+        ("pico", "node", M0PLUS),
+    ];
+    for (board, program, target) in boards {
+        if has("watchdog", &[program], &[target]) {
+            let dir = tempdir().unwrap();
+            let path = dir.path().join("screen.png");
+            let to = ["--screenshot", path.to_str().unwrap()];
+            let hang = ["qemu", "--board", board, "--keys", "right", "--hang"];
+            let (is_ok, log, errors) = tools(&[&hang[..], &to].concat());
+            assert!(is_ok, "{board}: {log}{errors}");
+            let seeds = log.lines().filter(|line| line.contains("Frame"));
+            let seeds: Vec<_> = seeds.map(|line| number(line, "Frame", "seed")).collect();
+            assert_eq!(log.matches("Boot").count(), 2, "{board}: {log}");
+            assert_eq!(seeds, ["2", "3", "2"], "{board}: {log}");
+        }
+    }
+}
+
 /// The program of a board.
 fn program(board: &str, target: &str) -> PathBuf {
     let feature = format!("board-{board}");

@@ -32,6 +32,9 @@ pub trait Board {
     /// What the buttons ask for since the last call. It is called between the rows of a
     /// picture too, so that no press is missed.
     fn action(&mut self) -> Option<Action>;
+    /// Puts the board's watchdog off, if it has one: the application makes progress. It is
+    /// called wherever [`action`](Self::action) is.
+    fn feed_watchdog(&mut self) {}
     /// Takes note of what happened.
     fn log(&mut self, event: Event<'_>);
 }
@@ -82,9 +85,11 @@ fn eased(step: u8) -> f32 {
     0.5 - 0.5 * F32Ext::cos(share * PI)
 }
 
-/// Remembers an action; one too many is dropped.
-fn queue(pending: &mut Deque<Action, 4>, action: Option<Action>) {
-    if let Some(action) = action {
+/// Does what is due between two rows: feeds the watchdog and remembers an action. One too
+/// many is dropped.
+fn attend<B: Board>(board: &mut B, pending: &mut Deque<Action, 4>) {
+    board.feed_watchdog();
+    if let Some(action) = board.action() {
         let _ = pending.push_back(action);
     }
 }
@@ -186,7 +191,7 @@ impl<'a> App<'a> {
     ///
     /// *Errors*: wrong memory, a display that fails on a board that cannot set it up.
     pub fn step<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
-        queue(&mut self.pending, board.action());
+        attend(board, &mut self.pending);
         if let Some(tries) = self.tries {
             return self.restore(board, tries);
         }
@@ -308,7 +313,7 @@ impl<'a> App<'a> {
             input: self.memory.input,
             seen: self.memory.seen,
         };
-        let between_rows = || queue(pending, board.action());
+        let between_rows = || attend(board, pending);
         let candidates = self.candidates;
         self.model
             .choose_seed(class, from, candidates, &mut memory, between_rows)
@@ -347,7 +352,7 @@ impl<'a> App<'a> {
                 let display = board.display();
                 drawn = self.screen.show_row(display, self.palette, row, values);
             }
-            queue(&mut self.pending, board.action());
+            attend(board, &mut self.pending);
         })?;
         drawn?;
         let ms = board.now_ms().wrapping_sub(self.since_ms);

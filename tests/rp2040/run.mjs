@@ -7,6 +7,8 @@
 //
 //     tap A|B|AB MS       presses buttons for so many emulated milliseconds; answered
 //                         when they have been let go
+//     hang                leaves the program alone for 10 emulated seconds, which its watchdog
+//                         must let it be, then brings it into a loop that does not end
 //     screenshot PATH     writes what the display shows as a PNG
 
 import fs from 'node:fs';
@@ -24,6 +26,11 @@ const PIN_SELECT = 17;
 const PIN_RESET = 20;
 const PIN_LIGHT = 21;
 const SIDE_PX = 240;
+// An unused word at the low end of the stack, and a loop for it: `wfi`, and a jump back to it.
+const STACK_END = 0x20000000;
+const ENDLESS_LOOP = 0xe7fdbf30;
+// Longer than the watchdog waits.
+const IDLE_MS = 10_000;
 // Between two presses.
 const PAUSE_MS = 50;
 // Instructions between looks at the commands and the log.
@@ -162,9 +169,19 @@ const press = (buttons, isDown) => {
 press('AB', false);
 
 // Straight from the vector table: there is no boot ROM.
-mcu.core.VTOR = VECTOR_TABLE;
-mcu.core.SP = mcu.readUint32(VECTOR_TABLE);
-mcu.core.PC = mcu.readUint32(VECTOR_TABLE + 4) & ~1;
+const start = () => {
+  const { core } = mcu;
+  // No interrupt is being served: `reset` leaves that as it is.
+  Object.assign(core, { VTOR: VECTOR_TABLE, IPSR: 0, currentMode: 0, PM: false, waiting: false });
+  core.reset();
+};
+start();
+const watchdog = mcu.peripherals[0x40058];
+watchdog.onWatchdogTrigger = () => {
+  // A reset stops it; its control register is the first.
+  watchdog.writeUint32(0, 0);
+  start();
+};
 
 // Called after so many emulated milliseconds.
 const after = (ms, callback) => simulator.clock.createAlarm(callback).schedule(ms * 1e6);
@@ -175,6 +192,14 @@ const commands = {
     after(Number(ms), () => {
       press(buttons, false);
       after(PAUSE_MS, answer);
+    });
+  },
+  hang(answer) {
+    after(IDLE_MS, () => {
+      mcu.writeUint32(STACK_END, ENDLESS_LOOP);
+      mcu.core.PC = STACK_END;
+      mcu.core.waiting = false;
+      answer();
     });
   },
   screenshot(answer, path) {

@@ -1,4 +1,4 @@
-//! What every microcontroller does the same: memory, log, the end.
+//! What every microcontroller does the same: memory, log, watchdog, the end.
 
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -65,7 +65,12 @@ impl Canary {
 /// Class and seed of the first picture.
 const FIRST: (usize, u64) = (0, 1);
 
-/// Runs the application; a fault is shown, logged, and the end.
+/// A board that has made no progress for so long is started again by its watchdog. A row of
+/// a picture takes far less, and the RP2040's watchdog counts no further than 8.3 s.
+pub const WATCHDOG_MS: u32 = 8000;
+
+/// Runs the application; a fault is shown, logged, and the end: the watchdog is fed, so that
+/// it stays on the display.
 pub fn run<B: Board>(board: &mut B, idle: impl Fn()) -> ! {
     let Err(fault) = draw(board, &idle);
     let shown = show_fault(board.display(), &fault);
@@ -74,6 +79,7 @@ pub fn run<B: Board>(board: &mut B, idle: impl Fn()) -> ! {
         board.log(Event::Failed(second));
     }
     loop {
+        board.feed_watchdog();
         idle();
     }
 }

@@ -8,9 +8,10 @@ use esp_hal::clock::CpuClock;
 use esp_hal::delay::Delay;
 use esp_hal::gpio::{Input, InputConfig, Level, Output, OutputConfig, Pull};
 use esp_hal::main;
+use esp_hal::rtc_cntl::{Rtc, RwdtStage};
 use esp_hal::spi::Mode;
 use esp_hal::spi::master::{Config, Spi};
-use esp_hal::time::{Instant, Rate};
+use esp_hal::time::{Duration, Instant, Rate};
 use firmware::event::{Event, Fault};
 
 use super::device;
@@ -24,6 +25,10 @@ defmt::timestamp!("{=u32:ms}", now_ms());
 fn main() -> ! {
     device::paint_stack();
     let pins = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
+    let mut watchdog = Rtc::new(pins.RTC_TIMER).rwdt;
+    let patience = Duration::from_millis(u64::from(device::WATCHDOG_MS));
+    watchdog.set_timeout(RwdtStage::Stage0, patience);
+    watchdog.enable();
     let config = Config::default()
         .with_frequency(Rate::from_hz(SPI_HZ))
         .with_mode(Mode::_3);
@@ -46,6 +51,7 @@ fn main() -> ! {
         a: Input::new(pins.GPIO9, pull_up),
         b: Input::new(pins.GPIO1, pull_up),
         now_ms,
+        feed_watchdog: move || watchdog.feed(),
     };
     st7789::run(parts, || Delay::new().delay_millis(1))
 }

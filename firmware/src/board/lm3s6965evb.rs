@@ -14,13 +14,15 @@ use firmware::event::Event;
 use firmware::ssd0323::Ssd0323;
 use {defmt_semihosting as _, panic_probe as _};
 
-use super::{clock, device};
+use super::clock;
+use super::device::{self, WATCHDOG_MS};
 
 /// What [`set_clock`] sets.
 const CORE_HZ: u32 = 50_000_000;
 
 #[entry]
 fn main() -> ! {
+    start_watchdog();
     set_clock();
     if let Some(core) = cortex_m::Peripherals::take() {
         clock::start(core.SYST, CORE_HZ);
@@ -74,13 +76,18 @@ impl Board for Lm3s6965Evb {
             .poll(!(levels as u8) & 0b1_1111, clock::now_ms())
     }
 
+    fn feed_watchdog(&mut self) {
+        write(WATCHDOG + 0x00C, 0);
+    }
+
     fn log(&mut self, event: Event<'_>) {
         device::log(event);
     }
 }
 
 // Addresses and bits: LM3S6965 data sheet, chapters 6 (system control), 9 (general-purpose
-// inputs and outputs), 14 (synchronous serial interface).
+// inputs and outputs), 11 (watchdog timer), 14 (synchronous serial interface).
+const WATCHDOG: usize = 0x4000_0000;
 const SYSTEM: usize = 0x400F_E000;
 const PORT_A: usize = 0x4000_4000;
 const PORT_C: usize = 0x4000_6000;
@@ -104,6 +111,19 @@ fn write(address: usize, value: u32) {
 
 fn set_bits(address: usize, bits: u32) {
     write(address, read(address) | bits);
+}
+
+/// Counts down from half of [`WATCHDOG_MS`] at the core's clock, and once more; the second
+/// end resets. Anything written to its interrupt register begins it again.
+fn start_watchdog() {
+    const LOAD: u32 = WATCHDOG_MS / 2 * (CORE_HZ / 1000);
+    const ENABLE_AND_RESET: u32 = 0b11;
+    /// The counter stands still while a debugger halts the core.
+    const STALL: u32 = 1 << 8;
+    set_bits(SYSTEM + 0x100, 1 << 3);
+    write(WATCHDOG, LOAD);
+    write(WATCHDOG + 0x418, STALL);
+    write(WATCHDOG + 0x008, ENABLE_AND_RESET);
 }
 
 /// 50 MHz: the PLL's 200 MHz, from the 8 MHz crystal, by 4.

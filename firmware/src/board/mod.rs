@@ -20,5 +20,7 @@ mod nucleo_f411;
 mod pico;
 #[cfg(feature = "st7789")]
 mod st7789;
+#[cfg(feature = "stm32")]
+mod stm32;
 #[cfg(feature = "board-stm32h743")]
 mod stm32h743;

@@ -13,6 +13,7 @@ use {defmt_rtt as _, panic_probe as _};
 
 use super::clock;
 use super::st7789::{self, Parts};
+use super::stm32;
 
 /// The most that the STM32F411 runs at.
 const CORE_HZ: u32 = 100_000_000;
@@ -21,12 +22,13 @@ const BUS_HZ: u32 = 100_000_000;
 
 #[entry]
 fn main() -> ! {
+    let mut watchdog = stm32::start_watchdog();
     let pins = embassy_stm32::init(clocks());
     if let Some(core) = cortex_m::Peripherals::take() {
         clock::start(core.SYST, CORE_HZ);
     }
     let mut config = spi::Config::default();
-    config.frequency = Hertz(st7789::spi_hz(BUS_HZ));
+    config.frequency = Hertz(stm32::spi_hz(BUS_HZ));
     config.mode = spi::MODE_3;
     let bus = Spi::new_blocking_txonly(pins.SPI1, pins.PA5, pins.PA7, config);
     let select = Output::new(pins.PB6, Level::High, Speed::VeryHigh);
@@ -39,6 +41,7 @@ fn main() -> ! {
         a: Input::new(pins.PC13, Pull::Up),
         b: Input::new(pins.PB10, Pull::Up),
         now_ms: clock::now_ms,
+        feed_watchdog: move || watchdog.pet(),
     };
     st7789::run(parts, cortex_m::asm::wfi)
 }

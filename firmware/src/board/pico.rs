@@ -3,15 +3,23 @@
 use cortex_m_rt::entry;
 use embassy_rp::gpio::{Input, Level, Output, Pull};
 use embassy_rp::spi::{Config, Phase, Polarity, Spi};
+use embassy_rp::watchdog::Watchdog;
+use embassy_time::Duration;
 use embedded_hal_bus::spi::ExclusiveDevice;
 use {defmt_rtt as _, panic_probe as _};
 
 use super::clock;
+use super::device::WATCHDOG_MS;
 use super::st7789::{self, Parts, SPI_HZ};
 
 #[entry]
 fn main() -> ! {
+    // The watchdog counts a clock that only this starts.
     let pins = embassy_rp::init(embassy_rp::config::Config::default());
+    let patience = Duration::from_millis(u64::from(WATCHDOG_MS));
+    let mut watchdog = Watchdog::new(pins.WATCHDOG);
+    watchdog.pause_on_debug(true);
+    watchdog.start(patience);
     if let Some(core) = cortex_m::Peripherals::take() {
         clock::start(core.SYST, embassy_rp::clocks::clk_sys_freq());
     }
@@ -29,6 +37,7 @@ fn main() -> ! {
         a: Input::new(pins.PIN_14, Pull::Up),
         b: Input::new(pins.PIN_15, Pull::Up),
         now_ms: clock::now_ms,
+        feed_watchdog: move || watchdog.feed(patience),
     };
     st7789::run(parts, cortex_m::asm::wfi)
 }

@@ -19,18 +19,11 @@ use super::device;
 /// rate that they can.
 pub const SPI_HZ: u32 = 40_000_000;
 
-/// The highest rate up to [`SPI_HZ`] that a bus divided by a power of two has. ST's HAL takes
-/// the nearest one, which may be higher.
-#[cfg(feature = "stm32")]
-pub const fn spi_hz(bus_hz: u32) -> u32 {
-    bus_hz / bus_hz.div_ceil(SPI_HZ).next_power_of_two()
-}
-
 /// Pixels go to the bus in pieces of this many bytes.
 static BUFFER: ConstStaticCell<[u8; 512]> = ConstStaticCell::new([0; 512]);
 
-/// The pins of a board, and its clock.
-pub struct Parts<SPI, DC, RST, LIGHT, A, B> {
+/// The pins of a board, its clock and its watchdog.
+pub struct Parts<SPI, DC, RST, LIGHT, A, B, F> {
     /// Bus and select: mode 3, which displays without a select pin need.
     pub spi: SPI,
     /// Low for commands.
@@ -45,10 +38,15 @@ pub struct Parts<SPI, DC, RST, LIGHT, A, B> {
     pub b: B,
     /// Milliseconds since some moment.
     pub now_ms: fn() -> u32,
+    /// Puts off the watchdog, which runs already, by [`device::WATCHDOG_MS`].
+    pub feed_watchdog: F,
 }
 
 /// Turns the display on and runs the application.
-pub fn run<SPI, DC, RST, LIGHT, A, B>(parts: Parts<SPI, DC, RST, LIGHT, A, B>, idle: impl Fn()) -> !
+pub fn run<SPI, DC, RST, LIGHT, A, B, F>(
+    parts: Parts<SPI, DC, RST, LIGHT, A, B, F>,
+    idle: impl Fn(),
+) -> !
 where
     SPI: SpiDevice + 'static,
     DC: OutputPin + 'static,
@@ -56,6 +54,7 @@ where
     LIGHT: OutputPin,
     A: InputPin,
     B: InputPin,
+    F: FnMut(),
 {
     let interface = SpiInterface::new(parts.spi, parts.dc, BUFFER.take());
     let display = Builder::new(ST7789, interface)
@@ -65,7 +64,7 @@ where
         .init(&mut Delay(parts.now_ms));
     let mut light = parts.light;
     let (Ok(display), Ok(())) = (display, light.set_high()) else {
-        // Nothing to show it on.
+        // Nothing to show it on. The watchdog is not fed: it starts the board again.
         device::log(Event::Failed(Fault::Display));
         loop {
             idle();
@@ -76,7 +75,8 @@ where
         a: parts.a,
         b: parts.b,
         now_ms: parts.now_ms,
-        buttons: TwoButtons::default(),
+        feed_watchdog: parts.feed_watchdog,
+        buttons: TwoButtons::new(),
     };
     device::run(&mut board, idle)
 }
@@ -91,7 +91,7 @@ impl DelayNs for Delay {
     }
 }
 
-struct St7789Board<SPI, DC, RST, A, B>
+struct St7789Board<SPI, DC, RST, A, B, F>
 where
     SPI: SpiDevice + 'static,
     DC: OutputPin + 'static,
@@ -101,16 +101,18 @@ where
     a: A,
     b: B,
     now_ms: fn() -> u32,
+    feed_watchdog: F,
     buttons: TwoButtons,
 }
 
-impl<SPI, DC, RST, A, B> Board for St7789Board<SPI, DC, RST, A, B>
+impl<SPI, DC, RST, A, B, F> Board for St7789Board<SPI, DC, RST, A, B, F>
 where
     SPI: SpiDevice,
     DC: OutputPin,
     RST: OutputPin,
     A: InputPin,
     B: InputPin,
+    F: FnMut(),
 {
     type Color = Rgb565;
     type Display = Display<SpiInterface<'static, SPI, DC>, ST7789, RST>;
@@ -128,6 +130,10 @@ where
         let a = self.a.is_low().unwrap_or(false);
         let b = self.b.is_low().unwrap_or(false);
         self.buttons.poll(a, b, (self.now_ms)())
+    }
+
+    fn feed_watchdog(&mut self) {
+        (self.feed_watchdog)();
     }
 
     fn log(&mut self, event: Event<'_>) {

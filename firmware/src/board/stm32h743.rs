@@ -14,6 +14,7 @@ use {defmt_rtt as _, panic_probe as _};
 
 use super::clock;
 use super::st7789::{self, Parts};
+use super::stm32;
 
 /// What every revision of the STM32H743 runs at.
 const CORE_HZ: u32 = 400_000_000;
@@ -22,6 +23,7 @@ const BUS_HZ: u32 = 100_000_000;
 
 #[entry]
 fn main() -> ! {
+    let mut watchdog = stm32::start_watchdog();
     let pins = embassy_stm32::init(clocks());
     if let Some(mut core) = cortex_m::Peripherals::take() {
         // The model is read from flash, which is slower than the core.
@@ -30,7 +32,7 @@ fn main() -> ! {
         clock::start(core.SYST, CORE_HZ);
     }
     let mut config = spi::Config::default();
-    config.frequency = Hertz(st7789::spi_hz(BUS_HZ));
+    config.frequency = Hertz(stm32::spi_hz(BUS_HZ));
     config.mode = spi::MODE_3;
     let bus = Spi::new_blocking_txonly(pins.SPI1, pins.PA5, pins.PB5, config);
     let select = Output::new(pins.PD14, Level::High, Speed::VeryHigh);
@@ -43,6 +45,7 @@ fn main() -> ! {
         a: Input::new(pins.PE9, Pull::Up),
         b: Input::new(pins.PE11, Pull::Up),
         now_ms: clock::now_ms,
+        feed_watchdog: move || watchdog.pet(),
     };
     st7789::run(parts, cortex_m::asm::wfi)
 }

@@ -89,4 +89,9 @@ impl Debugger {
     pub fn write(&mut self, address: u32, word: u32) -> anyhow::Result<()> {
         self.ask(&format!("M{address:x},4:{:08x}", word.to_be()))
     }
+    /// Lets a machine that is stopped go on at an address of Arm's code.
+    pub fn jump(&mut self, address: u32) -> anyhow::Result<()> {
+        // An odd address is one of Thumb code.
+        self.send(&format!("c{:x}", address | 1))
+    }
 }

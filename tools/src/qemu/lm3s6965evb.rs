@@ -25,6 +25,11 @@ const CONTROL_1: u32 = 0x4000_8004;
 const DATA: u32 = 0x4000_8008;
 const ENABLE: u32 = 1 << 1;
 
+/// The low end of the stack, which is used last, and a loop for it: `wfi`, and a jump back
+/// to it.
+const STACK_END: u32 = 0x2000_0000;
+const ENDLESS_LOOP: u32 = 0xE7FD_BF30;
+
 impl Lm3s6965Evb {
     pub fn start(elf: &Path) -> anyhow::Result<Self> {
         let [protocol, debugger] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
@@ -147,6 +152,12 @@ impl Emulator for Lm3s6965Evb {
         self.press(key, true)?;
         wait_for(self, "Button")?;
         self.press(key, false)
+    }
+
+    fn hang(&mut self) -> anyhow::Result<()> {
+        self.debugger.pause()?;
+        self.debugger.write(STACK_END, ENDLESS_LOOP)?;
+        self.debugger.jump(STACK_END)
     }
 
     fn screenshot(&mut self, path: &Path) -> anyhow::Result<()> {

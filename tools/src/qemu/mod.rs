@@ -39,6 +39,10 @@ pub struct Qemu {
     /// A .gan file in place of the default model.
     #[arg(long)]
     model: Option<PathBuf>,
+    /// After the last key, bring the program into a loop that does not end. The watchdog has
+    /// to start the board again.
+    #[arg(long)]
+    hang: bool,
     /// Run this program, do not build.
     #[arg(long, conflicts_with = "model")]
     elf: Option<PathBuf>,
@@ -65,6 +69,8 @@ trait Emulator {
     fn complaints(&mut self) -> &mut dyn Read;
     /// Presses and lets go; the application has taken note.
     fn tap(&mut self, key: Key) -> anyhow::Result<()>;
+    /// Brings the program into a loop that does not end.
+    fn hang(&mut self) -> anyhow::Result<()>;
     /// Writes what the display shows to a full path.
     fn screenshot(&mut self, path: &Path) -> anyhow::Result<()>;
 }
@@ -131,10 +137,15 @@ fn next_line(emulator: &mut dyn Emulator, see: impl FnOnce(&str)) -> anyhow::Res
     }
 }
 
-fn play(emulator: &mut dyn Emulator, keys: &[Key]) -> anyhow::Result<()> {
+fn play(emulator: &mut dyn Emulator, keys: &[Key], hang: bool) -> anyhow::Result<()> {
     wait_for(emulator, "Frame")?;
     for &key in keys {
         emulator.tap(key)?;
+        wait_for(emulator, "Frame")?;
+    }
+    if hang {
+        emulator.hang()?;
+        wait_for(emulator, "Boot")?;
         wait_for(emulator, "Frame")?;
     }
     Ok(())
@@ -152,7 +163,7 @@ impl Qemu {
             "pico" => Box::new(Pico::start(&elf)?),
             _ => bail!("there is no emulator of a {name}: take lm3s6965evb or pico"),
         };
-        let outcome = play(&mut *emulator, &self.keys);
+        let outcome = play(&mut *emulator, &self.keys, self.hang);
         if !emulator.running().has_ended() {
             // An error is on the display, too.
             emulator.screenshot(&std::path::absolute(&self.screenshot)?)?;

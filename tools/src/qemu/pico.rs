@@ -78,6 +78,10 @@ impl Emulator for Pico {
         wait_for(self, "Button")
     }
 
+    fn hang(&mut self) -> anyhow::Result<()> {
+        self.ask("hang")
+    }
+
     fn screenshot(&mut self, path: &Path) -> anyhow::Result<()> {
         self.ask(&format!("screenshot\t{}", path.display()))
     }
