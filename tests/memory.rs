@@ -95,9 +95,7 @@ fn a_folder_is_judged_in_the_format_of_the_real_pictures_the_features_or_the_one
             told.contains(&format!("format: {format}")),
             "{args:?}: {told}"
         );
-        // Of 24 photographs four are held out, which is too few to judge by.
-        let is_judged = output.status.success();
-        assert_eq!(is_judged, args[1] == SET, "{args:?}: {told}");
+        assert!(output.status.success(), "{args:?}: {told}");
     }
     refused(
         dir,

@@ -294,7 +294,8 @@ fn system_files_and_captions_beside_pictures_are_no_losses() {
     put(&dir.path().join("labels.csv"), b"a,b");
     let data = loaded(dir.path(), 4);
     assert_eq!(data.class_names, ["cat", "dog"]);
-    assert_eq!((data.train.len(), data.left_out.len()), (8, 0));
+    let used = data.train.len() + data.held_out.len();
+    assert_eq!((used, data.left_out.len()), (8, 0));
     let [note] = data.notes.as_slice() else {
         panic!("{:?}", data.notes)
     };
