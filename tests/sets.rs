@@ -479,4 +479,13 @@ fn classes_are_told_apart_by_their_names() {
         assert!(error.contains(told), "{error}");
         assert!(!dir.path().join("run").exists(), "something was written");
     }
+    let output = train(&dir, "two", &["--labels", "Cat,cat", "--out", "run"]);
+    assert!(output.status.success());
+    let drawn = |class| {
+        let args = ["sample", "run", "--class", class, "--out", "drawn.png"];
+        ok(dir.path(), &args);
+        fs::read(dir.path().join("drawn.png")).unwrap()
+    };
+    assert_eq!([drawn("Cat"), drawn("cat")], [drawn("0"), drawn("1")]);
+    assert_eq!(drawn("CAT"), drawn("0"));
 }

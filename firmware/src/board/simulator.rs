@@ -206,9 +206,9 @@ fn class(cli: &Cli, model: &Model<'_>) -> anyhow::Result<usize> {
         return Ok(0);
     };
     let labels: Vec<&str> = model.labels().collect();
-    let by_name = labels
-        .iter()
-        .position(|label| label.eq_ignore_ascii_case(asked));
+    let exact = labels.iter().position(|label| label == asked);
+    let like = || labels.iter().position(|l| l.eq_ignore_ascii_case(asked));
+    let by_name = exact.or_else(like);
     let by_number = asked.parse().ok().filter(|&class| class < labels.len());
     by_name.or(by_number).with_context(|| {
         format!(

@@ -76,9 +76,9 @@ fn order(args: &Sample, names: &[&str]) -> anyhow::Result<Order> {
         None => None,
         Some(_) if names.is_empty() => bail!("the model has no classes: leave --class out"),
         Some(asked) => {
-            let by_name = names
-                .iter()
-                .position(|name| name.eq_ignore_ascii_case(asked));
+            let exact = names.iter().position(|name| name == asked);
+            let like = || names.iter().position(|n| n.eq_ignore_ascii_case(asked));
+            let by_name = exact.or_else(like);
             let by_number = asked
                 .parse()
                 .ok()

@@ -30,39 +30,15 @@ use crate::cli::{Device, Train};
 use crate::device;
 
 pub fn run(args: Train) -> anyhow::Result<()> {
-    let mut began_with = None;
-    let (mut config, folder) = match &args.resume {
-        Some(run) => {
-            let folder = RunFolder::new(run);
-            let state = checkpoint::load_state(&folder.checkpoint());
-            let state = state.context("nothing to go on from")?;
-            began_with = state.data;
-            let mut config = state.config;
-            if let Some(path) = &args.data {
-                config.data.path = Some(noted_path(path)?);
-            }
-            if let Some(steps) = args.steps {
-                let done = state.step;
-                ensure!(
-                    steps > done,
-                    "{} has {done} steps behind it: --steps {steps} asks for no more",
-                    run.display()
-                );
-                config.training.steps = steps;
-            }
-            (config, folder)
-        }
-        None => {
-            let config = configure(&args)?;
-            let out = args.out.clone();
-            let out = out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
-            (config, RunFolder::new(out))
-        }
+    let Plan {
+        mut config,
+        folder,
+        began_with,
+    } = match &args.resume {
+        Some(run) => Plan::of_resumed(run, &args)?,
+        None => Plan::of_new(&args)?,
     };
     config.data.accept_losses |= args.accept_losses;
-    if let (Some(data), None) = (&config.data.path, &args.resume) {
-        ensure_apart(folder.path(), data)?;
-    }
     let dataset = super::load_data(&config.data, config.image)?;
     say!(
         "data: {}, {} pictures to train on, {} held out, {} classes, {} files left out",
@@ -89,10 +65,66 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         );
         say!("going on with changed pictures: {change}");
     }
+    fit_to_data(&mut config, &dataset)?;
+    train_on_device(config, (&dataset, record), &folder, &args)
+}
+
+/// What a run is made of, before its pictures are read.
+struct Plan {
+    config: Config,
+    folder: RunFolder,
+    /// What a resumed run was trained on so far.
+    began_with: Option<Record>,
+}
+
+impl Plan {
+    fn of_new(args: &Train) -> anyhow::Result<Self> {
+        let config = configure(args)?;
+        let out = args.out.clone();
+        let folder =
+            RunFolder::new(out.unwrap_or_else(|| PathBuf::from("runs").join(&config.name)));
+        if let Some(data) = &config.data.path {
+            ensure_apart(folder.path(), data)?;
+        }
+        Ok(Self {
+            config,
+            folder,
+            began_with: None,
+        })
+    }
+
+    fn of_resumed(run: &Path, args: &Train) -> anyhow::Result<Self> {
+        let folder = RunFolder::new(run);
+        let state = checkpoint::load_state(&folder.checkpoint());
+        let state = state.context("nothing to go on from")?;
+        let mut config = state.config;
+        if let Some(path) = &args.data {
+            config.data.path = Some(noted_path(path)?);
+        }
+        if let Some(steps) = args.steps {
+            let done = state.step;
+            ensure!(
+                steps > done,
+                "{} has {done} steps behind it: --steps {steps} asks for no more",
+                run.display()
+            );
+            config.training.steps = steps;
+        }
+        Ok(Self {
+            config,
+            folder,
+            began_with: state.data,
+        })
+    }
+}
+
+/// Completes a configuration by what the pictures are, and checks that a device can draw what
+/// will come of it.
+fn fit_to_data(config: &mut Config, dataset: &Dataset) -> anyhow::Result<()> {
     config.data.class_names.clone_from(&dataset.class_names);
     check_text("the name of the data", &dataset.name).map_err(anyhow::Error::msg)?;
     config.check("the data")?;
-    quant::check(&config, &dataset.name).map_err(anyhow::Error::msg)?;
+    quant::check(config, &dataset.name).map_err(anyhow::Error::msg)?;
     if config.training.augment.is_none() && dataset.train.len() <= FEW_PICTURES {
         say!(
             "few pictures: DiffAugment is on (translation, color, cutout); \
@@ -100,17 +132,27 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         );
         config.training.augment = Some(augment::ALL.to_vec());
     }
+    Ok(())
+}
+
+/// Trains on the device of `--device`, and says which it is.
+fn train_on_device(
+    config: Config,
+    data: (&Dataset, Record),
+    folder: &RunFolder,
+    args: &Train,
+) -> anyhow::Result<()> {
     let threads = rayon::current_num_threads();
     #[cfg(feature = "cuda")]
     if args.device != Device::Cpu {
         match device::cuda() {
             Ok(device) => {
                 say!("device: the first NVIDIA GPU");
-                return train_on(device, config, (&dataset, record), &folder, &args);
+                return train_on(device, config, data, folder, args);
             }
             Err(reason) if args.device == Device::Auto => {
                 say!("device: cpu, {threads} threads ({reason})");
-                return train_on(Cpu::default(), config, (&dataset, record), &folder, &args);
+                return train_on(Cpu::default(), config, data, folder, args);
             }
             Err(reason) => bail!("{reason}; `host doctor` says more, --device cpu needs none"),
         }
@@ -125,7 +167,7 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         ""
     };
     say!("device: cpu, {threads} threads{why}");
-    train_on(Cpu::default(), config, (&dataset, record), &folder, &args)
+    train_on(Cpu::default(), config, data, folder, args)
 }
 
 /// Pictures up to which the discriminator would learn them by heart.
@@ -203,43 +245,8 @@ fn train_on<D: Backend<f32>>(
         .map_err(|e| anyhow!("cannot make {}: {e}{}", path.display(), remedy(&e)))?;
     let _lock = folder.lock()?;
     folder.make_samples()?;
-    let mut trainer = if args.resume.is_some() {
-        let best = std::fs::read(folder.best()).ok();
-        let mut trainer = checkpoint::restore(&folder.checkpoint(), best, device)?;
-        say!(
-            "run: {}, from step {}",
-            folder.path().display(),
-            trainer.step()
-        );
-        trainer.config = config;
-        if args.steps.is_some() {
-            (trainer.extended_at, trainer.budget) = (trainer.step(), None);
-        }
-        trainer
-    } else {
-        ensure_empty(folder)?;
-        write_config(folder, &config)?;
-        say!("run: {}", folder.path().display());
-        let mut trainer = Trainer::new(config, device)?;
-        trainer.budget = args.budget.map(|budget| Budget {
-            total_s: budget.as_secs_f64(),
-            spent_s: 0.0,
-            is_planned: false,
-        });
-        trainer
-    };
+    let mut trainer = trainer(device, config, folder, args)?;
     trainer.data = Some(record);
-    if let Some(path) = &trainer.config.training.teacher {
-        let file = RunFolder::new(path).generator();
-        let teacher = checkpoint::load_generator(if path.is_dir() { &file } else { path })?;
-        say!(
-            "teacher: {}, {} after {} steps",
-            path.display(),
-            teacher.config.name,
-            teacher.step
-        );
-        trainer.learn_from(teacher)?;
-    }
     let extractor = judge_of(&trainer.config, dataset)?;
     let risk = match &extractor {
         Some(extractor) => Some(watch_risk(&trainer, dataset, folder, extractor)?),
@@ -268,6 +275,52 @@ fn train_on<D: Backend<f32>>(
     }
     super::quantize::write_gan(folder)?;
     super::quantize::write_pages(folder)
+}
+
+/// A new trainer, or that of the run's checkpoint; with its teacher.
+fn trainer<D: Backend<f32>>(
+    device: D,
+    config: Config,
+    folder: &RunFolder,
+    args: &Train,
+) -> anyhow::Result<Trainer<D>> {
+    let mut trainer = if args.resume.is_some() {
+        let best = std::fs::read(folder.best()).ok();
+        let mut trainer = checkpoint::restore(&folder.checkpoint(), best, device)?;
+        say!(
+            "run: {}, from step {}",
+            folder.path().display(),
+            trainer.step()
+        );
+        trainer.config = config;
+        if args.steps.is_some() {
+            (trainer.extended_at, trainer.budget) = (trainer.step(), None);
+        }
+        trainer
+    } else {
+        ensure_empty(folder)?;
+        write_config(folder, &config)?;
+        say!("run: {}", folder.path().display());
+        let mut trainer = Trainer::new(config, device)?;
+        trainer.budget = args.budget.map(|budget| Budget {
+            total_s: budget.as_secs_f64(),
+            spent_s: 0.0,
+            is_planned: false,
+        });
+        trainer
+    };
+    if let Some(path) = &trainer.config.training.teacher {
+        let file = RunFolder::new(path).generator();
+        let teacher = checkpoint::load_generator(if path.is_dir() { &file } else { path })?;
+        say!(
+            "teacher: {}, {} after {} steps",
+            path.display(),
+            teacher.config.name,
+            teacher.step
+        );
+        trainer.learn_from(teacher)?;
+    }
+    Ok(trainer)
 }
 
 /// The features to judge by, if the risk is to be watched.

@@ -375,25 +375,33 @@ pub fn restore_point<D: Backend<f32>>(
     Ok(trainer)
 }
 
-fn rebuild<D: Backend<f32>>(
-    opened: Opened,
-    path: &Path,
-    device: D,
-) -> Result<Trainer<D>, CheckpointError> {
-    let Opened {
-        state, mut tensors, ..
-    } = opened;
-    // Before memory is taken for networks that are not in the file.
-    let (values, needed) = (
-        tensors.values().map(Vec::len).sum::<usize>(),
-        state.config.weights().map_err(TrainerError::Config)?,
-    );
+/// Checks that a checkpoint has as many values as its networks have weights, before memory is
+/// taken for networks that are not in the file.
+fn ensure_holds_networks(opened: &Opened, path: &Path) -> Result<(), CheckpointError> {
+    let values = opened.tensors.values().map(Vec::len).sum::<usize>();
+    let needed = opened
+        .state
+        .config
+        .weights()
+        .map_err(TrainerError::Config)?;
     if values < needed {
         return Err(CheckpointError::Invalid {
             path: path.to_owned(),
             reason: format!("its networks have {needed} weights, it holds {values} values"),
         });
     }
+    Ok(())
+}
+
+fn rebuild<D: Backend<f32>>(
+    opened: Opened,
+    path: &Path,
+    device: D,
+) -> Result<Trainer<D>, CheckpointError> {
+    ensure_holds_networks(&opened, path)?;
+    let Opened {
+        state, mut tensors, ..
+    } = opened;
     let mut trainer = Trainer::new(state.config, device)?;
     (trainer.step, trainer.rollbacks) = (state.step, state.rollbacks);
     trainer.data = state.data;
