@@ -369,6 +369,8 @@ fn idx_classes_are_counted_and_named_or_refused() {
     put("classes.txt", b"caf\xe9\nb\nc\n");
     error(&request, "classes.txt");
     fs::remove_file(dir.path().join("classes.txt")).unwrap();
+    put("classes.txt", "\u{feff}a\r\nb\r\nc\r\n".as_bytes());
+    assert_eq!(ok(&request).class_names, ["a", "b", "c"]);
     put("classes.txt", "name\n".repeat(70_000).as_bytes());
     assert!(error(&request, "classes.txt").contains("70000 names"));
     fs::remove_file(dir.path().join("classes.txt")).unwrap();

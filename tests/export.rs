@@ -228,7 +228,7 @@ fn the_c_header_draws_the_same_bytes() {
         let bytes = stack(&case, seed);
         let model = Model::parse(&bytes).unwrap();
         assert!(
-            by_c(dir.path(), &header(&model), model.name()) == drawn(&model, seed_of),
+            by_c(dir.path(), &header(&model, model.name()), model.name()) == drawn(&model, seed_of),
             "{name}: {case:?}"
         );
     }
@@ -245,7 +245,7 @@ fn the_c_header_needs_no_library() {
     let bytes = stack(&cases()[0].1, 2);
     fs::write(
         dir.path().join("model.h"),
-        header(&Model::parse(&bytes).unwrap()),
+        header(&Model::parse(&bytes).unwrap(), "stack"),
     )
     .unwrap();
     let code = "#include \"model.h\"\nint8_t input[GAN_INPUT], arena[GAN_ARENA], picture[GAN_PICTURE];\n\

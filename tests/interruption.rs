@@ -503,6 +503,17 @@ fn links_in_a_run_are_not_followed_and_every_writer_takes_the_lock() {
         &["quantize", "run"][..],
         &["compare", "run"],
         &["train", "--resume", "run"],
+        &["sample", "run", "--out", "run/grid.png"],
+        &["export", "run", "--format", "c", "--out", "run/run.h"],
+        &[
+            "features",
+            "--data",
+            "pictures",
+            "--format",
+            "8x8",
+            "--out",
+            "run/best.safetensors",
+        ],
     ] {
         let error = fails(dir, 1, args);
         assert!(

@@ -316,7 +316,8 @@ fn pipes_and_devices_in_the_place_of_data_files_are_refused_by_name() {
         "--weights",
         "fake/w.safetensors",
     ];
-    let cases: [(&str, &[&str]); 8] = [
+    let resume = ["train", "--resume", "run", "--steps", "9"];
+    let cases: [(&str, &[&str]); 11] = [
         ("set/classes.txt", &[&ON[..], &["set"]].concat()),
         ("set/train-labels-idx1-ubyte", &[&ON[..], &["set"]].concat()),
         ("fake/x.idx", &[&ON[..], &["fake/x.idx"]].concat()),
@@ -326,6 +327,9 @@ fn pipes_and_devices_in_the_place_of_data_files_are_refused_by_name() {
             "fake/checkpoint.safetensors",
             &["train", "--resume", "fake"],
         ),
+        ("run/metrics.jsonl", &resume),
+        ("run/risk.jsonl", &resume),
+        ("run/best.safetensors", &resume),
         ("fake/f.safetensors", &judge),
         ("fake/w.safetensors", &import),
     ];

@@ -484,8 +484,8 @@ fn unusual_pictures_are_used_and_a_few_bad_ones_are_left_out_and_counted() {
         error.contains(&format!("and {} more", lost - 10)),
         "{error}"
     );
-    assert!(error.contains("--accept-losses"), "{error}");
-    let output = train(&dir, "pictures", &["--accept-losses"]);
+    assert!(error.contains("--skip-invalid"), "{error}");
+    let output = train(&dir, "pictures", &["--skip-invalid"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(state("run")["data"]["left_out"], lost);
     // The run has it written down.

@@ -392,7 +392,7 @@ fn where_no_file_can_be_used_the_reasons_are_listed_all_the_same() {
         let output = train(
             &dir,
             &format!("bad/{set}"),
-            &["--accept-losses", "--out", "run"],
+            &["--skip-invalid", "--out", "run"],
         );
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{error}");
@@ -410,10 +410,11 @@ fn a_run_never_lies_among_its_pictures_and_other_runs_are_none_of_them() {
         let train = ["train", "--config", "tiny.toml", "--steps", "2"];
         host(at, &[&train[..], more].concat())
     };
-    let inside: [&[&str]; 3] = [
+    let inside: [&[&str]; 4] = [
         &["--data", "."],
         &["--data", "../link", "--out", "new/run"],
         &["--data", ".", "--out", "../link"],
+        &["--data", ".", "--out", "../none/../pictures/run"],
     ];
     for args in inside {
         let output = train(&pictures, args);

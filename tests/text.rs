@@ -16,16 +16,21 @@ use crate::firmware::has;
 use crate::format::fix_crc;
 use crate::interruption::{TINY, folder};
 
-/// Every character that steers what shows it: C0, DEL, C1, line and paragraph separators, and
-/// what changes the direction of writing.
+/// Every character that steers what shows it, or is invisible: C0, DEL, C1, line and paragraph
+/// separators, what changes the direction of writing, spaces without width, byte order marks,
+/// annotations and tags.
 fn controls() -> Vec<char> {
     let ranges = [
         0..=0x1F,
         0x7F..=0x9F,
         0x61C..=0x61C,
+        0x200B..=0x200B,
         0x200E..=0x200F,
         0x2028..=0x202E,
-        0x2066..=0x2069,
+        0x2060..=0x206F,
+        0xFEFF..=0xFEFF,
+        0xFFF9..=0xFFFB,
+        0xE0000..=0xE007F,
     ];
     ranges
         .into_iter()
@@ -211,6 +216,44 @@ fn two_models_live_in_one_c_program() {
     );
 }
 
+#[test]
+fn two_models_of_one_name_do_not_compile_until_one_is_given_another() {
+    if !has("one name", &["gcc"], &[]) {
+        return;
+    }
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    let export = |gan: &str, more: &[&str]| {
+        let header = gan.replace(".gan", ".h");
+        let export = ["export", gan, "--format", "c", "--out", &header];
+        ok(dir, &[&export[..], more].concat());
+    };
+    for (file, label) in [("a.gan", "l"), ("b.gan", "m")] {
+        fs::write(dir.join(file), model("\u{fc}", "d", label).unwrap()).unwrap();
+        export(file, &[]);
+    }
+    let both = "#include \"a.h\"\n#include \"a.h\"\n#include \"b.h\"\n";
+    fs::write(dir.join("both.c"), both).unwrap();
+    let compiled = || {
+        let gcc = Command::new("gcc")
+            .args(["-c", "both.c"])
+            .current_dir(dir)
+            .output();
+        let gcc = gcc.unwrap();
+        (
+            gcc.status.success(),
+            String::from_utf8_lossy(&gcc.stderr).into_owned(),
+        )
+    };
+    let (is_ok, told) = compiled();
+    assert!(
+        !is_ok && told.contains("export one of them with --name"),
+        "{told}"
+    );
+    export("b.gan", &["--name", "other"]);
+    assert!(compiled().0, "{}", compiled().1);
+}
+
 /// What a terminal takes for a command: escape, bell, C1's own introducers.
 fn steers(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
@@ -245,9 +288,12 @@ fn nothing_that_a_file_or_an_argument_holds_steers_the_terminal() {
         &["train", "--config", "evil.toml"],
         &["train", "--config", "tiny.toml", "--data", "classes"],
         &["train", "--preset", evil],
+        &["inspect", "good.gan", evil],
+        &["train", "--fit", evil],
+        &[evil],
     ] {
         let output = host(dir, args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{args:?}");
         assert!(
             !steers(&output.stdout) && !steers(&output.stderr),
             "{args:?}"

@@ -156,18 +156,23 @@ pub struct CriticSpec<'a> {
     pub layers: [LayerSpec<'a>; 2],
 }
 
-/// Whether a character steers what shows it instead of being shown: C0 and C1 controls, DEL,
-/// line and paragraph separators, and marks, overrides and isolates of the writing direction
-/// (Unicode TR 36, section 3). No text of a file holds one.
+/// Whether a character steers what shows it, or is invisible, instead of being shown: C0 and C1
+/// controls, DEL, line and paragraph separators, marks, overrides and isolates of the writing
+/// direction, spaces and joiners without width, byte order marks, interlinear annotations and
+/// tags (Unicode TR 36, section 3). The joiners U+200C and U+200D are letters' own in some
+/// scripts, so they count as shown. No text of a file holds a control.
 pub const fn is_control(character: char) -> bool {
     matches!(
         character,
         '\0'..='\x1f'
             | '\x7f'..='\u{9f}'
             | '\u{61c}'
-            | '\u{200e}' | '\u{200f}'
+            | '\u{200b}' | '\u{200e}' | '\u{200f}'
             | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
     )
 }
 

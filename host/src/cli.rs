@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The arguments of each command.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use host::risk::classifier::LARGEST_SIDE_PX;
     name = "host",
     version,
     about,
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage."
+    after_help = "Exit status: 0 done, or a run saved on Ctrl-C; 1 failed; 2 wrong usage."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -74,6 +74,9 @@ pub struct Reading {
     /// Exchange rows and columns of IDX files, as EMNIST's need
     #[arg(long)]
     pub transpose: bool,
+    /// Go on where more than 1 % of a folder's files cannot be used
+    #[arg(long)]
+    pub skip_invalid: bool,
 }
 
 #[derive(Args)]
@@ -101,9 +104,6 @@ pub struct Train {
     /// Channels, 1 (grey) or 3 (RGB), instead of the preset's
     #[arg(long)]
     pub channels: Option<usize>,
-    /// Go on where more than 1 % of a folder's files cannot be used
-    #[arg(long)]
-    pub accept_losses: bool,
     /// Run folder [default: runs/NAME]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
@@ -299,6 +299,9 @@ pub struct Export {
     /// File to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// What the names of a C header begin with, after `gan_` [default: the model's name]
+    #[arg(long)]
+    pub name: Option<String>,
 }
 
 #[derive(Args)]
@@ -369,6 +372,7 @@ impl Reading {
         data.fit = self.fit.unwrap_or(data.fit);
         data.background = self.background.unwrap_or(data.background);
         data.transpose |= self.transpose;
+        data.skip_invalid |= self.skip_invalid;
     }
 
     /// Pictures of a path, or the embedded ones, read like this.

@@ -289,8 +289,8 @@ pub struct Data {
     #[serde(skip_serializing_if = "is_default")]
     pub transpose: bool,
     /// Whether any number of files of a folder may be left out.
-    #[serde(skip_serializing_if = "is_default")]
-    pub accept_losses: bool,
+    #[serde(skip_serializing_if = "is_default", alias = "accept_losses")]
+    pub skip_invalid: bool,
     /// Names of the classes, filled in from the data.
     pub class_names: Vec<String>,
 }
@@ -695,7 +695,8 @@ impl Training {
             .all(|weight| weight.is_finite() && *weight >= 0.0)
         {
             return Err(
-                "training.real_weight, fake_weight, lecam and teacher_weight must be 0 or more"
+                "training.real_weight, fake_weight, lecam and teacher_weight must be 0 or more, \
+                 and finite"
                     .into(),
             );
         }

@@ -1,8 +1,8 @@
 //! Standard output and standard error: a reader that goes away ends no command, and text from
 //! files cannot steer a terminal.
 
-use std::fmt;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::sync::Mutex;
 
 use gan_core::format::is_control;
@@ -68,7 +68,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// A path as [`printable`] text of one line.
-pub fn shown(path: &std::path::Path) -> impl fmt::Display {
+pub fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy()).replace(['\n', '\t'], "\u{fffd}")
 }
 

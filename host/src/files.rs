@@ -91,8 +91,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // As any other file's, less what the user's mask takes away.
     #[cfg(unix)]
     part.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut part = part.tempfile_in(folder_of(path))?;
-    part.write_all(bytes)?;
+    let part = part.tempfile_in(folder_of(path));
+    // Without the temporary file's name: nobody knows it.
+    let mut part = part.map_err(|error| io::Error::from(error.kind()))?;
+    part.as_file_mut().write_all(bytes)?;
     part.as_file().sync_all()?;
     part.persist(path)?;
     sync_folder(path)

@@ -6,14 +6,19 @@ mod cli;
 mod commands;
 mod device;
 
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use host::files::remedy;
 use host::{console, note};
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return show_usage(&usage),
+    };
     let done = commands::dispatch(cli.command);
     let printed = console::finish().context("cannot write to standard output");
     match done.and(printed) {
@@ -22,6 +27,21 @@ fn main() -> ExitCode {
             note!("error: {}", with_causes(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Shows help, or what is wrong with the arguments, which an error repeats.
+fn show_usage(usage: &clap::Error) -> ExitCode {
+    if usage.use_stderr() {
+        note!("{}", usage.render().to_string().trim_end());
+        return ExitCode::from(2);
+    }
+    match usage.print() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            note!("error: cannot write to standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -34,5 +54,11 @@ fn with_causes(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    let full = causes.find(|e: &&io::Error| e.kind() == ErrorKind::StorageFull);
+    let remedy = full.map_or("", remedy);
+    match text.contains(remedy) {
+        true => text,
+        false => text + remedy,
+    }
 }

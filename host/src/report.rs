@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::console::printable;
-use crate::files::write_atomic;
+use crate::files::{MOST_BYTES, read_regular, write_atomic};
 use crate::risk::watch::Reading;
 use crate::train::run::{RunError, RunFolder};
 use crate::train::trainer::StepReport;
@@ -57,7 +57,10 @@ figure{margin:0 0 1rem}figcaption{color:#556;font-size:.9rem}\
 pre{background:#f4f4f6;padding:1rem;overflow:auto;font-size:.85rem}";
 
 fn page(folder: &RunFolder, history: &History<'_>) -> Result<String, RunError> {
-    let name = folder.path().display().to_string();
+    // The folder's own name: the page is the same from wherever the run was resumed.
+    let path = std::path::absolute(folder.path());
+    let name = path.as_deref().unwrap_or(folder.path()).file_name();
+    let name = name.unwrap_or_default().to_string_lossy();
     let mut page = format!(
         "<!doctype html>\n<html lang=en><meta charset=utf-8><title>{0}</title>\
          <style>{STYLE}</style>\n<h1>{0}</h1>\n",
@@ -72,8 +75,9 @@ fn page(folder: &RunFolder, history: &History<'_>) -> Result<String, RunError> {
         ("int8 against float", "compare.json"),
         ("Configuration", "config.toml"),
     ] {
-        if let Ok(text) = std::fs::read_to_string(folder.file(file)) {
-            let _ = writeln!(page, "<h2>{title}</h2>\n<pre>{}</pre>", escape(&text));
+        if let Ok(text) = read_regular(&folder.file(file), MOST_BYTES) {
+            let text = escape(&String::from_utf8_lossy(&text));
+            let _ = writeln!(page, "<h2>{title}</h2>\n<pre>{text}</pre>");
         }
     }
     Ok(page)
@@ -137,7 +141,7 @@ fn pictures(folder: &RunFolder, steps: &[StepReport], page: &mut String) -> Resu
     page.push_str("<h2>Pictures</h2>\n");
     for &step in shown {
         let path = folder.sample(step);
-        let png = std::fs::read(&path).map_err(RunError::reading(&path))?;
+        let png = read_regular(&path, MOST_BYTES).map_err(RunError::reading(&path))?;
         let _ = writeln!(
             page,
             "<figure>{}<figcaption>step {step}, the averaged generator</figcaption></figure>",

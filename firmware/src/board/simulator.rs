@@ -98,7 +98,17 @@ impl Key {
 }
 
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) if usage.use_stderr() => {
+            say(usage.render().to_string().trim_end());
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
     let outcome = match cli.panel {
         Panel::Oled => simulate::<Gray4>(&cli, Size::new(128, 64), cli.scale.unwrap_or(4)),
         Panel::Tft => simulate::<Rgb565>(&cli, Size::new(240, 240), cli.scale.unwrap_or(1)),

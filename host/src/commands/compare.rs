@@ -5,10 +5,11 @@ use host::compare::compare;
 use host::files::write_atomic;
 use host::memory::reserved;
 use host::picture;
+use host::quant::loud_constants;
 use host::sample::{self, Latent};
 use host::train::checkpoint::load_generator;
 use host::train::run::{RunFolder, grid_columns, grid_order};
-use host::{console, say};
+use host::{console, note, say};
 
 use crate::cli::Compare;
 
@@ -43,6 +44,16 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     let path = folder.file("compare.json");
     write_atomic(&path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
+    for loud in loud_constants(&generator) {
+        note!(
+            "warning: layer {}, channel {}: it is always {}, the layer's others reach {} at most, and \
+             int8 has one scale for all: remove the channel, or make its bias smaller",
+            loud.layer,
+            loud.channel,
+            loud.value,
+            loud.others
+        );
+    }
     if json {
         console::print(&text);
         return Ok(());

@@ -82,6 +82,7 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
         differences,
     };
     if let Some(path) = &args.html {
+        let _lock = super::lock_run_of(path)?;
         let page = report.page(&drawn, &dataset.train)?;
         let name = path.display();
         write_atomic(path, page.as_bytes()).with_context(|| format!("cannot write {name}"))?;

@@ -16,9 +16,17 @@ use crate::cli::{Export, Format};
 
 pub fn run(args: &Export) -> anyhow::Result<()> {
     let (from, out) = (&args.model, &args.out);
+    ensure!(
+        args.name.is_none() || args.format == Format::C,
+        "--name is for --format c: no other format has names of its own"
+    );
+    let _lock = super::lock_run_of(out)?;
     let no = |form: &str| format!("{} has no {form} form", from.display());
     match args.format {
-        Format::C => of_gan(from, |model, _| write(out, c::header(model).as_bytes())),
+        Format::C => of_gan(from, |model, _| {
+            let name = args.name.as_deref().unwrap_or(model.name());
+            write(out, c::header(model, name).as_bytes())
+        }),
         Format::OnnxFloat => {
             let generator = floats(from)?;
             write(out, &onnx::float(&generator).with_context(|| no("ONNX"))?)

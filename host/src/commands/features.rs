@@ -8,6 +8,7 @@ use host::say;
 use crate::cli::Features;
 
 pub fn run(args: &Features) -> anyhow::Result<()> {
+    let _lock = super::lock_run_of(&args.out)?;
     let mut data = args.reading.data(args.data.clone());
     data.labels.clone_from(&args.labels);
     let dataset = super::load_data(&data, args.format)?;

@@ -91,6 +91,9 @@ fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let hint = match RunFolder::new(folder).is_taken() {
             true => format!("; `host quantize {}` makes one", folder.display()),
+            false if folder.is_dir() && !path.exists() => {
+                format!("; {} holds no run", folder.display())
+            }
             false => String::new(),
         };
         format!("cannot read {}{hint}", path.display())
@@ -110,7 +113,7 @@ fn request(data: &Data, image: Image) -> DataRequest {
         height: image.height,
         width: image.width,
         channels: image.channels,
-        accept_losses: data.accept_losses,
+        skip_invalid: data.skip_invalid,
         framing: Framing {
             fit: data.fit,
             background: data.background,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use host::files::{MOST_BYTES, read_regular};
 use host::say;
 use host::train::checkpoint;
 use host::train::run::RunFolder;
@@ -97,10 +98,12 @@ impl Run {
         // An imported run has a generator only.
         let file = Some(folder.checkpoint()).filter(|path| path.exists());
         let state = checkpoint::load_state(&file.unwrap_or_else(|| folder.generator()))?;
-        let metrics = std::fs::read_to_string(folder.metrics()).unwrap_or_default();
+        let metrics = read_regular(&folder.metrics(), MOST_BYTES).unwrap_or_default();
+        let metrics = String::from_utf8_lossy(&metrics);
         let last = metrics.lines().next_back().unwrap_or_default();
         let last: Value = serde_json::from_str(last).unwrap_or_default();
-        let compared = std::fs::read(folder.file("compare.json")).unwrap_or_default();
+        let compared = read_regular(&folder.file("compare.json"), MOST_BYTES);
+        let compared = compared.unwrap_or_default();
         let compared: Value = serde_json::from_slice(&compared).unwrap_or_default();
         let model = std::fs::metadata(folder.file("generator.gan"));
         Ok(Self {

@@ -16,6 +16,7 @@ use crate::cli::Sample;
 
 pub fn run(args: &Sample) -> anyhow::Result<()> {
     anyhow::ensure!(args.count > 0, "--count must be 1 or more");
+    let _lock = super::lock_run_of(&args.out)?;
     let file = super::gan_of(&args.file);
     let is_gan = file.extension().is_some_and(|ending| ending == "gan");
     let is_array = args.out.extension().is_some_and(|ending| ending == "npy");

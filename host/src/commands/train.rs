@@ -10,7 +10,7 @@ use dfdx::prelude::Cpu;
 use host::config::{Config, Data, PRESETS};
 use host::console::{self, check_text};
 use host::data::{Dataset, Record};
-use host::files::{remedy, write_atomic};
+use host::files::{MOST_BYTES, read_regular, remedy, write_atomic};
 use host::nn::Backend;
 use host::risk::features::Extractor;
 use host::risk::judge::Judge;
@@ -38,7 +38,7 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         Some(run) => Plan::of_resumed(run, &args)?,
         None => Plan::of_new(&args)?,
     };
-    config.data.accept_losses |= args.accept_losses;
+    config.data.skip_invalid |= args.reading.skip_invalid;
     let dataset = super::load_data(&config.data, config.image)?;
     say!(
         "data: {}, {} pictures to train on, {} held out, {} classes, {} files left out",
@@ -181,7 +181,8 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
             Some(config) => config?,
             None => {
                 let names = PRESETS.map(|(name, _)| name).join(", ");
-                let near = PRESETS.map(|(name, _)| (jaro_winkler(&args.preset, name), name));
+                let near = PRESETS
+                    .map(|(name, _)| (jaro_winkler(&args.preset.to_lowercase(), name), name));
                 let near = near.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
                 let near = near.filter(|&(likeness, _)| likeness > 0.8);
                 let near = near.map(|(_, name)| format!("; did you mean `{name}`?"));
@@ -267,7 +268,7 @@ fn train_on<D: Backend<f32>>(
     write_config(folder, &trainer.config)?;
     let generator = folder.file("generator.safetensors");
     if folder.best().exists() {
-        let best = std::fs::read(folder.best());
+        let best = read_regular(&folder.best(), MOST_BYTES);
         let copied = best.and_then(|best| write_atomic(&generator, &best));
         copied.with_context(|| format!("cannot write {}", generator.display()))?;
     } else {
@@ -285,7 +286,7 @@ fn trainer<D: Backend<f32>>(
     args: &Train,
 ) -> anyhow::Result<Trainer<D>> {
     let mut trainer = if args.resume.is_some() {
-        let best = std::fs::read(folder.best()).ok();
+        let best = read_regular(&folder.best(), MOST_BYTES).ok();
         let mut trainer = checkpoint::restore(&folder.checkpoint(), best, device)?;
         say!(
             "run: {}, from step {}",
@@ -366,8 +367,15 @@ fn ensure_apart(run: &Path, data: &Path) -> anyhow::Result<()> {
         // The run's folder, and some above it, may not be there yet.
         let there = path.ancestors().find(|folder| folder.exists());
         let there = there.unwrap_or(Path::new("/"));
-        let rest = path.strip_prefix(there).unwrap_or(Path::new(""));
-        Ok(there.canonicalize()?.join(rest))
+        let mut real = there.canonicalize()?;
+        for part in path.strip_prefix(there).unwrap_or(Path::new("")) {
+            // What is not there is no link: `..` leads to the folder that it would lie in.
+            match part == ".." {
+                true => drop(real.pop()),
+                false => real.push(part),
+            }
+        }
+        Ok(real)
     };
     let (run_path, data_path) = (real(run)?, real(data)?);
     ensure!(
@@ -412,7 +420,8 @@ struct Progress {
     batch: usize,
     steps: u64,
     begin: Instant,
-    first_step: u64,
+    /// Steps done since, those that a rollback undid among them.
+    steps_done: u64,
     /// Columns of the grids shown in the terminal, if they are.
     preview: Option<usize>,
 }
@@ -439,7 +448,7 @@ impl Progress {
             batch: trainer.config.training.batch,
             steps,
             begin: Instant::now(),
-            first_step: trainer.step(),
+            steps_done: 0,
             preview: args
                 .preview
                 .then(|| grid_columns(trainer.config.data.class_names.len())),
@@ -499,9 +508,9 @@ impl Progress {
         }
     }
 
-    fn step(&self, report: &StepReport, diversity: f32) {
-        let steps_per_s =
-            (report.step - self.first_step) as f64 / self.begin.elapsed().as_secs_f64();
+    fn step(&mut self, report: &StepReport, diversity: f32) {
+        self.steps_done += 1;
+        let steps_per_s = self.steps_done as f64 / self.begin.elapsed().as_secs_f64();
         let text = format!(
             "loss D {:.3} G {:.3}, variety {:.0} %, {:.0} images/s",
             report.discriminator_loss,

@@ -31,12 +31,10 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     let mut progress = super::stages()?;
     let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
     let judge = Judge::new(&extractor, &[], &dataset, usize::MAX, &mut progress)?;
-    ensure!(
-        args.max_risk == 0.0 || judge.can_flag(args.max_risk),
-        "{} pictures are held out: by half of them no p-value is as small as --max-risk {}",
-        dataset.held_out.len(),
-        args.max_risk
-    );
+    if args.max_risk > 0.0 {
+        let able = judge.ensure_can_flag(args.max_risk, dataset.held_out.len());
+        able.context("--max-risk")?;
+    }
     let classes = model.class_count().max(1);
     let per_class = args.count.div_ceil(classes);
     let seeds = vet(&model, &judge, per_class, args.max_risk, &mut progress)?;

@@ -8,14 +8,15 @@ use rayon::prelude::*;
 
 use super::archive;
 use super::decode::{Decoder, KINDS, fit};
-use super::{DataError, DataRequest, FileNote, Images, MAX_CLASSES, keep, list, shown};
+use super::{DataError, DataRequest, FileNote, Images, MAX_CLASSES, keep, list};
+use crate::console::shown;
 use crate::files::holds_run;
 use crate::memory::filled;
 
 /// Endings of pictures' names.
-const ENDINGS: [&str; 15] = [
+const ENDINGS: [&str; 16] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "dib", "tif", "tiff", "ppm", "pgm",
-    "pbm", "pnm",
+    "pbm", "pnm", "pam",
 ];
 /// Endings of files that describe pictures: they lie beside them, and are not read.
 const COMPANION_ENDINGS: [&str; 12] = [
@@ -25,7 +26,7 @@ const COMPANION_ENDINGS: [&str; 12] = [
 const COMPANION_STARTS: [&str; 3] = ["readme", "license", "licence"];
 /// What systems and storage devices put into folders by themselves, in lower case; hidden
 /// files besides.
-const SYSTEM_NAMES: [&str; 12] = [
+const SYSTEM_NAMES: [&str; 13] = [
     "thumbs.db",
     "ehthumbs.db",
     "ehthumbs_vista.db",
@@ -38,6 +39,7 @@ const SYSTEM_NAMES: [&str; 12] = [
     "#recycle",
     "$recycle.bin",
     "system volume information",
+    "lost+found",
 ];
 /// Of so many files one may be left out.
 const FILES_PER_LOSS: usize = 100;
@@ -189,7 +191,7 @@ fn load_part(
         }
     }
     unusable.sort_by(|a, b| a.path.cmp(&b.path));
-    if unusable.len() * FILES_PER_LOSS > total && !request.accept_losses {
+    if unusable.len() * FILES_PER_LOSS > total && !request.skip_invalid {
         return Err(DataError::Losses {
             path: folder.to_owned(),
             files: total,

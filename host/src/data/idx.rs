@@ -8,7 +8,8 @@ use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
 use super::decode::{check_size, fit};
-use super::{DataError, DataRequest, Images, MAX_CLASSES, shown};
+use super::{DataError, DataRequest, Images, MAX_CLASSES};
+use crate::console::shown;
 use crate::files::{open_regular, read_regular, write_atomic};
 use crate::memory::reserved;
 
@@ -269,6 +270,8 @@ fn read_names(path: &Path) -> Result<Option<Vec<String>>, DataError> {
     };
     let text = String::from_utf8(bytes);
     let text = text.map_err(|_| DataError::content(path, "is not UTF-8"))?;
+    // Windows' editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let names: Vec<String> = text.lines().map(str::to_owned).collect();
     // One more where the labels begin at 1.
     if names.len() > MAX_CLASSES + 1 {
@@ -352,17 +355,20 @@ fn content(sizes: &[usize], input: impl Read, path: &Path) -> Result<Vec<u8>, Da
         let problem = format!("its header says {sizes:?}, more than {LARGEST} bytes");
         return Err(fail(problem));
     };
+    if announced == 0 {
+        return Err(fail(format!("its header says {sizes:?}, which is nothing")));
+    }
     let what = || format!("the size in the header of {}", shown(path));
     let mut bytes = reserved(what(), &[announced + 1])?;
     let mut content = input.take(announced as u64 + 1);
     content.read_to_end(&mut bytes).map_err(damaged(path))?;
-    if bytes.len() != announced || bytes.is_empty() {
+    if bytes.len() != announced {
         let have = match bytes.len() {
             have if have > announced => format!("more than {announced}"),
             have => have.to_string(),
         };
         return Err(fail(format!(
-            "{have} bytes of content, its header says {sizes:?}: cut, empty or not of this header"
+            "{have} bytes of content, its header says {sizes:?}: cut, or not of this header"
         )));
     }
     Ok(bytes)

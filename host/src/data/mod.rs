@@ -17,6 +17,7 @@ use decode::Decoder;
 pub use framing::{Colour, Fit, Framing};
 pub use record::Record;
 
+use crate::console::shown;
 use crate::files::open_regular;
 use crate::memory::{TooMuch, reserved};
 
@@ -141,7 +142,7 @@ pub struct DataRequest {
     /// 1 or 3.
     pub channels: usize,
     /// Whether any number of files may be left out.
-    pub accept_losses: bool,
+    pub skip_invalid: bool,
     /// How pictures come to that format.
     pub framing: Framing,
     /// Whether IDX files have rows for columns.
@@ -170,7 +171,7 @@ pub enum DataError {
     /// More of a folder's files than one in a hundred cannot be used.
     #[error(
         "{}: {} of {files} files cannot be used:\n{}mend them or move them away; \
-         `train --accept-losses` goes on without them", shown(.path), .left_out.len(), list(.left_out)
+         --skip-invalid goes on without them", shown(.path), .left_out.len(), list(.left_out)
     )]
     Losses {
         /// The folder.
@@ -215,13 +216,6 @@ pub fn list(files: &[FileNote]) -> String {
         let _ = writeln!(text, "  and {} more", files.len() - LISTED);
     }
     text
-}
-
-/// A path for a terminal, which a file's name must not steer.
-fn shown(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(plain).collect()
 }
 
 /// Every picture that is put aside where the source has no held-out set of its own.

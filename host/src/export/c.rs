@@ -7,9 +7,10 @@ use gan_core::{Activation, Layer, Model, Op};
 
 /// The header of a model; the picture of an input is the one that gan-core draws, bit by bit.
 ///
-/// Its names begin with `gan_` and the model's name, so that one program can hold several models.
-pub fn header(model: &Model<'_>) -> String {
-    let prefix = prefix(model.name());
+/// Its names begin with `gan_` and `name`, so that one program can hold several models. A second
+/// model of one name ends the compilation.
+pub fn header(model: &Model<'_>, name: &str) -> String {
+    let prefix = prefix(name);
     let body = body(model).replace("gan_", &prefix);
     let body = body.replace("GAN_", &prefix.to_ascii_uppercase());
     format!(
@@ -23,18 +24,21 @@ pub fn header(model: &Model<'_>) -> String {
     )
 }
 
-/// What the names of a model's header begin with: `gan_` and the model's name in lower case,
-/// where `_` stands for what is neither a letter nor a digit.
+/// What the names of a model's header begin with: `gan_` and the name in lower case, where `_`
+/// stands for what is neither a letter nor a digit of ASCII; `gan_model_` where it has none.
 fn prefix(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
-    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let mut words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    if words.is_empty() {
+        words.push("model");
+    }
     format!("gan_{}_", words.join("_").to_ascii_lowercase())
 }
 
 /// The header behind its first comment, with the names of a model that has no name.
 fn body(model: &Model<'_>) -> String {
     let mut text = String::new();
-    let shape = model.output_shape();
+    let (shape, crc32) = (model.output_shape(), model.crc32());
     // The largest two neighbours take turns at the ends of the arena.
     let lens = model.layers().iter().map(|layer| layer.output_shape.len());
     let lens: Vec<usize> = lens.collect();
@@ -42,7 +46,10 @@ fn body(model: &Model<'_>) -> String {
     let arena = pairs.max().unwrap_or(0);
     let _ = write!(
         text,
-        "#ifndef GAN_MODEL_H\n#define GAN_MODEL_H\n#include <stdint.h>\n\n\
+        "#ifdef GAN_MODEL_H\n#if GAN_MODEL_H != {crc32:#010x}\n\
+         #error \"two models have one name: export one of them with --name\"\n#endif\n\
+         #else\n#define GAN_MODEL_H {crc32:#010x} /* CRC-32 of the .gan file */\n\
+         #include <stdint.h>\n\n\
          #define GAN_HEIGHT {}\n#define GAN_WIDTH {}\n#define GAN_CHANNELS {}\n\
          #define GAN_LATENT {}\n#define GAN_CLASSES {}\n#define GAN_INPUT {}\n\
          #define GAN_PICTURE {}\n#define GAN_ARENA {arena}\n#define GAN_ONE_HOT {ONE_HOT}\n\

@@ -53,13 +53,7 @@ pub fn teach(
     progress: &mut Progress<'_>,
 ) -> Result<Taught, RiskError> {
     let model = Model::parse(file).map_err(QuantizeError::from)?;
-    if !judge.can_flag(STRANGE) {
-        return Err(RiskError::TooFew(format!(
-            "{} pictures are held out: by half of them none is strange at p <= {STRANGE}, so \
-             there is nothing to teach",
-            held_out.len()
-        )));
-    }
+    judge.ensure_can_flag(STRANGE, held_out.len())?;
     progress("drawing lessons", 0, 2);
     let mut lessons = drawn(&model, LESSON_SEED, LESSONS)?;
     let mut real = held_out.clone();

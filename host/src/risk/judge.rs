@@ -353,6 +353,20 @@ impl<'a> Judge<'a> {
         !self.is_of_training && p_value * (self.len() + 1) as f64 >= 1.0
     }
 
+    /// Checks that a picture's p-value can be this small; `held_out` pictures are held out, half
+    /// of which judge.
+    pub fn ensure_can_flag(&self, p_value: f64, held_out: usize) -> Result<(), RiskError> {
+        if self.can_flag(p_value) {
+            return Ok(());
+        }
+        let needed = (2.0 / p_value).ceil() as usize;
+        Err(RiskError::TooFew(format!(
+            "{held_out} pictures are held out; for a p-value of {p_value} it takes {needed}, which \
+             a set of {} pictures has",
+            needed.saturating_mul(6)
+        )))
+    }
+
     /// With labels on both sides, and features that know the classes.
     fn class_risk(&self, images: &Images, points: &Points) -> Result<Option<Measured>, RiskError> {
         let asked = class_hits(self.extractor, images, points)?;
@@ -389,7 +403,7 @@ fn enough(count: usize, real: &Images) -> Result<usize, RiskError> {
     let n = count.min(real.len() / 2);
     if n < 2 {
         return Err(RiskError::TooFew(format!(
-            "{count} pictures to judge: 2 are needed at least"
+            "pictures to judge: {count}; 2 are needed at least"
         )));
     }
     Ok(n)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::run::{RunError, RunFolder};
 use super::trainer::StepReport;
-use crate::files::{open_own, write_atomic};
+use crate::files::{MOST_BYTES, open_own, read_regular, write_atomic};
 use crate::report::{History, Logged};
 use crate::risk::watch::Reading;
 
@@ -24,11 +24,7 @@ impl Logs {
     /// Those of a run that stands at `step`.
     pub fn open(folder: &RunFolder, step: u64) -> Result<Self, RunError> {
         let best_path = folder.best();
-        let best = match std::fs::read(&best_path) {
-            Ok(best) => Some(best),
-            Err(e) if e.kind() == ErrorKind::NotFound => None,
-            Err(e) => return Err(RunError::reading(&best_path)(e)),
-        };
+        let best = read_if_there(&best_path)?;
         Ok(Self {
             metrics: Log::open(folder.metrics(), step)?,
             risk: Log::open(folder.risk(), step)?,
@@ -99,11 +95,8 @@ pub(super) struct Log<T> {
 impl<T: Logged> Log<T> {
     /// Drops damaged lines, and those after `step`, whose steps will be done again.
     fn open(path: PathBuf, step: u64) -> Result<Self, RunError> {
-        let text = match std::fs::read(&path) {
-            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(e) if e.kind() == ErrorKind::NotFound => None,
-            Err(e) => return Err(RunError::reading(&path)(e)),
-        };
+        let bytes = read_if_there(&path)?;
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let mut log = Self {
             path,
             records: Vec::new(),
@@ -181,4 +174,13 @@ fn append(path: &Path, whole_bytes: u64, bytes: &[u8]) -> std::io::Result<()> {
     file.seek(SeekFrom::End(0))?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// The bytes of a file of the run, if there is one.
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
+    match read_regular(path, MOST_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(RunError::reading(path)(e)),
+    }
 }

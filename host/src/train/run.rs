@@ -11,7 +11,7 @@ use super::log::Logs;
 use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
 use super::watch::{Trouble, Watch};
 use crate::data::{Dataset, Images};
-use crate::files::{holds_run, open_own, remedy, remove_parts};
+use crate::files::{MOST_BYTES, holds_run, open_own, read_regular, remedy, remove_parts};
 use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
@@ -19,6 +19,9 @@ use crate::report;
 use crate::risk::RiskError;
 use crate::risk::watch::{Reading, RiskWatch};
 use crate::sample::{self, Order};
+
+/// The most bytes that are read of who holds a run's lock.
+const HOLDER_BYTES: u64 = 100;
 
 /// The files of a run.
 #[derive(Clone, Debug)]
@@ -48,7 +51,8 @@ impl RunFolder {
         let mut file = open_own(&path).map_err(RunError::io(&path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                let holder = read_regular(&path, HOLDER_BYTES).unwrap_or_default();
+                let holder = String::from_utf8_lossy(&holder).into_owned();
                 let folder = self.0.clone();
                 return Err(RunError::InUse { folder, holder });
             }
@@ -116,10 +120,9 @@ impl RunFolder {
 
     /// Readings of the risk up to `step`.
     pub fn readings(&self, step: u64) -> Vec<Reading> {
-        let text = std::fs::read_to_string(self.risk()).unwrap_or_default();
-        let readings = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
+        let text = read_regular(&self.risk(), MOST_BYTES).unwrap_or_default();
+        let lines = text.split(|&byte| byte == b'\n');
+        let readings = lines.filter_map(|line| serde_json::from_slice(line).ok());
         readings.filter(|r: &Reading| r.step <= step).collect()
     }
 
