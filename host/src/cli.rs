@@ -33,7 +33,7 @@ pub enum Command {
     Compare(Compare),
     /// Say how far generated pictures are from real ones: the confidence risk
     Evaluate(Evaluate),
-    /// Train the classifier by whose features pictures are judged
+    /// Train a classifier on pictures; `evaluate` compares pictures by its features
     Features(Features),
     /// Keep seeds whose pictures pass, one by one, in a .gan file: its device chooses no others
     Vet(Vet),
@@ -136,7 +136,8 @@ pub struct Train {
     /// Go on with --resume where the pictures are not those that the run began with
     #[arg(long, requires = "resume")]
     pub accept_changed_data: bool,
-    /// Go on with a run that was interrupted: by Ctrl-C or SIGTERM, a kill or a loss of power
+    /// Go on with a run that was interrupted: from where Ctrl-C or SIGTERM saved it, or from its
+    /// last regular checkpoint after a kill, a closed terminal or a loss of power
     #[arg(
         long,
         value_name = "RUN",
@@ -210,7 +211,7 @@ pub struct Evaluate {
     #[command(flatten)]
     pub reading: Reading,
     /// Format that a folder of pictures is judged in: height x width, and x3 for colour
-    /// [default: that of --features or of --data]
+    /// [default: that of --features or of --data, where that has at most 256 pixels a side]
     #[arg(long, value_name = "HxW[x3]", value_parser = parse_format)]
     pub format: Option<host::config::Image>,
     /// Pictures to judge; no more than half of the held-out ones can be
@@ -311,7 +312,8 @@ pub struct Vet {
     /// Seeds to keep, as many of each class
     #[arg(long, default_value_t = 256)]
     pub count: usize,
-    /// Keep pictures that more than this share of real ones are at least as strange as
+    /// Keep pictures whose p-value is above this: the share of real pictures that are at least as
+    /// strange
     #[arg(long, default_value_t = host::risk::near::FLAGGED)]
     pub max_risk: f64,
     /// The real pictures: what `train --data` takes [default: the embedded set of the format]

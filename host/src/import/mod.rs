@@ -98,7 +98,9 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
     let at = config.generator.hidden.len();
     let (first, values) = (&mut config.generator.dense, blocks[at].op.output_len());
     if !first.per_value && layers[at].has_len(values) && values > first.channels {
-        notes.push("dense: a bias or BatchNorm for each value: per_value = true".into());
+        notes.push(
+            "dense: has a bias or BatchNorm for each value, so per_value = true was set".into(),
+        );
         first.per_value = true;
     }
     if first.per_value {
