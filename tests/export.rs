@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::model::{WIDE_TABLE_LEN, Window};
+use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::types::{WIDE_TABLE_LEN, Window};
 use gan_core::{Activation, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits};
 use host::export::c::header;
 use tempfile::tempdir;

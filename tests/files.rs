@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use gan_core::format::{
+use gan_core::encode::{
     CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encode_seeds, encoded_bytes,
 };
-use gan_core::model::{WIDE_TABLE_LEN, Window};
+use gan_core::types::{WIDE_TABLE_LEN, Window};
 use gan_core::{Activation, ModelError as E, Multiplier, Op, Quant, Shape, WeightBits};
 use tests::Noise;
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use firmware::app::CANDIDATES;
-use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::{Activation, Multiplier, Shape, WeightBits};
 use image::codecs::gif::GifDecoder;
 use image::{AnimationDecoder, DynamicImage, Rgb, RgbImage};
@@ -98,7 +98,7 @@ fn a_walk_starts_and_ends_at_pictures_of_seeds() {
 fn the_gate_shows_the_seeds_that_the_models_critic_chooses() {
     let bytes = fs::read(MODEL).unwrap();
     let model = gan_core::Model::parse(&bytes).unwrap();
-    let mut memory = gan_core::gate::Memory {
+    let mut memory = gan_core::choose::Memory {
         arena: &mut vec![0; model.required_words(gan_core::Mode::Streamed)],
         input: &mut vec![0; model.input_len()],
         seen: &mut vec![0; model.critic().unwrap().input_len()],

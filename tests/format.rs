@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::model::Window;
+use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::types::Window;
 use gan_core::{Activation, Mode, Model, ModelError, Multiplier, Op, Quant, Shape, WeightBits};
 use proptest::prelude::*;
 

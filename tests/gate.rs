@@ -1,10 +1,10 @@
 //! What keeps risky pictures off a display: vetted seeds and the critic, in files that tell
 //! the truth and in files that lie.
 
-use gan_core::format::{
+use gan_core::choose::Memory;
+use gan_core::encode::{
     CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encode_seeds, encoded_bytes,
 };
-use gan_core::gate::Memory;
 use gan_core::latent::Pcg32;
 use gan_core::{
     Activation, Critic, Mode, Model, ModelError, Multiplier, Op, Quant, Shape, WeightBits,

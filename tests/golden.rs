@@ -1,6 +1,6 @@
 //! The kernels reproduce the vectors that another implementation, in another language, made.
 
-use gan_core::model::Window;
+use gan_core::types::Window;
 use gan_core::{Multiplier, Op, Shape, WeightBits};
 use serde_json::Value;
 

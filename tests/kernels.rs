@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::model::{WIDE_TABLE_LEN, Window};
+use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::ops::kernels::{Dsp, KernelSet, Packed, Portable};
+use gan_core::types::{WIDE_TABLE_LEN, Window};
 use gan_core::{Activation, InferError, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits};
 use proptest::prelude::*;
 use tests::{Case, Noise, cases, requantize};

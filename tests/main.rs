@@ -12,6 +12,7 @@ mod gate;
 mod golden;
 mod hostile;
 mod import;
+mod imports;
 mod interruption;
 mod kernels;
 mod layers;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use gan_core::format::{ModelSpec, encode, encoded_bytes};
+use gan_core::encode::{ModelSpec, encode, encoded_bytes};
 use gan_core::{Model, ModelError};
 use host::config::Config;
 use tempfile::tempdir;

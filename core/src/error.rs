@@ -24,7 +24,7 @@ pub enum ModelError {
     },
     /// The checksum does not match the content.
     BadCrc { stored: u32, computed: u32 },
-    /// No layer, or more than [`MAX_LAYERS`](crate::format::MAX_LAYERS).
+    /// No layer, or more than [`MAX_LAYERS`](crate::types::MAX_LAYERS).
     LayerCount { found: usize },
     /// The header's length is not that of so many layers.
     HeaderLength { found: usize, need: usize },
@@ -44,7 +44,7 @@ pub enum ModelError {
     NotZero { at: usize },
     /// A byte of a layer's entry has no meaning there.
     UnknownCode { layer: usize, at: usize, found: u8 },
-    /// A map has no values, or more than [`MAX_MAP_LEN`](crate::format::MAX_MAP_LEN).
+    /// A map has no values, or more than [`MAX_MAP_LEN`](crate::types::MAX_MAP_LEN).
     MapSize { layer: usize },
     /// Kernel or stride is 0.
     Window { layer: usize },

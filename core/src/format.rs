@@ -1,4 +1,5 @@
-//! The `.gan` file, version 3. This page is the specification; nothing else knows an offset.
+//! The `.gan` file, version 3. This page is the specification, and
+//! `field.rs` has its offsets.
 //!
 //! All numbers are little-endian. Behind the text come each layer's weights, biases,
 //! mantissas, shifts, corrections and table, then the critic with its layers', then the vetted
@@ -12,7 +13,7 @@
 //! |---|---|---|
 //! | 0 | `[u8; 4]` | magic, `GAN8` |
 //! | 4 | `u16` | version, 3 |
-//! | 6 | `u16` | layers, 1 to [`MAX_LAYERS`] |
+//! | 6 | `u16` | layers, 1 to [`MAX_LAYERS`](crate::types::MAX_LAYERS) |
 //! | 8 | `u32` | length of the file in bytes |
 //! | 12 | `u32` | CRC-32 (IEEE 802.3) of bytes 0 to 11 and 16 to the end |
 //! | 16 | `u16` | latent values |
@@ -38,7 +39,7 @@
 //! | 11 | `i8` | zero point of the requantized sum; 0 with a wide table |
 //! | 12 | `i8` | zero point of the output; the sum's unless there is a table |
 //! | 13 | `[u8; 3]` | zero |
-//! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c`; at most [`MAX_MAP_LEN`] values each |
+//! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c`; at most [`MAX_MAP_LEN`](crate::types::MAX_MAP_LEN) values each |
 //! | 28 | `f32` | scale of the requantized sum |
 //! | 32 | `f32` | scale of the output; the sum's unless there is a table |
 //! | 36 | `u32` | offset of the weights, `i8` |
@@ -53,10 +54,12 @@
 //! row and phase: it lets the runtime multiply inputs that still hold their zero point.
 //!
 //! Text: UTF-8 lines without a line break at the end: the model's name, the data set's
-//! name, one label per class; none holds a character that [`is_control`] names. The first layer's input is the latent (scale 1/32, zero
-//! point 0) and the class, 96 (so 3.0) in its place and 0 in the others'.
+//! name, one label per class; none holds a character that [`is_control`] names.
 //!
-//! Critic (see [`gate`](crate::gate)), 144 bytes:
+//! The first layer's input is the latent (scale 1/32, zero point 0) and the class, 96 (so 3.0)
+//! in its place and 0 in the others'.
+//!
+//! Critic (see [`critic`](crate::critic)), 144 bytes:
 //!
 //! | at | type | content |
 //! |---|---|---|
@@ -70,94 +73,21 @@
 //!
 //! A file whose drawing would take more than 2^28 words of scratch for a layer is refused.
 
+pub(crate) mod field;
 mod read;
-mod write;
 
-use crate::fixed::Multiplier;
-use crate::model::{Activation, Op, Quant, Shape, WeightBits};
+use field::{entry, header};
 
-pub(crate) use read::{Header, gate_at, read_critic, read_header, read_layer, read_seeds};
-pub use write::{encode, encode_critic, encode_seeds, encoded_bytes};
+pub(crate) use read::{
+    Header, Sections, gate_at, read_critic_head, read_critic_layer, read_header, read_layer,
+    read_seeds,
+};
 
-/// Layers that a file may have.
-pub const MAX_LAYERS: usize = 16;
-
-/// Values that a layer may read or write: sizes of what it works in stay far below 32 bits.
-pub const MAX_MAP_LEN: usize = 1 << 24;
-
-const MAGIC: [u8; 4] = *b"GAN8";
-const VERSION: u16 = 3;
-const HEADER_LEN: usize = 48;
-const RECORD_LEN: usize = 64;
+pub(crate) const MAGIC: [u8; 4] = *b"GAN8";
+pub(crate) const VERSION: u16 = 3;
 const ALIGN: usize = 16;
-/// Where the header says where the gate is.
-const SEEDS_AT: usize = 40;
-const CRITIC_AT: usize = 44;
-/// Bytes of a critic before its layers' entries.
-const CRITIC_LEN: usize = 16;
-/// Weight layouts.
-const LAYOUT_8: u8 = 1;
-const LAYOUT_4: u8 = 2;
-/// Where the checksum lies, which it does not cover.
-const CRC_AT: usize = 12;
 
-/// A model's description, to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct ModelSpec<'a> {
-    /// One line.
-    pub name: &'a str,
-    /// One line.
-    pub dataset: &'a str,
-    /// One line per class; none for a model without classes.
-    pub labels: &'a [&'a str],
-    /// Latent values, without the class.
-    pub latent_len: u16,
-    /// Training steps behind the weights.
-    pub steps: u32,
-    /// Seed of the training.
-    pub seed: u64,
-    /// First to last.
-    pub layers: &'a [LayerSpec<'a>],
-}
-
-/// A layer's description, to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct LayerSpec<'a> {
-    /// Operator.
-    pub op: Op,
-    /// `[1, 1, n]` for the first layer.
-    pub input_shape: Shape,
-    /// What the next layer reads.
-    pub output_shape: Shape,
-    /// `[c_out][k][k][c_in]` or `[n_out][n_in]`, each in the range of its bits.
-    pub weights: &'a [i8],
-    /// Of the weights.
-    pub weight_bits: WeightBits,
-    /// Per output channel (transposed convolution) or value (dense).
-    pub bias: &'a [i32],
-    /// As many as biases.
-    pub multipliers: &'a [Multiplier],
-    /// Of the requantized sum.
-    pub sum: Quant,
-    /// Of the output: the sum's unless the activation is a table.
-    pub output: Quant,
-    /// Clamp or table.
-    pub activation: Activation<'a>,
-}
-
-/// A critic's description, to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct CriticSpec<'a> {
-    /// Whether it sees two by two pixels as one.
-    pub halved: bool,
-    /// The least score that passes.
-    pub passing: i8,
-    /// Both dense, over `[1, 1, n]` as [`seen_shape`](crate::gate::seen_shape) has it.
-    pub layers: [LayerSpec<'a>; 2],
-}
-
-/// Whether a character steers what shows it, or is invisible, instead of being shown: C0 and C1
-/// controls, DEL, line and paragraph separators, marks, overrides and isolates of the writing
+/// A control character steers the display that shows it, or is invisible: C0 and C1 controls, DEL, line and paragraph separators, marks, overrides and isolates of the writing
 /// direction, spaces and joiners without width, byte order marks, interlinear annotations and
 /// tags (Unicode TR 36, section 3). The joiners U+200C and U+200D are letters' own in some
 /// scripts, so they count as shown. No text of a file holds a control.
@@ -188,16 +118,21 @@ fn crc32(mut crc: u32, bytes: &[u8]) -> u32 {
     crc
 }
 
-fn file_crc(bytes: &[u8]) -> u32 {
-    let (before, after) = bytes.split_at(bytes.len().min(CRC_AT));
-    !crc32(crc32(!0, before), after.get(4..).unwrap_or(&[]))
+/// The checksum of a file: of all its bytes but those that hold it.
+pub(crate) fn file_crc(bytes: &[u8]) -> u32 {
+    let (before, after) = bytes.split_at(bytes.len().min(header::CRC32.start));
+    !crc32(
+        crc32(!0, before),
+        after.get(header::CRC32.len()..).unwrap_or(&[]),
+    )
 }
 
-const fn aligned(len: usize) -> usize {
+/// Where a section begins behind `len` bytes.
+pub(crate) const fn aligned(len: usize) -> usize {
     len.next_multiple_of(ALIGN)
 }
 
 /// Where the entry of layer number `index` begins.
-pub(crate) const fn record_at(index: usize) -> usize {
-    HEADER_LEN + RECORD_LEN * index
+pub(crate) const fn entry_at(index: usize) -> usize {
+    header::LEN + entry::LEN * index
 }

@@ -4,6 +4,8 @@
 //! Output column `out` belongs to phase `(out + crop) % stride`. A phase's taps are
 //! ordered by the input column that they read, leftmost first.
 
+use crate::types::{Shape, Window};
+
 /// `(a / b, a % b)` for `b > 0`; strides are nearly always 1 or 2, and small cores have
 /// no divider.
 pub(crate) const fn divide(a: usize, b: usize) -> (usize, usize) {
@@ -28,6 +30,30 @@ pub(crate) struct Axis {
     pub crop: usize,
     pub len_in: usize,
     pub len_out: usize,
+}
+
+impl Window {
+    /// Rows, top to bottom.
+    pub(crate) const fn vertical(&self, input: Shape, output: Shape) -> Axis {
+        Axis {
+            kernel: self.kernel,
+            stride: self.stride,
+            crop: self.crop_top,
+            len_in: input.h,
+            len_out: output.h,
+        }
+    }
+
+    /// Columns, left to right.
+    pub(crate) const fn horizontal(&self, input: Shape, output: Shape) -> Axis {
+        Axis {
+            kernel: self.kernel,
+            stride: self.stride,
+            crop: self.crop_left,
+            len_in: input.w,
+            len_out: output.w,
+        }
+    }
 }
 
 /// Every `stride`-th output and the taps that land on it.

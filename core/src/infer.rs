@@ -6,10 +6,11 @@
 //! and each row is computed once.
 
 use crate::error::InferError;
-use crate::model::{Model, Op};
+use crate::model::Model;
 use crate::ops::kernels::{KernelSet, Native};
-use crate::ops::{conv_transpose, dense};
+use crate::ops::output_row;
 use crate::plan::{Mode, Plan, Ring};
+use crate::types::MAX_LAYERS;
 
 impl Model<'_> {
     /// Draws the picture of `input` (see [`Model::fill_input`]) and hands each row to
@@ -73,7 +74,7 @@ struct Drawing<'r> {
     scratch: &'r mut [u32],
     rows: &'r mut [i8],
     /// Rows that each layer has computed.
-    done: [usize; crate::format::MAX_LAYERS],
+    done: [usize; MAX_LAYERS],
 }
 
 impl<'r> Drawing<'r> {
@@ -102,7 +103,7 @@ impl<'r> Drawing<'r> {
             input,
             scratch,
             rows: bytemuck::must_cast_slice_mut(rows),
-            done: [0; crate::format::MAX_LAYERS],
+            done: [0; MAX_LAYERS],
         })
     }
 
@@ -119,7 +120,11 @@ impl<'r> Drawing<'r> {
     /// Computes row `row` of layer `layer` after the rows that it needs.
     fn pull<K: KernelSet>(&mut self, layer: usize, row: usize) {
         if let Some(before) = layer.checked_sub(1) {
-            let need = self.input_rows(layer, row);
+            let need = self
+                .model
+                .layers()
+                .get(layer)
+                .map_or(0, |layer| layer.rows_before(row));
             while let Some(next) = self.done.get(before).copied().filter(|&done| done < need) {
                 self.pull::<K>(before, next);
             }
@@ -127,20 +132,6 @@ impl<'r> Drawing<'r> {
         self.compute::<K>(layer, row);
         if let Some(done) = self.done.get_mut(layer) {
             *done += 1;
-        }
-    }
-
-    /// Input rows that must exist before row `row` of layer `layer`.
-    fn input_rows(&self, layer: usize, row: usize) -> usize {
-        let Some(layer) = self.model.layers().get(layer) else {
-            return 0;
-        };
-        match layer.op {
-            Op::Dense => layer.input_shape.h,
-            Op::ConvTranspose(window) => {
-                let rows = window.vertical(layer.input_shape, layer.output_shape);
-                (rows.at(row).1 + 1).min(rows.len_in)
-            }
         }
     }
 
@@ -170,16 +161,9 @@ impl<'r> Drawing<'r> {
                 .unwrap_or(&[])
         };
         let scratch = &mut *self.scratch;
-        match layer.op {
-            Op::Dense => {
-                let x = before.map_or(self.input, |ring| input(ring.at_bytes, ring.range().len()));
-                dense::output_row::<K>(layer, row, x, scratch, y);
-            }
-            Op::ConvTranspose(window) => {
-                let input_row =
-                    |iy| before.map_or(self.input, |ring| input(ring.row_at(iy), ring.row_bytes));
-                conv_transpose::output_row::<K>(layer, window, row, input_row, scratch, y);
-            }
-        }
+        let whole = || before.map_or(self.input, |ring| input(ring.at_bytes, ring.range().len()));
+        let input_row =
+            |iy| before.map_or(self.input, |ring| input(ring.row_at(iy), ring.row_bytes));
+        output_row::<K>(layer, row, whole, input_row, scratch, y);
     }
 }

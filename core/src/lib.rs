@@ -1,17 +1,21 @@
 //! Integer-only runtime for small quantized GAN generators: no allocation, no floating
 //! point in inference, no panic after [`Model::parse`].
 //!
-//! Following the data:
+//! The modules from the ground up; each imports only from those above it in this list:
+//! - [`error`], [`fixed`] (the one rounding rule), [`image`] (values as pixels), [`types`]
+//!   (shapes, scales, operators, limits).
+//! - `geometry`: which inputs reach an output of a transposed convolution.
+//! - [`layout`]: the order of the weights in a file.
+//! - [`layer`]: one layer, in place.
 //! - [`latent`]: a seed becomes the generator's input.
-//! - [`format`](mod@format): the bytes of a `.gan` file, read in place.
-//! - [`Model`]: a file that has passed every check.
-//! - [`layout`]: the order of the weights in it.
-//! - [`plan`]: what of an arena of the caller's belongs to whom.
-//! - [`infer`]: the layers, row by row.
 //! - [`ops`]: one operator a file, on slices; [`ops::kernels`]: the inner loops.
-//! - [`fixed`]: the one rounding rule.
-//! - [`image`]: the last layer's values as pixels.
-//! - [`gate`]: which pictures are worth showing.
+//! - [`plan`]: where scratch and rows lie in the caller's arena.
+//! - [`critic`]: a judge of single pictures.
+//! - [`format`](mod@format): the bytes of a `.gan` file, read in place.
+//! - `check`: every value that arithmetic relies on.
+//! - [`model`]: a file that has passed every check.
+//! - [`infer`]: drawing, row by row. [`choose`]: seeds worth showing. [`encode`](mod@encode):
+//!   writing a file.
 //!
 //! The arithmetic is TensorFlow Lite's int8 specification: per-channel symmetric weights
 //! in `[-127, 127]`, asymmetric activations with one scale and zero point per tensor,
@@ -36,21 +40,28 @@
 #![deny(unsafe_code)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+mod check;
+pub mod choose;
+pub mod critic;
+pub mod encode;
 pub mod error;
 pub mod fixed;
 pub mod format;
-pub mod gate;
 mod geometry;
 pub mod image;
 pub mod infer;
 pub mod latent;
+pub mod layer;
 pub mod layout;
 pub mod model;
 pub mod ops;
 pub mod plan;
+pub mod types;
 
+pub use critic::Critic;
 pub use error::{InferError, ModelError};
 pub use fixed::Multiplier;
-pub use gate::Critic;
-pub use model::{Activation, Layer, Model, Op, Quant, Shape, WeightBits, Window};
+pub use layer::Layer;
+pub use model::Model;
 pub use plan::Mode;
+pub use types::{Activation, Op, Quant, Shape, WeightBits, Window};

@@ -1,16 +1,14 @@
-//! What of the caller's arena belongs to whom, for the runtime, `required_bytes` and
-//! whoever prints them alike.
+//! The arena's plan: where scratch and rows lie in the memory that the caller brings.
 //!
-//! The arena is a *scratch* that the layer at work uses (a plane and sums, see
-//! [`kernels`](crate::ops::kernels)), then a ring of rows before each layer but the first,
-//! which reads the caller's input, and one behind the last. Row `i` lies in slot
+//! The arena begins with the *scratch* of the layer at work (a plane and sums, see
+//! [`kernels`](crate::ops::kernels)). Behind it lies a ring of rows before each layer but the
+//! first, which reads the caller's input, and one behind the last. Row `i` lies in slot
 //! `i % rows`.
 
 use heapless::Vec;
 
-use crate::format::MAX_LAYERS;
-use crate::model::{Layer, Op};
-use crate::ops::{conv_transpose, dense};
+use crate::layer::Layer;
+use crate::types::MAX_LAYERS;
 
 /// How much of a picture exists at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +57,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub fn new(layers: &[Layer<'_>], mode: Mode) -> Self {
-        let scratch_words = layers.iter().map(scratch_words).max().unwrap_or(0) as usize;
+        let scratch_words = layers.iter().map(Layer::scratch_words).max().unwrap_or(0) as usize;
         let mut rings: Vec<Ring, MAX_LAYERS> = Vec::new();
         let whole = |i: usize| {
             let layer = layers.get(i);
@@ -71,7 +69,7 @@ impl Plan {
         for (i, layer) in layers.iter().enumerate() {
             let shape = layer.output_shape;
             let rows = match mode {
-                Mode::Streamed => layers.get(i + 1).map_or(1, window_rows),
+                Mode::Streamed => layers.get(i + 1).map_or(1, Layer::window_rows),
                 Mode::WholeLayers => shape.h,
             };
             let mut ring = Ring {
@@ -102,31 +100,3 @@ impl Plan {
         self.scratch_words + self.row_bytes.div_ceil(4)
     }
 }
-
-/// Input rows that a layer needs at once.
-fn window_rows(layer: &Layer<'_>) -> usize {
-    match layer.op {
-        Op::Dense => layer.input_shape.h,
-        Op::ConvTranspose(window) => {
-            let rows = window.vertical(layer.input_shape, layer.output_shape);
-            rows.window().min(layer.input_shape.h)
-        }
-    }
-}
-
-/// The most that any set of inner loops needs: an arena fits on every machine or on none.
-/// In 64 bits, until [`MAX_SCRATCH_WORDS`] has been checked.
-pub(crate) fn scratch_words(layer: &Layer<'_>) -> u64 {
-    let shapes = (layer.input_shape, layer.output_shape);
-    match layer.op {
-        Op::Dense => {
-            let row_len = shapes.1.w * shapes.1.c;
-            dense::scratch_words(shapes.0.len(), row_len, layer.weight_bits) as u64
-        }
-        Op::ConvTranspose(window) => conv_transpose::scratch_words(window, shapes.0, shapes.1),
-    }
-}
-
-/// Words of scratch that a layer may take: 1 GiB. Rings have at most 2^28 bytes, so that a
-/// whole arena can be counted in 32 bits.
-pub(crate) const MAX_SCRATCH_WORDS: u64 = 1 << 28;

@@ -4,7 +4,7 @@ use core::f32::consts::PI;
 
 use embedded_graphics::pixelcolor::{Gray8, PixelColor, Rgb888};
 use embedded_graphics::prelude::DrawTarget;
-use gan_core::gate::{self, Choice};
+use gan_core::choose::{self, Choice};
 use gan_core::latent::slerp;
 use gan_core::{InferError, Mode, Model};
 use heapless::Deque;
@@ -308,7 +308,7 @@ impl<'a> App<'a> {
 
     fn choose_from<B: Board>(&mut self, board: &mut B, from: u64) -> Result<Choice, InferError> {
         let (class, pending) = (self.class(), &mut self.pending);
-        let mut memory = gate::Memory {
+        let mut memory = choose::Memory {
             arena: self.memory.arena,
             input: self.memory.input,
             seen: self.memory.seen,

@@ -75,7 +75,7 @@ pub struct Reading {
     #[arg(long)]
     pub transpose: bool,
     /// Go on where more than 1 % of a folder's files cannot be used
-    #[arg(long)]
+    #[arg(long, alias = "accept-losses")]
     pub skip_invalid: bool,
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use gan_core::format::MAX_LAYERS;
+use gan_core::types::MAX_LAYERS;
 use serde::{Deserialize, Serialize};
 
 use crate::console::check_text;

@@ -6,9 +6,9 @@
 //! the weights and the inputs of a layer moves its sums by on average, its bias takes back
 //! (after Nagel et al. 2019).
 
-use gan_core::format::{CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encoded_bytes};
+use gan_core::encode::{CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encoded_bytes};
 use gan_core::latent::{LATENT_SCALE, ONE_HOT};
-use gan_core::model::{WIDE_TABLE_LEN, WeightBits, Window};
+use gan_core::types::{WIDE_TABLE_LEN, WeightBits, Window};
 use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
 use rayon::prelude::*;
 

@@ -1,6 +1,6 @@
 //! Pictures from a generator, float or int8.
 
-use gan_core::gate::Memory;
+use gan_core::choose::Memory;
 use gan_core::latent::fill_latent;
 use gan_core::{Critic, InferError, Mode, Model};
 use rayon::prelude::*;

@@ -1,13 +1,13 @@
 //! Reading: every byte of a file is accounted for.
 
-use super::{
-    ALIGN, CRC_AT, CRITIC_AT, CRITIC_LEN, HEADER_LEN, LAYOUT_4, LAYOUT_8, MAGIC, MAX_LAYERS,
-    RECORD_LEN, SEEDS_AT, VERSION, aligned, file_crc, is_control, record_at,
-};
+use core::ops::Range;
+
+use super::field::{activation, critic, entry, header, layout, operator};
+use super::{ALIGN, MAGIC, VERSION, aligned, entry_at, file_crc, is_control};
 use crate::error::ModelError;
-use crate::gate::Critic;
-use crate::layout;
-use crate::model::{Activation, Layer, Op, Quant, Shape, WIDE_TABLE_LEN, WeightBits, Window};
+use crate::layer::Layer;
+use crate::ops::section_lens;
+use crate::types::{Activation, MAX_LAYERS, Op, Quant, Shape, WIDE_TABLE_LEN, WeightBits, Window};
 
 /// What the header says, beside the layers.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ impl<'a> Sections<'a> {
                 left_bytes,
             },
         })?;
-        ensure_zero(self.bytes, self.end, need - self.end)?;
+        ensure_zero(self.bytes, self.end..need)?;
         self.end = need + need_bytes;
         Ok(section)
     }
@@ -73,84 +73,93 @@ impl<'a> Sections<'a> {
                 have_bytes,
             });
         }
-        ensure_zero(self.bytes, need_bytes, ALIGN)
+        ensure_zero(self.bytes, need_bytes..need_bytes + ALIGN)
     }
 }
 
-/// Whether `len` bytes from `from` on are zero, as far as there are any.
-fn ensure_zero(bytes: &[u8], from: usize, len: usize) -> Result<(), ModelError> {
-    let rest = bytes.get(from..).unwrap_or(&[]);
-    match rest.iter().take(len).position(|&byte| byte != 0) {
-        Some(i) => Err(ModelError::NotZero { at: from + i }),
+/// Checks that these bytes are zero, as far as the file has them.
+fn ensure_zero(bytes: &[u8], range: Range<usize>) -> Result<(), ModelError> {
+    let rest = bytes.get(range.start..).unwrap_or(&[]);
+    match rest.iter().take(range.len()).position(|&byte| byte != 0) {
+        Some(i) => Err(ModelError::NotZero {
+            at: range.start + i,
+        }),
         None => Ok(()),
     }
 }
 
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
+/// A field of a file, as far as the file has it.
+fn array<const N: usize>(bytes: &[u8], field: Range<usize>) -> Option<[u8; N]> {
+    bytes.get(field)?.first_chunk().copied()
 }
 
-fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
-    array(bytes, at).map(u16::from_le_bytes)
+fn read_u16(bytes: &[u8], field: Range<usize>) -> Option<u16> {
+    array(bytes, field).map(u16::from_le_bytes)
 }
 
-fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
-    array(bytes, at).map(u32::from_le_bytes)
+fn read_u32(bytes: &[u8], field: Range<usize>) -> Option<u32> {
+    array(bytes, field).map(u32::from_le_bytes)
 }
 
-fn read_len(bytes: &[u8], at: usize) -> Option<usize> {
-    usize::try_from(read_u32(bytes, at)?).ok()
+fn read_len(bytes: &[u8], field: Range<usize>) -> Option<usize> {
+    usize::try_from(read_u32(bytes, field)?).ok()
+}
+
+/// A field of what begins at `at`.
+const fn behind(at: usize, field: Range<usize>) -> Range<usize> {
+    at + field.start..at + field.end
 }
 
 /// Checks everything about a file but its sections, which begin behind the text.
 pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), ModelError> {
     let too_short = ModelError::WrongLength {
-        need_bytes: HEADER_LEN,
+        need_bytes: header::LEN,
         have_bytes: bytes.len(),
     };
     if !bytes.starts_with(&MAGIC) {
         return Err(ModelError::BadMagic);
     }
-    if bytes.len() < HEADER_LEN {
+    if bytes.len() < header::LEN {
         return Err(too_short);
     }
-    let u16_at = |at| read_u16(bytes, at).ok_or(too_short);
-    let len_at = |at| read_len(bytes, at).ok_or(too_short);
-    let found = u16_at(4)?;
+    let u16_at = |field| read_u16(bytes, field).ok_or(too_short);
+    let len_at = |field| read_len(bytes, field).ok_or(too_short);
+    let found = u16_at(header::VERSION)?;
     if found != VERSION {
         return Err(ModelError::UnsupportedVersion {
             found,
             supported: VERSION,
         });
     }
-    let (need_bytes, have_bytes) = (len_at(8)?, bytes.len());
+    let (need_bytes, have_bytes) = (len_at(header::FILE_LEN)?, bytes.len());
     if need_bytes != have_bytes {
         return Err(ModelError::WrongLength {
             need_bytes,
             have_bytes,
         });
     }
-    let stored = read_u32(bytes, CRC_AT).ok_or(too_short)?;
+    let stored = read_u32(bytes, header::CRC32).ok_or(too_short)?;
     let computed = file_crc(bytes);
     if stored != computed {
         return Err(ModelError::BadCrc { stored, computed });
     }
-    let layer_count = usize::from(u16_at(6)?);
+    let layer_count = usize::from(u16_at(header::LAYER_COUNT)?);
     if layer_count == 0 || layer_count > MAX_LAYERS {
         return Err(ModelError::LayerCount { found: layer_count });
     }
-    let (found, need) = (len_at(36)?, record_at(layer_count));
+    let (found, need) = (len_at(header::HEADER_LEN)?, entry_at(layer_count));
     if found != need {
         return Err(ModelError::HeaderLength { found, need });
     }
-    let class_count = usize::from(u16_at(18)?);
-    let text = read_text(bytes, need, len_at(32)?, class_count)?;
+    let class_count = usize::from(u16_at(header::CLASS_COUNT)?);
+    let text = read_text(bytes, need, len_at(header::TEXT_LEN)?, class_count)?;
+    let seed = array(bytes, header::SEED);
     let header = Header {
         text,
-        latent_len: usize::from(u16_at(16)?),
+        latent_len: usize::from(u16_at(header::LATENT_LEN)?),
         class_count,
-        steps: read_u32(bytes, 20).ok_or(too_short)?,
-        seed: array(bytes, 24).map(u64::from_le_bytes).ok_or(too_short)?,
+        steps: read_u32(bytes, header::STEPS).ok_or(too_short)?,
+        seed: seed.map(u64::from_le_bytes).ok_or(too_short)?,
         crc32: stored,
         layer_count,
     };
@@ -185,7 +194,7 @@ fn read_text(
     }
 }
 
-/// Offsets of what keeps pictures off the display, `None` for what is not there.
+/// Offsets of vetted seeds and critic, `None` for what is not there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GateAt {
     pub seeds: Option<usize>,
@@ -196,40 +205,54 @@ pub(crate) struct GateAt {
 pub(crate) fn gate_at(bytes: &[u8]) -> GateAt {
     let at = |field| read_len(bytes, field).filter(|&at| at != 0);
     GateAt {
-        seeds: at(SEEDS_AT),
-        critic: at(CRITIC_AT),
+        seeds: at(header::VETTED_SEEDS),
+        critic: at(header::CRITIC),
     }
 }
 
-/// Reads the critic at `at` of `picture`s whose values mean `input`; its layers' numbers in
-/// errors begin with `number`.
-pub(crate) fn read_critic<'a>(
-    sections: &mut Sections<'a>,
+/// What the critic's head says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CriticHead {
+    pub halved: bool,
+    pub passing: i8,
+}
+
+/// Takes the critic's head and entries, which have to be at `at`.
+pub(crate) fn read_critic_head(
+    sections: &mut Sections<'_>,
     at: usize,
-    (picture, input): (Shape, Quant),
-    number: usize,
-) -> Result<Critic<'a>, ModelError> {
-    let entries = (CRITIC_LEN + 2 * RECORD_LEN) as u64;
-    let head = sections.take(None, at, entries)?;
-    let [halved, passing] = array(head, 0).unwrap_or([0; 2]);
+) -> Result<CriticHead, ModelError> {
+    let head = sections.take(None, at, (critic::LEN + 2 * entry::LEN) as u64)?;
+    let [halved] = array(head, critic::HALVED).unwrap_or_default();
+    let [passing] = array(head, critic::PASSING).unwrap_or_default();
     if halved > 1 {
         return Err(ModelError::CriticCode { found: halved });
     }
-    ensure_zero(sections.bytes, at + 2, CRITIC_LEN - 2)?;
-    let mut read = |i: usize, input| {
-        let (record, layer) = (at + CRITIC_LEN + RECORD_LEN * i, number + i);
-        if array(sections.bytes, record) == Some([CONV_TRANSPOSE]) {
-            let (at, found) = (0, CONV_TRANSPOSE);
-            return Err(ModelError::UnknownCode { layer, at, found });
-        }
-        let read = read_layer(sections, record, layer, input)?;
-        read.check(layer)?;
-        Ok(read)
-    };
-    let first = read(0, input)?;
-    let second = read(1, first.output)?;
-    let layers = [first, second];
-    Critic::new(picture, halved == 1, passing as i8, layers, number)
+    ensure_zero(sections.bytes, behind(at, critic::RESERVED))?;
+    Ok(CriticHead {
+        halved: halved == 1,
+        passing: passing as i8,
+    })
+}
+
+/// Reads layer `i` of the critic at `at`, a dense one, whose number in errors is `layer`.
+pub(crate) fn read_critic_layer<'a>(
+    sections: &mut Sections<'a>,
+    at: usize,
+    i: usize,
+    layer: usize,
+    input: Quant,
+) -> Result<Layer<'a>, ModelError> {
+    let entry_at = at + critic::LEN + entry::LEN * i;
+    let op = array(sections.bytes, behind(entry_at, entry::OPERATOR));
+    if op == Some([operator::CONV_TRANSPOSE]) {
+        return Err(ModelError::UnknownCode {
+            layer,
+            at: entry::OPERATOR.start,
+            found: operator::CONV_TRANSPOSE,
+        });
+    }
+    read_layer(sections, entry_at, layer, input)
 }
 
 /// Reads the vetted seeds: `[classes][n]`, or none.
@@ -240,7 +263,7 @@ pub(crate) fn read_seeds<'a>(
 ) -> Result<&'a [[u8; 4]], ModelError> {
     let Some(at) = at else { return Ok(&[]) };
     // Where `at` is wrong, so is this, and is not used.
-    let each = read_u32(sections.bytes, at).unwrap_or(0);
+    let each = read_u32(sections.bytes, at..at.saturating_add(4)).unwrap_or(0);
     let count = u64::from(each) * class_count.max(1) as u64;
     let section = sections.take(None, at, 4 + 4 * count)?;
     let seeds = section.get(4..).unwrap_or(&[]).as_chunks::<4>().0;
@@ -262,106 +285,171 @@ pub(crate) fn read_seeds<'a>(
     Ok(seeds)
 }
 
-/// Operators.
-const DENSE: u8 = 0;
-const CONV_TRANSPOSE: u8 = 1;
+/// A layer's entry.
+struct Entry<'a> {
+    entry: &'a [u8; entry::LEN],
+    /// The file, and where in it the entry begins.
+    bytes: &'a [u8],
+    at: usize,
+    /// The layer's number in errors.
+    layer: usize,
+}
 
-/// Reads the layer whose entry is at `record`, and whose number in errors is `layer`;
+impl Entry<'_> {
+    fn array<const N: usize>(&self, field: Range<usize>) -> [u8; N] {
+        array(self.entry, field).unwrap_or([0; N])
+    }
+
+    fn byte(&self, field: Range<usize>) -> u8 {
+        let [byte] = self.array(field);
+        byte
+    }
+
+    fn ensure_zero(&self, field: Range<usize>) -> Result<(), ModelError> {
+        ensure_zero(self.bytes, behind(self.at, field))
+    }
+
+    fn unknown(&self, field: Range<usize>) -> ModelError {
+        ModelError::UnknownCode {
+            layer: self.layer,
+            at: field.start,
+            found: self.byte(field),
+        }
+    }
+
+    fn shape(&self, field: Range<usize>) -> Shape {
+        let sides: [u8; 6] = self.array(field);
+        let [h, w, c] = [0, 2, 4].map(|at| read_u16(&sides, at..at + 2).map_or(0, usize::from));
+        Shape { h, w, c }
+    }
+
+    fn quant(&self, scale: Range<usize>, zero_point: Range<usize>) -> Quant {
+        Quant {
+            scale: f32::from_le_bytes(self.array(scale)),
+            zero_point: self.byte(zero_point) as i8,
+        }
+    }
+
+    fn operator(&self) -> Result<Op, ModelError> {
+        match self.byte(entry::OPERATOR) {
+            operator::DENSE => {
+                self.ensure_zero(entry::WINDOW)?;
+                Ok(Op::Dense)
+            }
+            operator::CONV_TRANSPOSE => {
+                let window: [u8; 6] = self.array(entry::WINDOW);
+                let [kernel, stride, crop_top, crop_left, crop_bottom, crop_right] =
+                    window.map(usize::from);
+                Ok(Op::ConvTranspose(Window {
+                    kernel,
+                    stride,
+                    crop_top,
+                    crop_left,
+                    crop_bottom,
+                    crop_right,
+                }))
+            }
+            _ => Err(self.unknown(entry::OPERATOR)),
+        }
+    }
+
+    fn weight_bits(&self) -> Result<WeightBits, ModelError> {
+        match (self.byte(entry::LAYOUT), self.byte(entry::OPERATOR)) {
+            (layout::EIGHT_BITS, _) => Ok(WeightBits::Eight),
+            (layout::FOUR_BITS, operator::DENSE) => Ok(WeightBits::Four),
+            _ => Err(self.unknown(entry::LAYOUT)),
+        }
+    }
+
+    /// Bytes of the activation's table, and its clamp.
+    fn activation(&self) -> Result<(usize, [i8; 2]), ModelError> {
+        let table_bytes = match self.byte(entry::ACTIVATION) {
+            activation::CLAMP => 0,
+            activation::TABLE => 256,
+            activation::WIDE_TABLE => 2 * WIDE_TABLE_LEN,
+            _ => return Err(self.unknown(entry::ACTIVATION)),
+        };
+        let clamp: [u8; 2] = self.array(entry::CLAMP);
+        let [min, max] = clamp.map(|limit| limit as i8);
+        if min > max || table_bytes > 0 && (min, max) != (i8::MIN, i8::MAX) {
+            return Err(ModelError::Clamp { layer: self.layer });
+        }
+        Ok((table_bytes, [min, max]))
+    }
+
+    /// The section of `len` bytes whose offset is in `field`; an empty section has no offset.
+    fn section<'s>(
+        &self,
+        sections: &mut Sections<'s>,
+        field: Range<usize>,
+        len: u64,
+    ) -> Result<&'s [u8], ModelError> {
+        if len == 0 {
+            return self.ensure_zero(field).map(|()| &[][..]);
+        }
+        let found = read_len(self.entry, field).unwrap_or(0);
+        sections.take(Some(self.layer), found, len)
+    }
+}
+
+/// Reads the layer whose entry is at `entry_at`, and whose number in errors is `layer`;
 /// `input` is what its input values mean.
 pub(crate) fn read_layer<'a>(
     sections: &mut Sections<'a>,
-    record: usize,
+    entry_at: usize,
     layer: usize,
     input: Quant,
 ) -> Result<Layer<'a>, ModelError> {
     let bytes = sections.bytes;
-    let entry: [u8; RECORD_LEN] = array(bytes, record).ok_or(ModelError::WrongLength {
-        need_bytes: record + RECORD_LEN,
+    let too_short = ModelError::WrongLength {
+        need_bytes: entry_at + entry::LEN,
         have_bytes: bytes.len(),
-    })?;
-    let unknown = |at, found| ModelError::UnknownCode { layer, at, found };
-    let [op, layout, act, window @ .., _, _, _, _] = *entry.first_chunk::<13>().unwrap_or(&[0; 13]);
-    let [.., min, max, sum_zp, out_zp] = *entry.first_chunk::<13>().unwrap_or(&[0; 13]);
-    let (min, max) = (min as i8, max as i8);
-    let weight_bits = match (layout, op) {
-        (LAYOUT_8, _) => WeightBits::Eight,
-        (LAYOUT_4, DENSE) => WeightBits::Four,
-        _ => return Err(unknown(1, layout)),
     };
-    let op = match op {
-        DENSE => {
-            ensure_zero(bytes, record + 3, window.len())?;
-            Op::Dense
-        }
-        CONV_TRANSPOSE => {
-            let [kernel, stride, crop_top, crop_left, crop_bottom, crop_right] =
-                window.map(usize::from);
-            Op::ConvTranspose(Window {
-                kernel,
-                stride,
-                crop_top,
-                crop_left,
-                crop_bottom,
-                crop_right,
-            })
-        }
-        _ => return Err(unknown(0, op)),
+    let entry = bytes.get(entry_at..).and_then(<[u8]>::first_chunk);
+    let read = Entry {
+        entry: entry.ok_or(too_short)?,
+        bytes,
+        at: entry_at,
+        layer,
     };
-    let table_bytes = match act {
-        0 => 0,
-        1 => 256,
-        2 => 2 * WIDE_TABLE_LEN,
-        _ => return Err(unknown(2, act)),
-    };
-    if min > max || act != 0 && (min, max) != (i8::MIN, i8::MAX) {
-        return Err(ModelError::Clamp { layer });
-    }
-    ensure_zero(bytes, record + 13, 3)?;
-    ensure_zero(bytes, record + 60, 4)?;
-    let side = |at| read_u16(&entry, at).map_or(0, usize::from);
-    let dims = |at| Shape {
-        h: side(at),
-        w: side(at + 2),
-        c: side(at + 4),
-    };
-    let (input_shape, output_shape) = (dims(16), dims(22));
-    let lens = layout::lens(layer, op, weight_bits, input_shape, output_shape)?;
+    let weight_bits = read.weight_bits()?;
+    let op = read.operator()?;
+    let (table_bytes, [min, max]) = read.activation()?;
+    read.ensure_zero(entry::RESERVED)?;
+    read.ensure_zero(entry::LAST_RESERVED)?;
+    let input_shape = read.shape(entry::INPUT_SHAPE);
+    let output_shape = read.shape(entry::OUTPUT_SHAPE);
+    let lens = section_lens(layer, op, weight_bits, input_shape, output_shape)?;
+    let channels = lens.channels as u64;
     let corrections = match input.zero_point {
         0 => 0,
-        _ => 4 * lens.corrections,
+        _ => lens.corrections,
     };
-    let channels = lens.channels as u64;
-    let mut section = |at: usize, len: u64| match len {
-        0 => ensure_zero(bytes, record + at, 4).map(|()| &[][..]),
-        _ => sections.take(Some(layer), read_len(&entry, at).unwrap_or(0), len),
+    // In the order of the file.
+    let weights = read.section(sections, entry::WEIGHTS, lens.weights)?;
+    let bias = read.section(sections, entry::BIASES, 4 * channels)?;
+    let mantissas = read.section(sections, entry::MANTISSAS, 4 * channels)?;
+    let shifts = read.section(sections, entry::SHIFTS, channels)?;
+    let corrections = read.section(sections, entry::CORRECTIONS, 4 * corrections)?;
+    let table = read.section(sections, entry::TABLE, table_bytes as u64)?;
+    let activation = match (table.first_chunk(), table.as_chunks().0.first_chunk()) {
+        (_, Some(wide)) => Activation::WideTable(wide),
+        (Some(narrow), None) => Activation::Table(narrow),
+        (None, None) => Activation::Clamp { min, max },
     };
-    let scale = |at| f32::from_le_bytes(array(&entry, at).unwrap_or_default());
     Ok(Layer {
         op,
         input_shape,
         output_shape,
         input,
-        sum: Quant {
-            scale: scale(28),
-            zero_point: sum_zp as i8,
-        },
-        output: Quant {
-            scale: scale(32),
-            zero_point: out_zp as i8,
-        },
+        sum: read.quant(entry::SUM_SCALE, entry::SUM_ZERO_POINT),
+        output: read.quant(entry::OUTPUT_SCALE, entry::OUTPUT_ZERO_POINT),
+        activation,
         weight_bits,
-        weights: section(36, lens.weights)?,
-        bias: section(40, 4 * channels)?,
-        mantissas: section(44, 4 * channels)?,
-        shifts: section(48, channels)?,
-        corrections: section(56, corrections)?,
-        activation: {
-            let table = section(52, table_bytes as u64)?;
-            match (table.first_chunk(), table.as_chunks().0.first_chunk()) {
-                (_, Some(wide)) => Activation::WideTable(wide),
-                (Some(narrow), None) => Activation::Table(narrow),
-                (None, None) => Activation::Clamp { min, max },
-            }
-        },
+        weights,
+        bias,
+        mantissas,
+        shifts,
+        corrections,
     })
 }

@@ -1,7 +1,8 @@
 //! From sums to activations.
 
 use crate::fixed::{Multiplier, Rescale};
-use crate::model::{Activation, Layer, WIDE_TABLE_LEN};
+use crate::layer::Layer;
+use crate::types::{Activation, WIDE_TABLE_LEN};
 
 /// What turns the sums of one output channel into activations.
 ///

@@ -2,32 +2,163 @@
 
 use super::activation::Requantizer;
 use super::kernels::{Blocks, Dsp, KernelSet, Packed, Portable, Row, Taps};
-use crate::geometry::{Axis, Span};
+use super::{SectionLens, WeightPlace};
+use crate::error::ModelError;
+use crate::geometry::{Axis, Span, divide};
+use crate::layer::Layer;
 use crate::layout::quads;
-use crate::model::{Layer, Shape, Window};
+use crate::types::{Shape, Window};
 
-impl Window {
-    /// Rows, top to bottom.
-    pub(crate) const fn vertical(&self, input: Shape, output: Shape) -> Axis {
-        Axis {
-            kernel: self.kernel,
-            stride: self.stride,
-            crop: self.crop_top,
-            len_in: input.h,
-            len_out: output.h,
-        }
+/// Lengths of the sections of layer number `layer`.
+pub(crate) fn section_lens(
+    layer: usize,
+    window: Window,
+    input: Shape,
+    output: Shape,
+) -> Result<SectionLens, ModelError> {
+    if window.kernel == 0 || window.stride == 0 {
+        return Err(ModelError::Window { layer });
     }
+    // `LayerSpec` may have more than the bytes of a file hold.
+    let side = |len: usize, crops: [usize; 2]| {
+        let whole = (len - 1)
+            .saturating_mul(window.stride)
+            .saturating_add(window.kernel);
+        let left = whole.saturating_sub(crops[0].saturating_add(crops[1]));
+        if left > 0 {
+            Ok(left)
+        } else {
+            Err(ModelError::Crops { layer })
+        }
+    };
+    let rows = side(input.h, [window.crop_top, window.crop_bottom])?;
+    let columns = side(input.w, [window.crop_left, window.crop_right])?;
+    if (rows, columns) != (output.h, output.w) {
+        return Err(ModelError::OutputShape { layer });
+    }
+    let product = |factors: [usize; 4]| {
+        let factors = factors.into_iter().map(|factor| factor as u64);
+        factors.fold(1, u64::saturating_mul)
+    };
+    Ok(SectionLens {
+        weights: product([window.kernel, window.kernel, output.c, 4 * quads(input.c)]),
+        channels: output.c,
+        corrections: product([window.kernel, window.stride, output.c, 1]),
+    })
+}
 
-    /// Columns, left to right.
-    pub(crate) const fn horizontal(&self, input: Shape, output: Shape) -> Axis {
-        Axis {
-            kernel: self.kernel,
-            stride: self.stride,
-            crop: self.crop_left,
-            len_in: input.w,
-            len_out: output.w,
-        }
+/// Place of a weight in the layout.
+pub(crate) const fn weight_index(
+    window: Window,
+    c_in: usize,
+    c_out: usize,
+    at: WeightPlace,
+) -> usize {
+    let (n, r) = divide(at.kx, window.stride);
+    let (taps, before) = taps_and_before(window, r);
+    let position = taps - 1 - n;
+    let group = position - position % 2;
+    let group_taps = if group + 1 < taps { 2 } else { 1 };
+    let quads = quads(c_in);
+    (at.ky * window.kernel + before + group) * c_out * quads * 4
+        + ((at.output * quads + at.input / 4) * group_taps + position % 2) * 4
+        + at.input % 4
+}
+
+/// Taps of phase `r`, and of all phases before it: the first `kernel % stride` phases have
+/// one more than the others.
+const fn taps_and_before(window: Window, r: usize) -> (usize, usize) {
+    let (taps, more) = divide(window.kernel, window.stride);
+    if r < more {
+        (taps + 1, r * (taps + 1))
+    } else {
+        (taps, r * taps + more)
     }
+}
+
+/// A kernel row, a phase and an output channel: what a correction belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PhasePlace {
+    pub ky: usize,
+    pub phase: usize,
+    pub output: usize,
+}
+
+/// All of them, in the order of the corrections.
+pub(crate) fn phase_places(window: Window, c_out: usize) -> impl Iterator<Item = PhasePlace> {
+    let rows = (0..window.kernel).flat_map(move |ky| (0..window.stride).map(move |r| (ky, r)));
+    rows.flat_map(move |(ky, phase)| (0..c_out).map(move |output| PhasePlace { ky, phase, output }))
+}
+
+/// Sum of the weights, laid out, of a kernel row and phase to an output channel.
+pub(crate) fn tap_sum(
+    window: Window,
+    c_in: usize,
+    c_out: usize,
+    at: PhasePlace,
+    weights: &[u8],
+) -> i32 {
+    let (taps, before) = taps_and_before(window, at.phase);
+    let tap_bytes = c_out * quads(c_in) * 4;
+    let mut sum: i32 = 0;
+    for group in (0..taps).step_by(2) {
+        let bytes = (taps - group).min(2) * quads(c_in) * 4;
+        let from = (at.ky * window.kernel + before + group) * tap_bytes + at.output * bytes;
+        let weights = weights.get(from..).and_then(|w| w.get(..bytes));
+        let weights = weights.unwrap_or(&[]).iter();
+        sum = weights.fold(sum, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
+    }
+    sum
+}
+
+/// The first correction that is not what the weights say.
+pub(crate) fn wrong_correction(layer: &Layer<'_>, window: Window) -> Option<usize> {
+    let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
+    let zero_point = i32::from(layer.input.zero_point);
+    let stored = layer.corrections.as_chunks::<4>().0.iter();
+    let mut stored = stored.zip(phase_places(window, c_out));
+    stored.position(|(&stored, place)| {
+        let sum = tap_sum(window, c_in, c_out, place, layer.weights);
+        i32::from_le_bytes(stored) != sum.wrapping_mul(-zero_point)
+    })
+}
+
+/// Place of the first weight that fills up and is not 0.
+pub(crate) fn wrong_filling(layer: &Layer<'_>, window: Window) -> Option<usize> {
+    let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
+    let taps = (0..window.kernel).flat_map(|ky| (0..window.kernel).map(move |kx| (ky, kx)));
+    let outputs = taps.flat_map(|(ky, kx)| (0..c_out).map(move |output| (output, ky, kx)));
+    let mut places = outputs.flat_map(|(output, ky, kx)| {
+        let place = move |input| WeightPlace {
+            output,
+            ky,
+            kx,
+            input,
+        };
+        (c_in..4 * quads(c_in)).map(move |c| weight_index(window, c_in, c_out, place(c)))
+    });
+    places.find(|&at| layer.weight(at) != 0)
+}
+
+/// Multiplications for one picture.
+pub(crate) fn mac_count(window: Window, input: Shape, output: Shape) -> u64 {
+    let landing = |axis: Axis| -> u64 {
+        let taps =
+            (0..axis.len_in).flat_map(|i| (0..axis.kernel).map(move |k| i * axis.stride + k));
+        let landing = taps.filter(|&at| at >= axis.crop && at - axis.crop < axis.len_out);
+        landing.count() as u64
+    };
+    landing(window.vertical(input, output))
+        * landing(window.horizontal(input, output))
+        * input.c as u64
+        * output.c as u64
+}
+
+/// The most products of one sum.
+pub(crate) fn most_terms(window: Window, input: Shape, output: Shape) -> usize {
+    let rows = window.vertical(input, output).most_landing();
+    let columns = window.horizontal(input, output).most_landing();
+    rows * columns * input.c
 }
 
 fn blocks<K: KernelSet>(span: &Span, c_in: usize) -> Blocks {

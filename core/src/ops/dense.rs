@@ -1,9 +1,61 @@
 //! Dense (fully connected) layer.
 
+use super::SectionLens;
 use super::activation::requantize;
 use super::kernels::KernelSet;
+use crate::layer::Layer;
 use crate::layout::quads;
-use crate::model::{Layer, WeightBits};
+use crate::types::{Shape, WeightBits};
+
+/// Lengths of the sections; the input has `input_len` values, the output `output_len`.
+pub(crate) fn section_lens(
+    input_len: usize,
+    output: Shape,
+    output_len: usize,
+    bits: WeightBits,
+) -> SectionLens {
+    let blocks = quads(output.w * output.c) as u64 * output.h as u64;
+    SectionLens {
+        weights: blocks * quads(input_len) as u64 * quad_bytes(bits),
+        channels: output_len,
+        corrections: 0,
+    }
+}
+
+/// Bytes of the weights from four inputs to four outputs.
+const fn quad_bytes(bits: WeightBits) -> u64 {
+    match bits {
+        WeightBits::Eight => 16,
+        WeightBits::Four => 8,
+    }
+}
+
+/// Place of the weight from input `i` to output `o`, were it a byte.
+pub(crate) const fn weight_index(input: Shape, output: Shape, o: usize, i: usize) -> usize {
+    let row_len = output.w * output.c;
+    let (row, o) = (o / row_len, o % row_len);
+    let block = row * quads(row_len) + o / 4;
+    (block * quads(input.len()) + i / 4) * 16 + o % 4 * 4 + i % 4
+}
+
+/// Place of the first weight that fills up and is not 0.
+pub(crate) fn wrong_filling(layer: &Layer<'_>) -> Option<usize> {
+    let (n_in, output) = (layer.input_shape.len(), layer.output_shape);
+    let (row_len, quads_in) = (output.w * output.c, quads(n_in));
+    let blocks = (0..output.h).flat_map(|_| 0..quads(row_len));
+    blocks.enumerate().find_map(|(block, quad)| {
+        let outputs = row_len - 4 * quad;
+        let first = match outputs {
+            // The last inputs' filling only.
+            4.. => quads_in - usize::from(4 * quads_in > n_in),
+            _ => 0,
+        };
+        let places = (first..quads_in).flat_map(|i| (0..16).map(move |at| (i, at)));
+        let filling = places.filter(|(i, at)| at / 4 >= outputs || 4 * i + at % 4 >= n_in);
+        let mut places = filling.map(|(i, at)| (block * quads_in + i) * 16 + at);
+        places.find(|&at| layer.weight(at) != 0)
+    })
+}
 
 /// Words that [`output_row`] works in: the input, the sums of a row, and the weights of four
 /// outputs where they have to be unpacked.

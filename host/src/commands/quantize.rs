@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use gan_core::Model;
-use gan_core::model::WeightBits;
+use gan_core::types::WeightBits;
 use host::compare::{COMPARE_IMAGES, compare};
 use host::files::write_atomic;
 use host::finetune::finetune;

@@ -1,7 +1,7 @@
 //! `host vet`: seeds whose pictures pass, into the `.gan` file.
 
 use anyhow::{Context, ensure};
-use gan_core::format::encode_seeds;
+use gan_core::encode::encode_seeds;
 use host::files::write_atomic;
 use host::memory::reserved;
 use host::risk::judge::Judge;

@@ -2,7 +2,7 @@
 //! the generator.
 
 use gan_core::Model;
-use gan_core::gate::Memory;
+use gan_core::choose::Memory;
 use gan_core::{Critic, Mode};
 use rayon::prelude::*;
 

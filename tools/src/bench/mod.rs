@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use gan_core::gate::Memory;
+use gan_core::choose::Memory;
 use gan_core::{Critic, Layer, Mode, Model, Op};
 use serde::{Deserialize, Serialize};
 

@@ -3,9 +3,9 @@
 //! their bits.
 
 use anyhow::Context;
-use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::latent::{LATENT_SCALE, Pcg32};
-use gan_core::model::Window;
+use gan_core::types::Window;
 use gan_core::{Activation, Multiplier, Op, Quant, Shape, WeightBits};
 
 /// A transposed convolution: `[kernel, stride, crop before, crop after, channels]`.

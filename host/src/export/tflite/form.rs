@@ -1,6 +1,6 @@
 //! A model within TensorFlow Lite's means.
 
-use gan_core::format::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::{Activation as CoreActivation, Layer, Model, Multiplier, Quant};
 
 use super::TfliteError;

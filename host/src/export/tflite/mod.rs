@@ -17,7 +17,7 @@
 mod form;
 mod schema;
 
-use gan_core::model::Window;
+use gan_core::types::Window;
 use gan_core::{Activation as CoreActivation, Layer, Model, Op, Quant, Shape};
 
 use self::schema::{Builtin, Options, Tensor, Writer};

@@ -1,16 +1,71 @@
-//! Writing.
+//! Writing a `.gan` file from a description of its model.
 
-use super::read::gate_at;
-use super::{
-    CRC_AT, CRITIC_AT, CRITIC_LEN, CriticSpec, LAYOUT_4, LAYOUT_8, LayerSpec, MAGIC, MAX_LAYERS,
-    ModelSpec, RECORD_LEN, SEEDS_AT, VERSION, aligned, file_crc, record_at,
-};
 use crate::error::ModelError;
-use crate::layout;
-use crate::model::{Activation, Op, WeightBits};
+use crate::fixed::Multiplier;
+use crate::format::field::{activation, critic, entry, header, layout, operator};
+use crate::format::{MAGIC, VERSION, aligned, entry_at, file_crc, gate_at};
+use crate::layout::nibble;
+use crate::model::Model;
+use crate::ops::{KernelShape, SectionLens, phase_places, section_lens, tap_sum, weight_index};
+use crate::types::{Activation, MAX_LAYERS, Op, Quant, Shape, WeightBits};
 
-fn lens(index: usize, layer: &LayerSpec<'_>) -> Result<layout::Lens, ModelError> {
-    layout::lens(
+/// A model's description, to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelSpec<'a> {
+    /// One line.
+    pub name: &'a str,
+    /// One line.
+    pub dataset: &'a str,
+    /// One line per class; none for a model without classes.
+    pub labels: &'a [&'a str],
+    /// Latent values, without the class.
+    pub latent_len: u16,
+    /// Training steps behind the weights.
+    pub steps: u32,
+    /// Seed of the training.
+    pub seed: u64,
+    /// First to last.
+    pub layers: &'a [LayerSpec<'a>],
+}
+
+/// A layer's description, to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerSpec<'a> {
+    /// Operator.
+    pub op: Op,
+    /// `[1, 1, n]` for the first layer.
+    pub input_shape: Shape,
+    /// What the next layer reads.
+    pub output_shape: Shape,
+    /// `[c_out][k][k][c_in]` or `[n_out][n_in]`, each in the range of its bits.
+    pub weights: &'a [i8],
+    /// Of the weights.
+    pub weight_bits: WeightBits,
+    /// Per output channel (transposed convolution) or value (dense).
+    pub bias: &'a [i32],
+    /// As many as biases.
+    pub multipliers: &'a [Multiplier],
+    /// Of the requantized sum.
+    pub sum: Quant,
+    /// Of the output: the sum's unless the activation is a table.
+    pub output: Quant,
+    /// Clamp or table.
+    pub activation: Activation<'a>,
+}
+
+/// A critic's description, to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct CriticSpec<'a> {
+    /// Whether it sees two by two pixels as one.
+    pub halved: bool,
+    /// The least score that passes.
+    pub passing: i8,
+    /// Both dense, over `[1, 1, n]` as [`seen_shape`](crate::critic::seen_shape) has it.
+    pub layers: [LayerSpec<'a>; 2],
+}
+
+fn lens(index: usize, layer: &LayerSpec<'_>) -> Result<SectionLens, ModelError> {
+    section_lens(
         index,
         layer.op,
         layer.weight_bits,
@@ -21,7 +76,7 @@ fn lens(index: usize, layer: &LayerSpec<'_>) -> Result<layout::Lens, ModelError>
 
 /// Length of the file that [`encode`] will write.
 pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
-    let text = record_at(spec.layers.len()) + text_len(spec);
+    let text = entry_at(spec.layers.len()) + text_len(spec);
     let zero_points = spec.layers.iter().map(|layer| layer.output.zero_point);
     let layers = spec.layers.iter().zip([0].into_iter().chain(zero_points));
     layers.fold(text, |at, (layer, zero_point)| {
@@ -87,7 +142,7 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
         return Err(ModelError::LayerCount { found });
     }
     out.fill(0);
-    let text_at = record_at(found);
+    let text_at = entry_at(found);
     let mut writer = Writer { out, at: text_at };
     for (i, line) in lines(spec).enumerate() {
         writer.push(if i > 0 { b"\n" } else { b"" });
@@ -95,20 +150,23 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
     }
     let mut zero_point = 0;
     for (i, layer) in spec.layers.iter().enumerate() {
-        write_layer(&mut writer, (record_at(i), i), layer, zero_point)?;
+        write_layer(&mut writer, entry_at(i), i, layer, zero_point)?;
         zero_point = layer.output.zero_point;
     }
     let u16_of = |value: usize| u16::try_from(value).map_err(|_| ModelError::TooLarge { value });
-    writer.put(0, &MAGIC);
-    writer.put(4, &VERSION.to_le_bytes());
-    writer.put(6, &u16_of(found)?.to_le_bytes());
-    writer.put_len(8, need_bytes)?;
-    writer.put(16, &spec.latent_len.to_le_bytes());
-    writer.put(18, &u16_of(spec.labels.len())?.to_le_bytes());
-    writer.put(20, &spec.steps.to_le_bytes());
-    writer.put(24, &spec.seed.to_le_bytes());
-    writer.put_len(32, text_len(spec))?;
-    writer.put_len(36, text_at)?;
+    writer.put(header::MAGIC.start, &MAGIC);
+    writer.put(header::VERSION.start, &VERSION.to_le_bytes());
+    writer.put(header::LAYER_COUNT.start, &u16_of(found)?.to_le_bytes());
+    writer.put_len(header::FILE_LEN.start, need_bytes)?;
+    writer.put(header::LATENT_LEN.start, &spec.latent_len.to_le_bytes());
+    writer.put(
+        header::CLASS_COUNT.start,
+        &u16_of(spec.labels.len())?.to_le_bytes(),
+    );
+    writer.put(header::STEPS.start, &spec.steps.to_le_bytes());
+    writer.put(header::SEED.start, &spec.seed.to_le_bytes());
+    writer.put_len(header::TEXT_LEN.start, text_len(spec))?;
+    writer.put_len(header::HEADER_LEN.start, text_at)?;
     seal(writer.out)?;
     Ok(need_bytes)
 }
@@ -116,10 +174,10 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
 /// Writes the checksum and reads the file back.
 fn seal(out: &mut [u8]) -> Result<(), ModelError> {
     let crc = file_crc(out);
-    if let Some(place) = out.get_mut(CRC_AT..CRC_AT + 4) {
+    if let Some(place) = out.get_mut(header::CRC32) {
         place.copy_from_slice(&crc.to_le_bytes());
     }
-    crate::Model::parse(out).map(drop)
+    Model::parse(out).map(drop)
 }
 
 /// A file's bytes before its gate, or before its vetted seeds only.
@@ -136,7 +194,7 @@ fn without_gate(file: &[u8], keep_critic: bool) -> &[u8] {
 /// *Errors*: a file that is not a model, a number of seeds that is no multiple of its
 /// classes, a buffer that is too small.
 pub fn encode_seeds(file: &[u8], seeds: &[u32], out: &mut [u8]) -> Result<usize, ModelError> {
-    let class_count = crate::Model::parse(file)?.class_count();
+    let class_count = Model::parse(file)?.class_count();
     let (classes, found) = (class_count.max(1), seeds.len());
     if !found.is_multiple_of(classes) {
         return Err(ModelError::SeedCount { found, class_count });
@@ -147,9 +205,9 @@ pub fn encode_seeds(file: &[u8], seeds: &[u32], out: &mut [u8]) -> Result<usize,
         _ => aligned(kept.len()) + 4 + 4 * seeds.len(),
     };
     let mut w = Writer::behind(kept, need_bytes, out)?;
-    w.put(SEEDS_AT, &[0; 4]);
+    w.put(header::VETTED_SEEDS.start, &[0; 4]);
     if !seeds.is_empty() {
-        w.section(SEEDS_AT)?;
+        w.section(header::VETTED_SEEDS.start)?;
         let each = seeds.len().checked_div(classes).unwrap_or(0);
         let each = u32::try_from(each).map_err(|_| ModelError::TooLarge { value: each })?;
         w.push(&each.to_le_bytes());
@@ -168,7 +226,7 @@ pub fn encode_critic(
     critic: &CriticSpec<'_>,
     out: &mut [u8],
 ) -> Result<usize, ModelError> {
-    let model = crate::Model::parse(file)?;
+    let model = Model::parse(file)?;
     let number = model.layers().len();
     let zero_point = model
         .layers()
@@ -177,39 +235,80 @@ pub fn encode_critic(
     let kept = without_gate(file, false);
     let [first, second] = &critic.layers;
     let head_at = aligned(kept.len());
-    let head_end = head_at + CRITIC_LEN + 2 * RECORD_LEN;
+    let head_end = head_at + critic::LEN + 2 * entry::LEN;
     let end = end_of_layer(head_end, first, zero_point);
     let need_bytes = end_of_layer(end, second, first.output.zero_point);
     let mut w = Writer::behind(kept, need_bytes, out)?;
-    w.put(SEEDS_AT, &[0; 4]);
-    w.section(CRITIC_AT)?;
+    w.put(header::VETTED_SEEDS.start, &[0; 4]);
+    w.section(header::CRITIC.start)?;
     w.push(&[u8::from(critic.halved)]);
     w.push(&critic.passing.to_le_bytes());
     w.at = head_end;
-    let record = head_at + CRITIC_LEN;
-    write_layer(&mut w, (record, number), first, zero_point)?;
-    let behind = record + RECORD_LEN;
-    write_layer(
-        &mut w,
-        (behind, number + 1),
-        second,
-        first.output.zero_point,
-    )?;
+    let record = head_at + critic::LEN;
+    write_layer(&mut w, record, number, first, zero_point)?;
+    let behind = record + entry::LEN;
+    write_layer(&mut w, behind, number + 1, second, first.output.zero_point)?;
     seal(w.out)?;
     Ok(need_bytes)
 }
 
-/// Writes the entry at `record`, and its sections; `index` is the layer's number in errors.
+/// Writes the entry at `at`, and its sections; `index` is the layer's number in errors.
 fn write_layer(
     w: &mut Writer<'_>,
-    (record, index): (usize, usize),
+    at: usize,
+    index: usize,
     layer: &LayerSpec<'_>,
     input_zero_point: i8,
 ) -> Result<(), ModelError> {
+    write_entry(w, at, layer)?;
+    let lens = lens(index, layer)?;
+    let weights = KernelShape::of(layer.op, layer.input_shape, layer.output_shape).len();
+    let given = (layer.bias.len(), layer.multipliers.len());
+    if given != (lens.channels, lens.channels) || layer.weights.len() != weights {
+        return Err(ModelError::NumberCount { layer: index });
+    }
+    write_shapes(w, at, layer)?;
+    w.section(at + entry::WEIGHTS.start)?;
+    let weights_at = w.at;
+    write_weights(w, layer).map_err(|weight| ModelError::Weight {
+        layer: index,
+        index: weight,
+    })?;
+    w.at += lens.weights as usize;
+    w.section(at + entry::BIASES.start)?;
+    layer.bias.iter().for_each(|v| w.push(&v.to_le_bytes()));
+    let multipliers = layer.multipliers.iter();
+    w.section(at + entry::MANTISSAS.start)?;
+    multipliers
+        .clone()
+        .for_each(|m| w.push(&m.mantissa.to_le_bytes()));
+    w.section(at + entry::SHIFTS.start)?;
+    multipliers.for_each(|m| w.push(&m.shift.to_le_bytes()));
+    if let (Op::ConvTranspose(window), false) = (layer.op, input_zero_point == 0) {
+        w.section(at + entry::CORRECTIONS.start)?;
+        let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
+        for place in phase_places(window, c_out) {
+            let weights = w.out.get(weights_at..).unwrap_or(&[]);
+            let sum = tap_sum(window, c_in, c_out, place, weights);
+            w.push(&sum.wrapping_mul(-i32::from(input_zero_point)).to_le_bytes());
+        }
+    }
+    let table = match layer.activation {
+        Activation::Clamp { .. } => return Ok(()),
+        Activation::Table(table) => table.as_slice(),
+        Activation::WideTable(table) => table.as_flattened(),
+    };
+    w.section(at + entry::TABLE.start)?;
+    w.push(table);
+    Ok(())
+}
+
+/// Writes the fields of the entry at `at`, but for shapes and the sections' offsets.
+fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(), ModelError> {
     let (op, window) = match layer.op {
-        Op::Dense => (0, [0; 6]),
+        Op::Dense => (operator::DENSE, [0; 6]),
         Op::ConvTranspose(v) => (
-            1,
+            operator::CONV_TRANSPOSE,
             [
                 v.kernel,
                 v.stride,
@@ -220,103 +319,63 @@ fn write_layer(
             ],
         ),
     };
-    let (act, [min, max]) = match layer.activation {
-        Activation::Clamp { min, max } => (0, [min, max]),
-        Activation::Table(_) => (1, [-128, 127]),
-        Activation::WideTable(_) => (2, [-128, 127]),
+    let (activation, clamp) = match layer.activation {
+        Activation::Clamp { min, max } => (activation::CLAMP, [min, max]),
+        Activation::Table(_) => (activation::TABLE, [i8::MIN, i8::MAX]),
+        Activation::WideTable(_) => (activation::WIDE_TABLE, [i8::MIN, i8::MAX]),
     };
     let layout = match layer.weight_bits {
-        WeightBits::Eight => LAYOUT_8,
-        WeightBits::Four => LAYOUT_4,
+        WeightBits::Eight => layout::EIGHT_BITS,
+        WeightBits::Four => layout::FOUR_BITS,
     };
-    let too_large = |value| ModelError::TooLarge { value };
-    w.put(record, &[op, layout, act]);
+    w.put(at + entry::OPERATOR.start, &[op]);
+    w.put(at + entry::LAYOUT.start, &[layout]);
+    w.put(at + entry::ACTIVATION.start, &[activation]);
     for (i, value) in window.into_iter().enumerate() {
-        let value = u8::try_from(value).map_err(|_| too_large(value))?;
-        w.put(record + 3 + i, &[value]);
+        let byte = u8::try_from(value).map_err(|_| ModelError::TooLarge { value })?;
+        w.put(at + entry::WINDOW.start + i, &[byte]);
     }
-    let lens = lens(index, layer)?;
-    let taps = match layer.op {
-        Op::Dense => layer.input_shape.len(),
-        Op::ConvTranspose(v) => v.kernel * v.kernel * layer.input_shape.c,
-    };
-    let given = (layer.bias.len(), layer.multipliers.len());
-    if given != (lens.channels, lens.channels) || layer.weights.len() != taps * lens.channels {
-        return Err(ModelError::NumberCount { layer: index });
-    }
-    for (i, v) in [min, max, layer.sum.zero_point, layer.output.zero_point]
-        .iter()
-        .enumerate()
-    {
-        w.put(record + 9 + i, &v.to_le_bytes());
-    }
-    let shapes = [layer.input_shape, layer.output_shape].map(|s| [s.h, s.w, s.c]);
-    for (i, &value) in shapes.as_flattened().iter().enumerate() {
-        let value = u16::try_from(value).map_err(|_| too_large(value))?;
-        w.put(record + 16 + 2 * i, &value.to_le_bytes());
-    }
-    w.put(record + 28, &layer.sum.scale.to_le_bytes());
-    w.put(record + 32, &layer.output.scale.to_le_bytes());
-    w.section(record + 36)?;
-    let weights_at = w.at;
-    write_weights(w, layer).map_err(|index_of| ModelError::Weight {
-        layer: index,
-        index: index_of,
-    })?;
-    w.at += lens.weights as usize;
-    w.section(record + 40)?;
-    layer.bias.iter().for_each(|v| w.push(&v.to_le_bytes()));
-    w.section(record + 44)?;
-    layer
-        .multipliers
-        .iter()
-        .for_each(|m| w.push(&m.mantissa.to_le_bytes()));
-    w.section(record + 48)?;
-    layer
-        .multipliers
-        .iter()
-        .for_each(|m| w.push(&m.shift.to_le_bytes()));
-    if let (Op::ConvTranspose(window), false) = (layer.op, input_zero_point == 0) {
-        w.section(record + 56)?;
-        let channels = (layer.input_shape.c, layer.output_shape.c);
-        for i in 0..lens.corrections as usize {
-            let (ky, r) = (
-                i / channels.1 / window.stride,
-                i / channels.1 % window.stride,
-            );
-            let weights = w.out.get(weights_at..).unwrap_or(&[]);
-            let sum = layout::tap_sum(window, channels, (ky, r, i % channels.1), weights);
-            w.push(&sum.wrapping_mul(-i32::from(input_zero_point)).to_le_bytes());
-        }
-    }
-    let table = match layer.activation {
-        Activation::Clamp { .. } => return Ok(()),
-        Activation::Table(table) => table.as_slice(),
-        Activation::WideTable(table) => table.as_flattened(),
-    };
-    w.section(record + 52)?;
-    w.push(table);
+    w.put(at + entry::CLAMP.start, &clamp.map(i8::cast_unsigned));
+    let (sum, output) = (layer.sum, layer.output);
+    w.put(
+        at + entry::SUM_ZERO_POINT.start,
+        &sum.zero_point.to_le_bytes(),
+    );
+    w.put(
+        at + entry::OUTPUT_ZERO_POINT.start,
+        &output.zero_point.to_le_bytes(),
+    );
+    w.put(at + entry::SUM_SCALE.start, &sum.scale.to_le_bytes());
+    w.put(at + entry::OUTPUT_SCALE.start, &output.scale.to_le_bytes());
     Ok(())
 }
 
-/// Puts each weight where [`layout`] says. *Errors*: the number of one with too many bits.
+fn write_shapes(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(), ModelError> {
+    for (field, shape) in [
+        (entry::INPUT_SHAPE, layer.input_shape),
+        (entry::OUTPUT_SHAPE, layer.output_shape),
+    ] {
+        for (i, value) in [shape.h, shape.w, shape.c].into_iter().enumerate() {
+            let side = u16::try_from(value).map_err(|_| ModelError::TooLarge { value })?;
+            w.put(at + field.start + 2 * i, &side.to_le_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// Puts each weight where [`layout`](crate::layout) says. *Errors*: the number of one with too
+/// many bits.
 fn write_weights(w: &mut Writer<'_>, layer: &LayerSpec<'_>) -> Result<(), usize> {
-    let (input, output) = (layer.input_shape, layer.output_shape);
+    let (op, input, output) = (layer.op, layer.input_shape, layer.output_shape);
+    let shape = KernelShape::of(op, input, output);
     for (i, &weight) in layer.weights.iter().enumerate() {
-        let at = match layer.op {
-            Op::Dense => layout::dense_index(input, output, i / input.len(), i % input.len()),
-            Op::ConvTranspose(v) => {
-                let (c, tap) = (i % input.c, i / input.c);
-                let (kx, ky) = (tap % v.kernel, tap / v.kernel % v.kernel);
-                let o = tap / v.kernel / v.kernel;
-                layout::conv_index(v, (input.c, output.c), (o, ky, kx, c))
-            }
-        };
+        let at = weight_index(op, input, output, shape.place(i));
         match layer.weight_bits {
             WeightBits::Eight => w.put(w.at + at, &weight.to_le_bytes()),
             WeightBits::Four if (-7..=7).contains(&weight) => {
-                let place = w.out.get_mut(w.at + at / 16 * 8 + at % 8).ok_or(i)?;
-                *place |= (weight as u8 & 0xf) << (at / 8 % 2 * 4);
+                let (byte, shift) = nibble(at);
+                let place = w.out.get_mut(w.at + byte).ok_or(i)?;
+                *place |= (weight as u8 & 0xf) << shift;
             }
             WeightBits::Four => return Err(i),
         }
@@ -342,7 +401,7 @@ impl<'o> Writer<'o> {
         out.fill(0);
         let mut writer = Self { out, at: 0 };
         writer.push(kept);
-        writer.put_len(8, need_bytes)?;
+        writer.put_len(header::FILE_LEN.start, need_bytes)?;
         Ok(writer)
     }
 

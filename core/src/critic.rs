@@ -1,13 +1,11 @@
-//! What keeps risky pictures off a display: seeds that were vetted, and a critic that looks
-//! at candidates before they are shown.
-//!
-//! The critic is two dense layers over the picture, halved in size where it is large. Its
-//! score says how ordinary a picture is; more is better.
+//! The critic, a judge of single pictures: two dense layers over the picture, halved in size
+//! where it is large. Its score says how ordinary a picture is; more is better.
 
 use crate::error::{InferError, ModelError};
-use crate::model::{Layer, Model, Shape};
+use crate::layer::Layer;
 use crate::ops::dense;
 use crate::ops::kernels::Native;
+use crate::types::Shape;
 
 /// A judge of single pictures, small enough for the device.
 #[derive(Clone, Copy, Debug)]
@@ -17,26 +15,6 @@ pub struct Critic<'a> {
     halved: bool,
     passing: i8,
     layers: [Layer<'a>; 2],
-}
-
-/// A seed, and what the critic said of its picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// What to draw.
-    pub seed: u64,
-    /// None where nobody looked.
-    pub score: Option<i8>,
-}
-
-/// What choosing works in.
-pub struct Memory<'m> {
-    /// [`Model::required_words`](crate::Model::required_words) of
-    /// [`Mode::Streamed`](crate::Mode::Streamed).
-    pub arena: &'m mut [u32],
-    /// [`Model::input_len`] values.
-    pub input: &'m mut [i8],
-    /// [`Critic::input_len`] values; none for a model without a critic.
-    pub seen: &'m mut [i8],
 }
 
 /// The picture as a critic sees it: whole, or halved, two by two pixels as one; a last odd
@@ -178,54 +156,5 @@ impl<'a> Critic<'a> {
         dense::output_row::<Native>(second, 0, hidden, scratch, &mut score);
         let [score] = score;
         Ok(score)
-    }
-}
-
-impl Model<'_> {
-    /// The next seed worth a look: the first from `from` on that was vetted for `class`, or
-    /// the first of all that were; `from` itself in a model without vetted seeds.
-    pub fn next_seed(&self, class: Option<usize>, from: u64) -> u64 {
-        let vetted = || self.vetted_seeds(class.unwrap_or(0));
-        let next = vetted().find(|&seed| seed >= from);
-        next.or_else(|| vetted().next()).unwrap_or(from)
-    }
-
-    /// Chooses a seed from `from` on: the first of up to `candidates` whose picture passes the
-    /// critic, or else the best of them. Without a critic, or with no candidates, nobody
-    /// looks at the [next seed](Self::next_seed).
-    ///
-    /// Each candidate is drawn once, to no display; `between_rows` is called after each row.
-    ///
-    /// *Errors*: memory that does not suit the model, a class that does not exist.
-    pub fn choose_seed(
-        &self,
-        class: Option<usize>,
-        from: u64,
-        candidates: u32,
-        memory: &mut Memory<'_>,
-        mut between_rows: impl FnMut(),
-    ) -> Result<Choice, InferError> {
-        let mut seed = self.next_seed(class, from);
-        let mut best = Choice { seed, score: None };
-        let Some(critic) = self.critic() else {
-            return Ok(best);
-        };
-        let Memory { arena, input, seen } = memory;
-        for _ in 0..candidates {
-            self.fill_input(seed, class, input)?;
-            self.run(input, arena, |row, values| {
-                critic.take_row(row, values, seen);
-                between_rows();
-            })?;
-            let score = Some(critic.score(seen, arena)?);
-            if score > best.score {
-                best = Choice { seed, score };
-            }
-            if score >= Some(critic.passing()) {
-                break;
-            }
-            seed = self.next_seed(class, seed.wrapping_add(1));
-        }
-        Ok(best)
     }
 }

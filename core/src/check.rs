@@ -1,0 +1,62 @@
+//! The checks of a layer's values, after which arithmetic can neither overflow nor panic.
+
+use crate::error::ModelError;
+use crate::layer::Layer;
+use crate::types::{Activation, WeightBits};
+
+/// Bits of the `f32` values above zero and below infinity.
+const POSITIVE_FINITE: core::ops::Range<u32> = 1..0x7f80_0000;
+
+/// Words of scratch that a layer may take: 1 GiB. Rings have at most 2^28 bytes, so that a
+/// whole arena can be counted in 32 bits.
+const MAX_SCRATCH_WORDS: u64 = 1 << 28;
+
+impl Layer<'_> {
+    /// Checks every value that arithmetic relies on.
+    pub(crate) fn check(&self, layer: usize) -> Result<(), ModelError> {
+        // Scales as bits: even a comparison would pull in floating point.
+        let [sum, output] = [self.sum, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
+        if !POSITIVE_FINITE.contains(&sum.0) || !POSITIVE_FINITE.contains(&output.0) {
+            return Err(ModelError::Scale { layer });
+        }
+        match self.activation {
+            Activation::Clamp { .. } if sum != output => {
+                return Err(ModelError::OutputQuant { layer });
+            }
+            Activation::WideTable(_) if sum.1 != 0 => {
+                return Err(ModelError::ZeroPoint {
+                    layer,
+                    found: sum.1,
+                });
+            }
+            _ => {}
+        }
+        if self.scratch_words() > MAX_SCRATCH_WORDS {
+            return Err(ModelError::ArenaSize { layer });
+        }
+        // A sum has at most this many products of at most 255 * 127, and stays below
+        // 2^30, so that it can be doubled. Taps on the margins of a plane add what the
+        // corrections take away; on the way the sum may wrap.
+        let room = ((1usize << 30) - 1).checked_sub(self.most_terms().saturating_mul(255 * 127));
+        for (channel, (bias, multiplier)) in self.channels(0).enumerate() {
+            if room.is_none_or(|room| bias.unsigned_abs() as usize > room) {
+                return Err(ModelError::Overflow { layer, channel });
+            }
+            if !multiplier.is_valid() {
+                return Err(ModelError::Multiplier { layer, channel });
+            }
+        }
+        let mut weights = self.weights.iter();
+        let too_low = match self.weight_bits {
+            WeightBits::Eight => weights.position(|&w| w == 0x80),
+            WeightBits::Four => weights.position(|&w| w & 0xf == 8 || w >> 4 == 8),
+        };
+        if let Some(index) = too_low.or_else(|| self.wrong_filling()) {
+            return Err(ModelError::Weight { layer, index });
+        }
+        match self.wrong_correction() {
+            Some(index) => Err(ModelError::Correction { layer, index }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Shapes, scales, operators and limits: the words that all other modules use.
+
+/// Height, width and channels of a map, NHWC without the N.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// In pixels.
+    pub h: usize,
+    /// In pixels.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+}
+
+impl Shape {
+    /// Values of the map.
+    pub const fn len(self) -> usize {
+        self.h * self.w * self.c
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What an int8 value means: `(q - zero_point) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quant {
+    /// Above 0; for information, inference does not read it.
+    pub scale: f32,
+    /// The value that means 0.
+    pub zero_point: i8,
+}
+
+/// What follows the requantized sum.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation<'a> {
+    /// `min..=max`: the whole range for none, from the zero point for ReLU.
+    Clamp {
+        /// Smallest output.
+        min: i8,
+        /// Largest output.
+        max: i8,
+    },
+    /// Output for each clamped sum from -128 to 127, as `i8` bits.
+    Table(&'a [u8; 256]),
+    /// Ends of 512 straight lines over sums from -32768 to 32767, little-endian `i16`, of
+    /// which the high byte is the output. The sum has 16 bits and the zero point 0.
+    WideTable(&'a [[u8; 2]; WIDE_TABLE_LEN]),
+}
+
+/// Entries of a [wide table](Activation::WideTable).
+pub const WIDE_TABLE_LEN: usize = 513;
+
+/// Bits of a layer's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightBits {
+    /// From -127 to 127.
+    Eight,
+    /// From -7 to 7, two in a byte; dense layers only.
+    Four,
+}
+
+impl Activation<'_> {
+    /// Bytes of the table, if there is one.
+    pub(crate) const fn table_bytes(&self) -> usize {
+        match self {
+            Self::Clamp { .. } => 0,
+            Self::Table(table) => table.len(),
+            Self::WideTable(table) => table.as_flattened().len(),
+        }
+    }
+}
+
+/// Kernel, stride and crops of a transposed convolution, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Output pixels per input pixel.
+    pub stride: usize,
+    /// Rows cut off above.
+    pub crop_top: usize,
+    /// Columns cut off on the left.
+    pub crop_left: usize,
+    /// Rows cut off below.
+    pub crop_bottom: usize,
+    /// Columns cut off on the right.
+    pub crop_right: usize,
+}
+
+/// A layer's operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Fully connected.
+    Dense,
+    /// Transposed convolution.
+    ConvTranspose(Window),
+}
+
+/// Layers that a file may have.
+pub const MAX_LAYERS: usize = 16;
+
+/// Values that a layer may read or write: sizes of its working memory stay far below 32 bits.
+pub const MAX_MAP_LEN: usize = 1 << 24;
