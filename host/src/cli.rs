@@ -282,7 +282,7 @@ pub struct Import {
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
     /// Its layers, a TOML file like those in host/presets; `[import]` in it may name its
-    /// modules, see the README
+    /// modules, see docs/interop.md
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
     /// Run folder [default: runs/NAME]

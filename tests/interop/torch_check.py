@@ -5,8 +5,9 @@
 
 G.safetensors is of `host export RUN --format pytorch`; INPUT.npy [n, latent + classes] and OURS.npy
 [n, h, w, c] are what `host sample RUN/generator.safetensors --out OURS.npy` leaves. The loader is
-the README's own. Prints one line of JSON: latents, values, how many are further off than 1e-5 of
-the largest value, and the largest difference as a share of it. Needs torch, numpy and safetensors.
+the one of docs/interop.md. Prints one line of JSON: latents, values, how many are further off than
+1e-5 of the largest value, and the largest difference as a share of it. Needs torch, numpy and
+safetensors.
 """
 
 import re
@@ -18,16 +19,16 @@ import torch
 from report import report
 
 TOLERANCE = 1e-5
-README = Path(__file__).resolve().parents[2] / "README.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "interop.md"
 
 
 def loader():
-    """`load_generator` of the README's Python block."""
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    """`load_generator` of the document's Python block."""
+    blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
     blocks = [block for block in blocks if "def load_generator(" in block]
-    assert len(blocks) == 1, f"{README} has {len(blocks)} blocks with load_generator"
+    assert len(blocks) == 1, f"{DOCUMENT} has {len(blocks)} blocks with load_generator"
     names = {}
-    exec(compile(blocks[0], str(README), "exec"), names)
+    exec(compile(blocks[0], str(DOCUMENT), "exec"), names)
     return names["load_generator"]
 
 

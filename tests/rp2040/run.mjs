@@ -1,4 +1,4 @@
-// Runs a program of the RP2040 with an ST7789 display on SPI 0, wired as in the README.
+// Runs a program of the RP2040 with an ST7789 display on SPI 0, wired as in docs/boards.md.
 //
 //     node run.mjs PROGRAM.elf
 //

@@ -1,4 +1,4 @@
-//! The README's pictures of displays.
+//! The pictures of displays that README.md shows, in docs/.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,7 @@
-//! The README's figures of the confidence risk.
+//! The figures of the confidence risk in docs/evaluation.md.
 
 mod card;
+mod document;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,25 +11,44 @@ use anyhow::{Context, ensure};
 
 use crate::root;
 use card::Card;
+use document::Document;
 
-/// Judges the shipped models, the article's recipe and what the gate does, and writes the
-/// cards and tables of the README's "The confidence risk" anew, in some 20 minutes.
+/// Evaluates the shipped models, the article's recipe and the gate, and writes the cards and
+/// tables of docs/evaluation.md again. It takes some 20 minutes.
 ///
-/// What is trained for it is left in target/cards and not trained again; a run that was
-/// interrupted goes on.
+/// Each card or table stands between markers `<!-- cards:NAME -->` and `<!-- /cards:NAME -->`. The
+/// runs that are trained for it stay in target/cards and are not trained again; an interrupted
+/// run is resumed.
 #[derive(clap::Args)]
 pub struct Cards {
     /// Folder of Fashion-MNIST's four gzipped IDX files.
     #[arg(long, default_value = "/usr/share/datasets/fashion-mnist")]
     from: PathBuf,
-    /// Folder of the portraits that models/README.md has commands for: train `seed` on them,
-    /// 40 minutes, and write what is said of portraits, too.
+    /// Folder of the portraits that models/README.md has commands for. `seed` is trained on
+    /// them, which takes 40 minutes, and the rows and the card of the portraits are written too.
     #[arg(long)]
     portraits: Option<PathBuf>,
 }
 
 const OUT: &str = "target/cards";
-/// Added to the `seed` preset, which ends in `[training]`: as the article has it, to the end.
+/// The document that holds the generated blocks.
+const DOCUMENT: &str = "docs/evaluation.md";
+/// The names in the blocks' markers.
+const BLOCKS: [&str; 4] = ["fashion", "models", "seed", "gate"];
+/// Head of the table of models.
+const MODELS_HEAD: &str = "\
+| against held-out pictures of the same set | pictures | 1-NN accuracy | small CNN | precision \
+| coverage | flagged | verdict |
+|---|---|---|---|---|---|---|---|
+";
+/// Head of the table of what the gate does.
+const GATE_HEAD: &str = "\
+| | flagged | coverage | flagged by the other judge | coverage \
+| command: `host evaluate ... --count 1000` |
+|---|---|---|---|---|---|
+";
+/// Added to the `seed` preset, which ends in `[training]`: the run trains to its last step, without
+/// augmentation, as the article's does.
 const SEED_GOES_ON: &str = "watch = false\naugment = []\n";
 
 impl Cards {
@@ -37,35 +57,44 @@ impl Cards {
         let portraits = self.portraits.as_deref().map(absolute).transpose()?;
         std::env::set_current_dir(root())?;
         fs::create_dir_all(OUT)?;
-        let mut readme = fs::read_to_string("README.md")?;
+        let mut document = Document::read(DOCUMENT)?;
+        // A marker that is missing is reported now, not after 20 minutes.
+        for name in BLOCKS {
+            document.block(name)?;
+        }
 
         let fashion = card("models/fashion.gan", Some(&from))?;
-        replace(&mut readme, "models/fashion.gan: ", "\n```", &fashion.0)?;
-        let mut rows = fashion.floor_row("real pictures, the other half")?;
+        document.replace("fashion", &fenced(&fashion))?;
+        let mut rows = MODELS_HEAD.to_owned();
+        rows += &fashion.floor_row("real pictures, the other half")?;
         rows += &fashion.row("models/fashion.gan")?;
         rows += &article(&from)?;
         if let Some(portraits) = portraits {
             let seed = seed(&portraits)?;
-            replace(&mut readme, "target/cards/seed ", "\n```", &seed.0)?;
+            document.replace("seed", &fenced(&seed))?;
             rows += &seed.row("`seed`, its network at 64x64, on the portraits")?;
             let relu = card("models/seed.gan", Some(&portraits))?;
             rows += &relu.row("`seed-relu` on the portraits: models/seed.gan")?;
         } else {
-            println!("no --portraits: what the README says of them stays as it is");
-            let kept = readme.lines().filter(|line| line.starts_with("| `seed"));
-            let kept = kept.filter(|line| line.contains("on the portraits"));
+            println!("no --portraits: the card and the rows of the portraits stay as they are");
+            let kept = document.block("models")?.lines();
+            let kept = kept.filter(|line| line.starts_with("| `seed"));
             rows.extend(kept.map(|line| format!("{line}\n")));
         }
-        replace(&mut readme, "| real pictures, the", "\n\n", rows.trim_end())?;
-        let rows = gate(&from)?;
-        replace(&mut readme, "| gate off |", "\n\n", rows.trim_end())?;
-        fs::write("README.md", readme)?;
-        println!("README.md: the cards and tables of the confidence risk");
+        document.replace("models", &rows)?;
+        document.replace("gate", &format!("{GATE_HEAD}{}", gate(&from)?))?;
+        document.write()?;
+        println!("{DOCUMENT}: the cards and tables of the confidence risk");
         Ok(())
     }
 }
 
-/// The article's recipe at 28x28: rows with its classes and without.
+/// A card as a block of Markdown.
+fn fenced(Card(text): &Card) -> String {
+    format!("```text\n{text}\n```\n")
+}
+
+/// The article's recipe at 28x28: one row with classes and one without.
 fn article(from: &Path) -> anyhow::Result<String> {
     let unlabelled = Path::new(OUT).join("unlabelled");
     fs::create_dir_all(&unlabelled)?;
@@ -78,7 +107,7 @@ fn article(from: &Path) -> anyhow::Result<String> {
             "article",
             from,
             "the article's recipe on Fashion-MNIST, 2,000 steps \
-             ([article.toml](tools/bench/article.toml))",
+             ([article.toml](../tools/bench/article.toml))",
         ),
         (
             "article-unlabelled",
@@ -92,7 +121,7 @@ fn article(from: &Path) -> anyhow::Result<String> {
     Ok(rows)
 }
 
-/// The card of `seed` on the portraits, of its integers.
+/// The card of the int8 model of `seed`, trained on the portraits.
 fn seed(portraits: &Path) -> anyhow::Result<Card> {
     let config = format!("{OUT}/seed.toml");
     let preset = fs::read_to_string("host/presets/seed.toml")?;
@@ -105,8 +134,8 @@ fn seed(portraits: &Path) -> anyhow::Result<Card> {
     Ok(Card(both[from..to].trim_end().to_owned()))
 }
 
-/// What the gate does, by the judge that taught the critic and by one that it never met:
-/// rows against the embedded held-out pictures.
+/// Rows of the table of the gate, against the embedded held-out pictures: by the classifier that
+/// trained the critic, and by a second one that the critic has never seen.
 fn gate(from: &Path) -> anyhow::Result<String> {
     let other = format!("{OUT}/other.safetensors");
     if !Path::new(&other).exists() {
@@ -139,7 +168,7 @@ fn gate(from: &Path) -> anyhow::Result<String> {
     Ok(rows + &floors)
 }
 
-/// Leaves a finished run of 2,000 steps in target/cards.
+/// Trains 2,000 steps into target/cards, unless a finished run is there.
 fn train(name: &str, config: &str, data: &Path) -> anyhow::Result<()> {
     let run = Path::new(OUT).join(name);
     if run.join("generator.gan").exists() {
@@ -175,16 +204,6 @@ fn host(words: &str, data: Option<&Path>) -> anyhow::Result<String> {
     let output = output.context("cannot start cargo")?;
     ensure!(output.status.success(), "host {words} failed");
     Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Puts `new` in the place of what begins with the line that `begins` begins, and ends before
-/// `ends`.
-fn replace(readme: &mut String, begins: &str, ends: &str, new: &str) -> anyhow::Result<()> {
-    let start = readme.find(&format!("\n{begins}")).map(|at| at + 1);
-    let start = start.with_context(|| format!("README.md has no line that begins {begins}"))?;
-    let len = readme[start..].find(ends).context("README.md ends early")?;
-    readme.replace_range(start..start + len, new);
-    Ok(())
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
