@@ -49,7 +49,7 @@ pub const BOARDS: [Board; 6] = [
         flash: (0x0000_0000, 256 << 10),
         ram: (0x2000_0000, 64 << 10),
         stack_bytes: 16 << 10,
-        budget: (241 << 10, 23 << 10),
+        budget: (242 << 10, 23 << 10),
         loader: Loader::None,
     },
     Board {
