@@ -7,16 +7,15 @@ use crate::model::Model;
 /// A seed, and what the critic said of its picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// What to draw.
+    /// The seed of the picture.
     pub seed: u64,
-    /// None where nobody looked.
+    /// The critic's score; none where no critic was asked.
     pub score: Option<i8>,
 }
 
-/// What choosing works in.
+/// The memory that choosing a seed takes.
 pub struct Memory<'m> {
-    /// [`Model::required_words`] of
-    /// [`Mode::Streamed`](crate::Mode::Streamed).
+    /// [`Model::required_words`] of [`Mode::Streamed`](crate::Mode::Streamed).
     pub arena: &'m mut [u32],
     /// [`Model::input_len`] values.
     pub input: &'m mut [i8],
@@ -25,7 +24,7 @@ pub struct Memory<'m> {
 }
 
 impl Model<'_> {
-    /// The next seed worth a look: the first from `from` on that was vetted for `class`, or
+    /// The next candidate: the first from `from` on that was vetted for `class`, or
     /// the first of all that were; `from` itself in a model without vetted seeds.
     pub fn next_seed(&self, class: Option<usize>, from: u64) -> u64 {
         let vetted = || self.vetted_seeds(class.unwrap_or(0));
@@ -34,8 +33,8 @@ impl Model<'_> {
     }
 
     /// Chooses a seed from `from` on: the first of up to `candidates` whose picture passes the
-    /// critic, or else the best of them. Without a critic, or with no candidates, nobody
-    /// looks at the [next seed](Self::next_seed).
+    /// critic, or else the best of them. Without a critic, or with no candidates, it is
+    /// the [next seed](Self::next_seed), without a score.
     ///
     /// Each candidate is drawn once, to no display; `between_rows` is called after each row.
     ///

@@ -35,19 +35,19 @@ pub struct LayerSpec<'a> {
     pub op: Op,
     /// `[1, 1, n]` for the first layer.
     pub input_shape: Shape,
-    /// What the next layer reads.
+    /// Shape of the output, which is the next layer's input.
     pub output_shape: Shape,
     /// `[c_out][k][k][c_in]` or `[n_out][n_in]`, each in the range of its bits.
     pub weights: &'a [i8],
-    /// Of the weights.
+    /// Bits of each weight.
     pub weight_bits: WeightBits,
-    /// Per output channel (transposed convolution) or value (dense).
+    /// One bias for each output channel (transposed convolution) or value (dense).
     pub bias: &'a [i32],
-    /// As many as biases.
+    /// One multiplier for each bias.
     pub multipliers: &'a [Multiplier],
-    /// Of the requantized sum.
+    /// Scale and zero point of the requantized sum.
     pub sum: Quant,
-    /// Of the output: the sum's unless the activation is a table.
+    /// Scale and zero point of the output: the sum's unless the activation is a table.
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
@@ -56,7 +56,7 @@ pub struct LayerSpec<'a> {
 /// A critic's description, to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct CriticSpec<'a> {
-    /// Whether it sees two by two pixels as one.
+    /// The critic sees two by two pixels as one.
     pub halved: bool,
     /// The least score that passes.
     pub passing: i8,

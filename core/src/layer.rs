@@ -9,19 +9,19 @@ use crate::types::{Activation, Op, Quant, Shape, WeightBits};
 pub struct Layer<'a> {
     /// Operator.
     pub op: Op,
-    /// What it reads.
+    /// Shape of the input.
     pub input_shape: Shape,
-    /// What it writes.
+    /// Shape of the output.
     pub output_shape: Shape,
-    /// Of the input.
+    /// Scale and zero point of the input.
     pub input: Quant,
-    /// Of the sum, before a table.
+    /// Scale and zero point of the sum, before a table.
     pub sum: Quant,
-    /// Of the output.
+    /// Scale and zero point of the output.
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
-    /// Of the weights.
+    /// Bits of each weight.
     pub weight_bits: WeightBits,
     /// See [`layout`](crate::layout).
     pub(crate) weights: &'a [u8],
