@@ -450,7 +450,7 @@ fn a_run_is_evaluated_as_float_and_int8_with_their_differences_and_a_page() {
     assert_eq!(subjects[0]["subject"], "run (float)");
     assert_eq!(subjects[1]["subject"], "run (int8)");
     // Forty steps draw nothing that looks like clothes.
-    assert_eq!(subjects[1]["verdict"], "high");
+    assert_eq!(subjects[1]["rating"], "high");
     assert_eq!(subjects[1]["n"], 40);
     assert!(json["rule"].as_str().unwrap().contains("coverage below"));
     let pictures = |side: usize| json["pictures"][side].as_array().unwrap();
@@ -464,7 +464,7 @@ fn a_run_is_evaluated_as_float_and_int8_with_their_differences_and_a_page() {
     }
     let text = ok(dir.path(), &args);
     assert!(
-        text.contains("verdict: high risk") && text.contains("what int8 changes"),
+        text.contains("rating: high risk") && text.contains("what int8 changes"),
         "{text}"
     );
     shown_by_a_browser(&dir.path().join("card.html"));
@@ -489,7 +489,7 @@ fn a_run_that_watches_its_risk_keeps_the_least_risky_generator_and_goes_on_as_it
     assert_eq!(steps, [20, 40]);
     for r in &readings {
         let of = |key: &str| r[key].as_f64().unwrap();
-        let mean = (of("told_apart") + 2.0 - of("precision") - of("coverage")) / 3.0;
+        let mean = (of("two_sample_risk") + 2.0 - of("precision") - of("coverage")) / 3.0;
         assert!((of("risk") - mean).abs() < 1e-9, "{r}");
     }
     let least = readings.iter().min_by(|a, b| {

@@ -11,7 +11,7 @@ use tempfile::tempdir;
 
 use crate::files::{plain, rich, stretched};
 use crate::firmware::has;
-use crate::lies::{Lie, lies};
+use crate::malformed::{Lie, lies};
 use crate::programs::build;
 
 #[test]

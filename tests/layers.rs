@@ -5,7 +5,7 @@ use dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, PutTape, Tape, Tensor, T
 use dfdx::tensor_ops::{SumTo, TryMul};
 use host::nn::backend::values;
 use host::nn::network::{Block, BlockSpec, Network, Op};
-use host::nn::{Activation, Backend, Conv, Geometry, Margins, Mat, Param, Wanted, generic};
+use host::nn::{Activation, Backend, Conv, Geometry, GradMask, Margins, Mat, Param, generic};
 use tests::{Case, Noise, cases};
 
 type M<T = NoneTape> = Mat<f64, Cpu, T>;
@@ -70,7 +70,7 @@ fn network(form: Form, specs: &[BlockSpec], params: &[Vec<f64>]) -> Net {
 }
 
 fn run<T: Tape<f64, Cpu>>(form: Form, network: &Net, x: M<T>) -> M<T> {
-    let both = Wanted {
+    let both = GradMask {
         input: true,
         weights: true,
     };

@@ -16,8 +16,8 @@ mod imports;
 mod interruption;
 mod kernels;
 mod layers;
-mod lies;
 mod limits;
+mod malformed;
 mod memory;
 mod mutations;
 #[cfg(feature = "onnx")]

@@ -4,15 +4,15 @@ use std::sync::LazyLock;
 
 use gan_core::latent::Pcg32;
 use host::data::{self, DataRequest, Dataset, Images};
-use host::risk::card::{Card, Verdict};
+use host::risk::card::{Card, Rating};
 use host::risk::features::Extractor;
 use host::risk::frechet::{frechet, kernel_distance};
 use host::risk::interval::{Estimate, GROUPS, jackknife, ratio, share};
 use host::risk::judge::Judge;
-use host::risk::near::{NEIGHBOURS, Near, Sample, compare};
-use host::risk::neighbours::{Points, neighbourhood, p_values};
-use host::risk::observers::{LADDER, Observer, View, seen};
-use host::risk::watch::{Reading, is_stalled};
+use host::risk::knn::{Points, neighbourhood, p_values};
+use host::risk::knn_metrics::{K, KnnMetrics, Sample, compare};
+use host::risk::monitor::{Reading, is_stalled};
+use host::risk::two_sample::{TESTS, TwoSampleTest, View, seen};
 use proptest::prelude::*;
 
 /// Held-out pictures on each side where a test does not say otherwise.
@@ -38,8 +38,8 @@ static FEATURES: LazyLock<Extractor> = LazyLock::new(|| {
 
 static JUDGE: LazyLock<Judge<'static>> = LazyLock::new(|| judge(&[], COUNT));
 
-fn judge(observers: &'static [Observer], count: usize) -> Judge<'static> {
-    Judge::new(&FEATURES, observers, &FASHION, count, &mut |_, _, _| {}).unwrap()
+fn judge(tests: &'static [TwoSampleTest], count: usize) -> Judge<'static> {
+    Judge::new(&FEATURES, tests, &FASHION, count, &mut |_, _, _| {}).unwrap()
 }
 
 fn card(judge: &Judge<'_>, images: &Images) -> Card {
@@ -69,7 +69,7 @@ fn normal_points(rng: &mut Pcg32, n: usize, width: usize) -> Points {
 
 #[test]
 fn real_pictures_pass_for_real() {
-    let judge = judge(&LADDER[..2], COUNT);
+    let judge = judge(&TESTS[..2], COUNT);
     // Any set: the floors are what real pictures come to.
     let noise = noise_like(&FASHION.held_out, COUNT);
     let card = card(&judge, &noise);
@@ -86,10 +86,10 @@ fn real_pictures_pass_for_real() {
     assert!(floor(&card, "coverage").value >= 0.95);
     let flagged = floor(&card, "flagged").value;
     assert!((flagged - 0.05).abs() <= 0.015, "{flagged}");
-    assert_eq!(card.verdict, Verdict::High);
+    assert_eq!(card.rating, Rating::High);
     assert!(value(&card, "coverage").value < 0.05);
     // Features of a classifier of clothes do not know how far noise is from them: it takes
-    // coverage and the observers to see it, not precision.
+    // coverage and the tests to see it, not precision.
     assert!(value(&card, "flagged").value > 0.2, "{card}");
 }
 
@@ -121,7 +121,7 @@ fn a_collapsed_set_is_high_risk_though_every_picture_is_good() {
         let card = card(&JUDGE, &images);
         assert!(value(&card, "precision").value > 0.8, "{card}");
         assert!(value(&card, "coverage").value < most, "{card}");
-        assert_eq!(card.verdict, Verdict::High, "{card}");
+        assert_eq!(card.rating, Rating::High, "{card}");
     }
 }
 
@@ -131,7 +131,7 @@ fn training_pictures_themselves_are_called_copies() {
     assert!(value(&copies, "copies").value > 0.99, "{copies}");
     assert!(value(&copies, "copies_control").value < 0.05, "{copies}");
     assert!(value(&copies, "distance_ratio").value < 0.1, "{copies}");
-    assert_eq!(copies.verdict, Verdict::High);
+    assert_eq!(copies.rating, Rating::High);
     assert!(
         copies
             .reasons
@@ -155,7 +155,7 @@ fn pictures_of_the_wrong_class_are_a_class_risk() {
     assert!(value(&card(&JUDGE, &real), "class_risk").value.abs() < 0.05);
     let wrong = card(&JUDGE, &wrong);
     assert!(value(&wrong, "class_risk").value > 0.9, "{wrong}");
-    assert_eq!(wrong.verdict, Verdict::High);
+    assert_eq!(wrong.rating, Rating::High);
 }
 
 #[test]
@@ -180,8 +180,8 @@ fn swapped_arguments_swap_precision_and_recall() {
     let mut narrow = normal_points(&mut rng, 600, 8);
     narrow.values.iter_mut().for_each(|v| *v *= 0.3);
     let share_of = |hits: &[bool]| hits.iter().filter(|&&hit| hit).count() as f64 / 600.0;
-    let right = neighbourhood(&real, &narrow, NEIGHBOURS);
-    let swapped = neighbourhood(&narrow, &real, NEIGHBOURS);
+    let right = neighbourhood(&real, &narrow, K);
+    let swapped = neighbourhood(&narrow, &real, K);
     // A set in the middle of the other: each of its points is likely, few are reached.
     assert!(share_of(&right.inside) > 0.95);
     assert!(share_of(&right.recalled) < 0.3);
@@ -192,7 +192,7 @@ fn swapped_arguments_swap_precision_and_recall() {
 
 #[test]
 fn few_pictures_make_wide_intervals_and_a_warning() {
-    let few = judge(&LADDER[..1], 12);
+    let few = judge(&TESTS[..1], 12);
     let few = card(&few, &FASHION.held_out.pick(0..12));
     assert!(
         few.warnings
@@ -284,7 +284,7 @@ fn colour_pictures_without_classes_are_judged_by_features_of_their_own() {
         learned.describe()
     );
     assert!(learned.accuracy().unwrap().value > 0.9);
-    let judge = Judge::new(&learned, &LADDER[..1], &dataset, 200, &mut |_, _, _| {}).unwrap();
+    let judge = Judge::new(&learned, &TESTS[..1], &dataset, 200, &mut |_, _, _| {}).unwrap();
     let real = card(&judge, &colour_pictures(&mut rng, 200));
     assert!(real.figure("class_risk").is_none());
     assert!(value(&real, "coverage").value > 0.9, "{real}");
@@ -294,7 +294,7 @@ fn colour_pictures_without_classes_are_judged_by_features_of_their_own() {
     }
     let grey = card(&judge, &grey);
     assert!(value(&grey, "small_cnn").value > 0.9, "{grey}");
-    assert!(grey.verdict > Verdict::Low, "{grey}");
+    assert!(grey.rating > Rating::Low, "{grey}");
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn intervals_hold_the_truth_in_95_of_100_cases() {
 }
 
 /// Figures of neighbours, by name.
-const NEAR: [(&str, fn(&Near) -> Estimate); 9] = [
+const NEAR: [(&str, fn(&KnnMetrics) -> Estimate); 9] = [
     ("1-NN", |near| near.one_nearest),
     ("precision", |near| near.precision),
     ("density", |near| near.density),
@@ -400,7 +400,7 @@ fn an_interval_of_neighbours_that_is_printed_holds_the_mean_in_90_of_100_cases()
             points.values.iter_mut().for_each(|v| *v *= scale);
             Sample::new(points, &train)
         };
-        let found: Vec<Near> = (0..CASES)
+        let found: Vec<KnnMetrics> = (0..CASES)
             .map(|_| compare(&sample(1.0), &sample(width)))
             .collect();
         for (name, of) in NEAR {
@@ -517,7 +517,7 @@ fn a_run_stops_when_ten_looks_found_nothing_better() {
         let each = each.map(|(&risk, step)| Reading {
             step,
             risk,
-            told_apart: risk,
+            two_sample_risk: risk,
             precision: 1.0 - risk,
             coverage: 1.0 - risk,
         });

@@ -231,7 +231,7 @@ fn the_first_update_after_going_back_is_at_most_the_new_rate() {
         let Some(name) = name.strip_prefix("adam1.generator.") else {
             continue;
         };
-        let average = tensor(&before, &format!("average.{name}"));
+        let average = tensor(&before, &format!("ema.{name}"));
         let updated = tensor(&after, &format!("generator.{name}"));
         for (a, b) in average.iter().zip(updated) {
             (values, moved) = (values + 1, moved.max((a - b).abs()));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use gan_core::{Activation, Model};
-use host::export::tflite::form;
+use host::export::tflite::legalize;
 use host::sample::{Order, int8};
 use tempfile::tempdir;
 use tests::cases;
@@ -17,12 +17,12 @@ fn a_model_of_16_bit_sums_is_rewritten_once_and_draws_nearly_the_same() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fashion.gan");
     let bytes = fs::read(path).unwrap();
     let model = Model::parse(&bytes).unwrap();
-    let rewritten = form(&model).unwrap();
+    let rewritten = legalize(&model).unwrap();
     let narrow = Model::parse(&rewritten).unwrap();
     let is_wide =
         |layer: &gan_core::Layer<'_>| matches!(layer.activation, Activation::WideTable(_));
     assert!(model.layers().iter().any(is_wide) && !narrow.layers().iter().any(is_wide));
-    assert!(form(&narrow).unwrap() == rewritten);
+    assert!(legalize(&narrow).unwrap() == rewritten);
     assert_eq!(
         (narrow.name(), narrow.label(9)),
         ("fashion", model.label(9))
@@ -55,7 +55,7 @@ fn a_model_quantized_for_tensorflow_lite_is_exported_as_it_is() {
     ok(dir.path(), &export);
     assert!(!dir.path().join("x.tflite.gan").exists());
     let bytes = fs::read(dir.path().join("run/generator.gan")).unwrap();
-    assert!(form(&Model::parse(&bytes).unwrap()).unwrap() == bytes);
+    assert!(legalize(&Model::parse(&bytes).unwrap()).unwrap() == bytes);
 
     ok(dir.path(), &["quantize", "run"]);
     ok(dir.path(), &export);

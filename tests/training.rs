@@ -9,9 +9,9 @@ use host::nn::backend::values;
 use host::sample::{self, Order};
 use host::train::augment::{ALL, Augmentation, augment};
 use host::train::checkpoint;
+use host::train::divergence::{Divergence, DivergenceMonitor};
 use host::train::loss::{self, Anchors, Loss, Scores};
 use host::train::trainer::{StepReport, Trainer};
-use host::train::watch::{Trouble, Watch};
 use tests::Noise;
 
 const BATCH: usize = 5;
@@ -324,7 +324,7 @@ fn the_watch_notices_collapse_saturation_and_nan_but_not_a_healthy_run() {
         fake_variance: 0.3,
     };
     let found = |report: StepReport| {
-        let mut watch = Watch::new(0.35);
+        let mut watch = DivergenceMonitor::new(0.35);
         (1..=1000).find_map(|step| watch.check(&StepReport { step, ..report }).err())
     };
     assert_eq!(found(healthy), None);
@@ -333,7 +333,7 @@ fn the_watch_notices_collapse_saturation_and_nan_but_not_a_healthy_run() {
         ..healthy
     });
     assert!(
-        matches!(collapsed, Some(Trouble::Collapsed { step: 300, .. })),
+        matches!(collapsed, Some(Divergence::Collapsed { step: 300, .. })),
         "{collapsed:?}"
     );
     let saturated = found(StepReport {
@@ -341,12 +341,12 @@ fn the_watch_notices_collapse_saturation_and_nan_but_not_a_healthy_run() {
         ..healthy
     });
     assert!(
-        matches!(saturated, Some(Trouble::Saturated { step: 300, .. })),
+        matches!(saturated, Some(Divergence::Saturated { step: 300, .. })),
         "{saturated:?}"
     );
     let nan = found(StepReport {
         generator_loss: f32::NAN,
         ..healthy
     });
-    assert_eq!(nan, Some(Trouble::NotANumber { step: 1 }));
+    assert_eq!(nan, Some(Divergence::NotANumber { step: 1 }));
 }

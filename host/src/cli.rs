@@ -314,7 +314,7 @@ pub struct Vet {
     pub count: usize,
     /// Keep pictures whose p-value is above this: the share of real pictures that are at least as
     /// strange
-    #[arg(long, default_value_t = host::risk::near::FLAGGED)]
+    #[arg(long, default_value_t = host::risk::knn_metrics::FLAGGED)]
     pub max_risk: f64,
     /// The real pictures: what `train --data` takes [default: the embedded set of the format]
     #[arg(long, value_name = "PATH")]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::data::Images;
 use crate::generator::FloatGenerator;
 use crate::quant::dequantize;
-use crate::sample::{self, Order, float_input};
+use crate::sample::{self, Order, SampleKey, float_input};
 
 /// What a comparison found; grey levels go from 0 to 255.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -81,9 +81,9 @@ fn layer_snr(
     let mut input = vec![0; model.input_len()];
     let mut arena = vec![0; model.required_words(Mode::WholeLayers)];
     let each = order.each(model.class_count());
-    for &(seed, class) in each.iter().take(LAYER_IMAGES) {
+    for &SampleKey { seed, class } in each.iter().take(LAYER_IMAGES) {
         model.fill_input(seed, class, &mut input)?;
-        let mut x = float_input(generator, &[(seed, class)]);
+        let mut x = float_input(generator, &[SampleKey { seed, class }]);
         let mut outputs = Vec::new();
         for layer in &generator.layers {
             x = layer.sums(&x);

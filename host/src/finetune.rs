@@ -9,7 +9,7 @@ use gan_core::latent::{Pcg32, fill_latent};
 
 use crate::generator::{FloatGenerator, input_row};
 use crate::nn::network::{Block, BlockSpec, Network};
-use crate::nn::{Backend, Wanted};
+use crate::nn::{Backend, GradMask};
 use crate::quant::{Options, rounded_weights, weight_bits};
 use crate::train::adam::{Adam, Moments};
 use crate::train::random;
@@ -62,7 +62,7 @@ pub fn finetune(
         let shape = (BATCH, input.len() / BATCH);
         let x = device.try_tensor_from_vec(input, shape).map_err(failed)?;
         let x = x.put_tape(OwnedTape::default());
-        let weights_only = Wanted {
+        let weights_only = GradMask {
             input: false,
             weights: true,
         };

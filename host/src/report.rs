@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::console::printable;
 use crate::files::{MOST_BYTES, read_regular, write_atomic};
-use crate::risk::watch::Reading;
+use crate::risk::monitor::Reading;
 use crate::train::run::{RunError, RunFolder};
 use crate::train::trainer::StepReport;
 
@@ -96,7 +96,7 @@ const RISK: Curves<Reading> = Curves {
     title: "Confidence risk",
     curves: &[
         ("risk", |r| r.risk),
-        ("R by the nearest neighbour", |r| r.told_apart),
+        ("R by the nearest neighbour", |r| r.two_sample_risk),
         ("precision", |r| r.precision),
         ("coverage", |r| r.coverage),
     ],
@@ -115,7 +115,7 @@ const STEPS: [Curves<StepReport>; 4] = [
     },
     Curves {
         title: "Error of the discriminator",
-        curves: &[("mean error of its verdicts", |s| {
+        curves: &[("mean error of its predictions", |s| {
             s.discriminator_error.into()
         })],
         note: "0.5 is guessing; at 0 the generator has nothing to learn from.",

@@ -8,8 +8,14 @@ use rayon::prelude::*;
 use crate::data::Images;
 use crate::generator::{FloatGenerator, grey_level, input_row};
 
-/// Seed and class of a picture, the class of those that have any.
-pub type Latent = (u64, Option<usize>);
+/// What determines a picture of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleKey {
+    /// Of the latent.
+    pub seed: u64,
+    /// `None` in a model without classes.
+    pub class: Option<usize>,
+}
 
 /// Which pictures: seeds from `seed` on, of one class or of all in turn.
 #[derive(Clone, Copy, Debug)]
@@ -23,24 +29,26 @@ pub struct Order {
 }
 
 impl Order {
-    /// Seed and class of picture `i` of a model with `classes` classes.
-    pub fn at(&self, i: usize, classes: usize) -> Latent {
-        let turn = (classes > 0).then(|| self.class.unwrap_or(i % classes));
-        (self.seed.wrapping_add(i as u64), turn)
+    /// The key of picture `i` of a model with `classes` classes.
+    pub fn at(&self, i: usize, classes: usize) -> SampleKey {
+        SampleKey {
+            seed: self.seed.wrapping_add(i as u64),
+            class: (classes > 0).then(|| self.class.unwrap_or(i % classes)),
+        }
     }
 
-    /// All pictures of a model with `classes` classes.
-    pub fn each(&self, classes: usize) -> Vec<Latent> {
+    /// The keys of all pictures of a model with `classes` classes.
+    pub fn each(&self, classes: usize) -> Vec<SampleKey> {
         (0..self.count).map(|i| self.at(i, classes)).collect()
     }
 }
 
-/// The float input of pictures of these seeds and classes. *Shape*: `[n, latent + classes]`.
-pub fn float_input(generator: &FloatGenerator, each: &[Latent]) -> Vec<f32> {
+/// The float input of the pictures of these keys. *Shape*: `[n, latent + classes]`.
+pub fn float_input(generator: &FloatGenerator, keys: &[SampleKey]) -> Vec<f32> {
     let classes = generator.config.data.class_names.len();
     let mut latent = vec![0; generator.config.generator.latent];
     let mut input = Vec::new();
-    for &(seed, class) in each {
+    for &SampleKey { seed, class } in keys {
         fill_latent(seed, &mut latent);
         input.extend(input_row(&latent, class, classes));
     }
@@ -56,30 +64,30 @@ pub fn float(generator: &FloatGenerator, order: &Order) -> Images {
     float_of(generator, &order.each(classes))
 }
 
-/// Draws pictures of these seeds and classes with floats.
-pub fn float_of(generator: &FloatGenerator, each: &[Latent]) -> Images {
+/// Draws the pictures of these keys with floats.
+pub fn float_of(generator: &FloatGenerator, keys: &[SampleKey]) -> Images {
     let image = generator.image();
     Images {
         height: image.height,
         width: image.width,
         channels: image.channels,
-        pixels: float_values(generator, each, grey_level),
-        labels: labels(each),
+        pixels: float_values(generator, keys, grey_level),
+        labels: labels(keys),
     }
 }
 
-fn labels(each: &[Latent]) -> Vec<u8> {
-    let classes = each.iter().filter_map(|&(_, class)| class);
+fn labels(keys: &[SampleKey]) -> Vec<u8> {
+    let classes = keys.iter().filter_map(|key| key.class);
     classes.map(|class| class as u8).collect()
 }
 
 /// What the float generator draws, each value through `map`. *Shape*: `[n, h, w, c]`.
 pub fn float_values<T>(
     generator: &FloatGenerator,
-    each: &[Latent],
+    keys: &[SampleKey],
     map: impl Fn(f32) -> T,
 ) -> Vec<T> {
-    let batches = each.chunks(FLOAT_BATCH);
+    let batches = keys.chunks(FLOAT_BATCH);
     let drawn = batches.flat_map(|batch| generator.draw(&float_input(generator, batch)));
     drawn.map(map).collect()
 }
@@ -89,10 +97,14 @@ pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
     int8_of(model, &order.each(model.class_count()))
 }
 
-/// Seeds, from `order`'s on, of what a device shows when it walks: the vetted ones in a model
+/// Seeds, from `order`'s on, of what a device shows when it interpolates between latents: the vetted ones in a model
 /// that has some, each chosen out of up to `candidates` by a critic that it has. Fewer than
 /// asked for where the vetted ones begin anew, for the same pictures would come again.
-pub fn shown(model: &Model<'_>, order: &Order, candidates: u32) -> Result<Vec<Latent>, InferError> {
+pub fn shown(
+    model: &Model<'_>,
+    order: &Order,
+    candidates: u32,
+) -> Result<Vec<SampleKey>, InferError> {
     let mut memory = Memory {
         arena: &mut vec![0; model.required_words(Mode::Streamed)],
         input: &mut vec![0; model.input_len()],
@@ -101,37 +113,40 @@ pub fn shown(model: &Model<'_>, order: &Order, candidates: u32) -> Result<Vec<La
     let mut from = order.seed;
     let mut shown = Vec::new();
     for i in 0..order.count {
-        let (_, class) = order.at(i, model.class_count());
+        let SampleKey { class, .. } = order.at(i, model.class_count());
         let choice = model.choose_seed(class, from, candidates, &mut memory, || ())?;
         if choice.seed < from {
             break;
         }
         from = choice.seed.wrapping_add(1);
-        shown.push((choice.seed, class));
+        shown.push(SampleKey {
+            seed: choice.seed,
+            class,
+        });
     }
     Ok(shown)
 }
 
-/// Draws pictures of these seeds and classes with the runtime of the device.
-pub fn int8_of(model: &Model<'_>, each: &[Latent]) -> Result<Images, InferError> {
+/// Draws the pictures of these keys with the runtime of the device.
+pub fn int8_of(model: &Model<'_>, keys: &[SampleKey]) -> Result<Images, InferError> {
     let shape = model.output_shape();
     Ok(Images {
         height: shape.h,
         width: shape.w,
         channels: shape.c,
-        pixels: int8_values(model, each, gan_core::image::grey_level)?,
-        labels: labels(each),
+        pixels: int8_values(model, keys, gan_core::image::grey_level)?,
+        labels: labels(keys),
     })
 }
 
 /// What the runtime of the device draws, each value through `map`. *Shape*: `[n, h, w, c]`.
 pub fn int8_values<T: Copy + Default + Send>(
     model: &Model<'_>,
-    each: &[Latent],
+    keys: &[SampleKey],
     map: impl Fn(i8) -> T + Sync,
 ) -> Result<Vec<T>, InferError> {
     let len = model.output_shape().len();
-    let mut values = vec![T::default(); each.len() * len];
+    let mut values = vec![T::default(); keys.len() * len];
     let pictures = values.par_chunks_exact_mut(len).enumerate();
     pictures.try_for_each_init(
         || {
@@ -139,7 +154,7 @@ pub fn int8_values<T: Copy + Default + Send>(
             (vec![0; model.input_len()], arena)
         },
         |(input, arena), (i, picture)| {
-            let (seed, class) = each[i];
+            let SampleKey { seed, class } = keys[i];
             model.fill_input(seed, class, input)?;
             model.run(input, arena, |row, values| {
                 let row = picture.chunks_exact_mut(values.len()).nth(row);

@@ -6,7 +6,7 @@ use host::files::write_atomic;
 use host::memory::reserved;
 use host::picture;
 use host::quant::loud_constants;
-use host::sample::{self, Latent};
+use host::sample::{self, SampleKey};
 use host::train::checkpoint::load_generator;
 use host::train::run::{RunFolder, grid_columns, grid_order};
 use host::{console, note, say};
@@ -29,7 +29,7 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     let model = super::parse_gan(&bytes, &path)?;
     super::ensure_drawable(&model, &path)?;
     // Of each latent: its inputs, two pictures and their likeness.
-    let each = size_of::<Latent>() + 4 * model.input_len() + 2 * model.output_shape().len() + 8;
+    let each = size_of::<SampleKey>() + 4 * model.input_len() + 2 * model.output_shape().len() + 8;
     reserved::<u8>("--count", &[count, each])?;
     let found = compare(&generator, &model, count)?;
 

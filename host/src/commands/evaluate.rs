@@ -11,10 +11,10 @@ use host::generator::FloatGenerator;
 use host::risk::card::{Card, Difference, differences, rule_text, side_by_side};
 use host::risk::features::Extractor;
 use host::risk::judge::{Each, Judge};
-use host::risk::observers::LADDER;
+use host::risk::monitor::WATCHED;
 use host::risk::page::{Exhibit, page};
-use host::risk::watch::WATCHED;
-use host::sample::{self, Latent, Order};
+use host::risk::two_sample::TESTS;
+use host::sample::{self, Order, SampleKey};
 use host::train::checkpoint::load_generator;
 use host::train::run::RunFolder;
 use host::{note, say};
@@ -28,7 +28,7 @@ enum Subject {
     Float(Box<FloatGenerator>),
     /// The bytes of a `.gan` file that has been checked, and what it shows of its vetted
     /// seeds, if it has any.
-    Int8(Vec<u8>, Vec<Latent>),
+    Int8(Vec<u8>, Vec<SampleKey>),
     Pictures(Images),
 }
 
@@ -50,7 +50,7 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     for (_, subject) in &subjects {
         count = count.min(subject.most());
     }
-    let judge = Judge::new(&extractor, &LADDER, &dataset, count, &mut progress)?;
+    let judge = Judge::new(&extractor, &TESTS, &dataset, count, &mut progress)?;
     if let Some((name, Subject::Int8(bytes, _))) = subjects.last() {
         super::note_other_data(name, &Model::parse(bytes)?, &dataset);
     }
@@ -218,7 +218,7 @@ fn read_gan(path: &Path, gate: u32) -> anyhow::Result<Subject> {
     Ok(Subject::Int8(bytes, shown))
 }
 
-fn vetted(model: &Model<'_>, gate: u32) -> anyhow::Result<Vec<Latent>> {
+fn vetted(model: &Model<'_>, gate: u32) -> anyhow::Result<Vec<SampleKey>> {
     let classes = model.class_count();
     let orders = (0..classes.max(1)).map(|class| Order {
         count: model.vetted_count(),
@@ -228,7 +228,7 @@ fn vetted(model: &Model<'_>, gate: u32) -> anyhow::Result<Vec<Latent>> {
     shown(model, &orders.collect::<Vec<_>>(), gate)
 }
 
-fn shown(model: &Model<'_>, orders: &[Order], gate: u32) -> anyhow::Result<Vec<Latent>> {
+fn shown(model: &Model<'_>, orders: &[Order], gate: u32) -> anyhow::Result<Vec<SampleKey>> {
     let shown = orders.par_iter();
     let shown = shown.map(|order| sample::shown(model, order, gate));
     Ok(shown.collect::<Result<Vec<_>, _>>()?.concat())
@@ -311,7 +311,7 @@ fn latents(
     subjects: &[(String, Subject)],
     judge: &Judge<'_>,
     args: &Evaluate,
-) -> anyhow::Result<Vec<Latent>> {
+) -> anyhow::Result<Vec<SampleKey>> {
     match subjects.last() {
         Some((_, Subject::Int8(bytes, vetted))) if vetted.is_empty() => {
             let model = Model::parse(bytes)?;
@@ -334,7 +334,7 @@ fn latents(
     }
 }
 
-fn draw(subject: &Subject, latents: &[Latent]) -> anyhow::Result<Images> {
+fn draw(subject: &Subject, latents: &[SampleKey]) -> anyhow::Result<Images> {
     Ok(match subject {
         Subject::Pictures(images) => images.clone(),
         Subject::Float(generator) => sample::float_of(generator, latents),

@@ -36,9 +36,9 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
         }),
         Format::Pytorch => write(out, &pytorch::safetensors(&floats(from)?)?),
         Format::Tflite => of_gan(from, |model, bytes| {
-            let (form, tflite) = tflite_of(model).with_context(|| no("TensorFlow Lite"))?;
+            let (legal, tflite) = tflite_of(model).with_context(|| no("TensorFlow Lite"))?;
             write(out, &tflite)?;
-            if form == bytes {
+            if legal == bytes {
                 return Ok(());
             }
             let mut beside = out.as_os_str().to_owned();
@@ -47,7 +47,7 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
                 "TensorFlow Lite has no 16-bit sums before tanh, critic or vetted seeds; the \
                  .gan file has the model that it draws, byte by byte"
             );
-            write(&PathBuf::from(beside), &form)
+            write(&PathBuf::from(beside), &legal)
         }),
     }
 }
@@ -75,9 +75,9 @@ fn floats(model: &Path) -> anyhow::Result<FloatGenerator> {
 
 /// The model as TensorFlow Lite can have it, and its file.
 fn tflite_of(model: &Model<'_>) -> Result<(Vec<u8>, Vec<u8>), TfliteError> {
-    let form = tflite::form(model)?;
-    let tflite = tflite::write(&Model::parse(&form)?, model)?;
-    Ok((form, tflite))
+    let legal = tflite::legalize(model)?;
+    let tflite = tflite::write(&Model::parse(&legal)?, model)?;
+    Ok((legal, tflite))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use host::config::Image;
 use host::data::{Images, idx};
 use host::generator::FloatGenerator;
 use host::memory::reserved;
-use host::sample::{self, Latent, Order};
+use host::sample::{self, Order, SampleKey};
 use host::train::checkpoint::load_generator;
 use host::train::run::grid_columns;
 use host::{console, say};
@@ -67,7 +67,8 @@ const BYTES_PER_PIXEL: usize = 48;
 
 /// Checks that there is room for as many pictures as `--count` asks for.
 fn ensure_room(args: &Sample, input_len: usize, picture_len: usize) -> anyhow::Result<()> {
-    let each = size_of::<Latent>() + input_len * size_of::<f32>() + picture_len * BYTES_PER_PIXEL;
+    let each =
+        size_of::<SampleKey>() + input_len * size_of::<f32>() + picture_len * BYTES_PER_PIXEL;
     reserved::<u8>("--count", &[args.count, each])?;
     Ok(())
 }
@@ -116,7 +117,7 @@ fn write_int8_array(args: &Sample, model: &Model<'_>, order: &Order) -> anyhow::
     let each = order.each(model.class_count());
     let mut inputs = vec![0; each.len() * model.input_len()];
     let rows = inputs.chunks_exact_mut(model.input_len()).zip(&each);
-    for (input, &(seed, class)) in rows {
+    for (input, &SampleKey { seed, class }) in rows {
         model.fill_input(seed, class, input)?;
     }
     let values = sample::int8_values(model, &each, |q| q)?;

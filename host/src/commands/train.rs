@@ -9,12 +9,12 @@ use anyhow::{Context, anyhow, bail, ensure};
 use dfdx::prelude::Cpu;
 use host::config::{Config, Data, PRESETS};
 use host::console::{self, check_text};
-use host::data::{Dataset, Record};
+use host::data::{Dataset, DatasetFingerprint};
 use host::files::{MOST_BYTES, read_regular, remedy, write_atomic};
 use host::nn::Backend;
 use host::risk::features::Extractor;
 use host::risk::judge::Judge;
-use host::risk::watch::{Reading, RiskWatch, WATCHED};
+use host::risk::monitor::{Reading, RiskMonitor, WATCHED};
 use host::say;
 use host::train::augment;
 use host::train::checkpoint;
@@ -55,9 +55,9 @@ pub fn run(args: Train) -> anyhow::Result<()> {
             "the data's classes have changed since the run began"
         );
     }
-    let record = Record::of(&dataset);
-    if let Some(began_with) = began_with.filter(|old| !old.has_same_pictures(&record)) {
-        let change = format!("it began with {began_with}; there are {record} now");
+    let fingerprint = DatasetFingerprint::of(&dataset);
+    if let Some(began_with) = began_with.filter(|old| !old.has_same_pictures(&fingerprint)) {
+        let change = format!("it began with {began_with}; there are {fingerprint} now");
         ensure!(
             args.accept_changed_data,
             "the pictures have changed since the run began: {change}. Put the old ones back, or \
@@ -66,7 +66,7 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         say!("going on with changed pictures: {change}");
     }
     fit_to_data(&mut config, &dataset)?;
-    train_on_device(config, (&dataset, record), &folder, &args)
+    train_on_device(config, (&dataset, fingerprint), &folder, &args)
 }
 
 /// What a run is made of, before its pictures are read.
@@ -74,7 +74,7 @@ struct Plan {
     config: Config,
     folder: RunFolder,
     /// What a resumed run was trained on so far.
-    began_with: Option<Record>,
+    began_with: Option<DatasetFingerprint>,
 }
 
 impl Plan {
@@ -138,7 +138,7 @@ fn fit_to_data(config: &mut Config, dataset: &Dataset) -> anyhow::Result<()> {
 /// Trains on the device of `--device`, and says which it is.
 fn train_on_device(
     config: Config,
-    data: (&Dataset, Record),
+    data: (&Dataset, DatasetFingerprint),
     folder: &RunFolder,
     args: &Train,
 ) -> anyhow::Result<()> {
@@ -237,7 +237,7 @@ fn noted_path(path: &Path) -> anyhow::Result<PathBuf> {
 fn train_on<D: Backend<f32>>(
     device: D,
     config: Config,
-    (dataset, record): (&Dataset, Record),
+    (dataset, fingerprint): (&Dataset, DatasetFingerprint),
     folder: &RunFolder,
     args: &Train,
 ) -> anyhow::Result<()> {
@@ -247,7 +247,7 @@ fn train_on<D: Backend<f32>>(
     let _lock = folder.lock()?;
     folder.make_samples()?;
     let mut trainer = trainer(device, config, folder, args)?;
-    trainer.data = Some(record);
+    trainer.data = Some(fingerprint);
     let extractor = judge_of(&trainer.config, dataset)?;
     let risk = match &extractor {
         Some(extractor) => Some(watch_risk(&trainer, dataset, folder, extractor)?),
@@ -338,7 +338,7 @@ fn watch_risk<'a, D: Backend<f32>>(
     dataset: &Dataset,
     folder: &RunFolder,
     extractor: &'a Extractor,
-) -> anyhow::Result<RiskWatch<'a>> {
+) -> anyhow::Result<RiskMonitor<'a>> {
     let judge = Judge::to_choose_by(extractor, dataset, WATCHED, &mut super::stages()?);
     let judge = judge.context("--watch-risk")?;
     for warning in judge.warnings() {
@@ -346,10 +346,10 @@ fn watch_risk<'a, D: Backend<f32>>(
     }
     let every = trainer.config.training.watch_risk;
     say!(
-        "risk: looked at every {every} steps, {} pictures against as many held-out ones",
+        "risk: evaluated every {every} steps, {} pictures against as many held-out ones",
         judge.len()
     );
-    Ok(RiskWatch::new(
+    Ok(RiskMonitor::new(
         judge,
         every,
         folder.readings(trainer.step()),
@@ -475,7 +475,7 @@ impl Progress {
                 let Reading {
                     step,
                     risk,
-                    told_apart,
+                    two_sample_risk,
                     precision,
                     coverage,
                 } = reading;
@@ -485,7 +485,7 @@ impl Progress {
                     format!("the least is {:.3} of step {}", best.risk, best.step)
                 };
                 self.line(&format!(
-                    "risk {risk:.3} at step {step} (R {told_apart:.2}, precision {precision:.2}, \
+                    "risk {risk:.3} at step {step} (R {two_sample_risk:.2}, precision {precision:.2}, \
                      coverage {coverage:.2}), {rank}"
                 ));
                 if *is_over {
@@ -500,9 +500,9 @@ impl Progress {
                 self.bar.set_length(*steps);
                 self.line(&format!("{steps} steps fit the budget"));
             }
-            Event::RolledBack { trouble, step } => {
+            Event::RolledBack { divergence, step } => {
                 self.line(&format!(
-                    "{trouble}: back to the averaged generator of step {step}, at half the rate"
+                    "{divergence}: back to the averaged generator of step {step}, at half the rate"
                 ));
             }
         }

@@ -3,10 +3,10 @@
 mod archive;
 mod decode;
 mod embedded;
+mod fingerprint;
 mod folder;
 mod framing;
 pub mod idx;
-mod record;
 mod sheet;
 
 use std::fmt::Write as _;
@@ -14,8 +14,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use decode::Decoder;
+pub use fingerprint::DatasetFingerprint;
 pub use framing::{Colour, Fit, Framing};
-pub use record::Record;
 
 use crate::console::shown;
 use crate::files::open_regular;

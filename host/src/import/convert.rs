@@ -12,7 +12,7 @@ use crate::config::Image;
 use crate::nn::Conv;
 use crate::nn::network::{BlockSpec, Op};
 use crate::nn::norm::NORM_EPSILON;
-use crate::train::checkpoint::Named;
+use crate::train::checkpoint::{Named, ema_tensor};
 
 /// A layer in our layouts.
 pub struct Layer {
@@ -539,7 +539,7 @@ impl Layer {
     /// the mean.
     pub fn named(self, spec: &BlockSpec) -> Vec<Named> {
         let ((rows, cols), c) = (spec.op.weight_shape(), spec.op.c_out());
-        let name = |part: &str| format!("average.{}.{part}", spec.name);
+        let name = |part: &str| ema_tensor(&format!("{}.{part}", spec.name));
         let mut named = vec![(name("weight"), vec![rows, cols], self.weight)];
         let bias = self.bias.unwrap_or_else(|| vec![0.0; c]);
         match self.norm {

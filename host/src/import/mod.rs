@@ -25,7 +25,7 @@ use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
 use crate::nn::Activation;
 use crate::nn::network::BlockSpec;
-use crate::train::checkpoint::{Named, RunState};
+use crate::train::checkpoint::{Named, RunState, ema_tensor};
 use crate::train::loss::Anchors;
 
 /// Why a generator was not imported.
@@ -235,7 +235,7 @@ impl Imported {
             .map(|(name, _, values)| (name.as_str(), values))
             .collect();
         let find = |name: &str| {
-            let values = tensors.get(format!("average.{name}").as_str())?;
+            let values = tensors.get(ema_tensor(name).as_str())?;
             Some((*values).clone())
         };
         let RunState {

@@ -10,7 +10,7 @@ pub type Mat<E, D, T = NoneTape> = Tensor<(usize, usize), E, D, T>;
 
 /// Which gradients a pass has to produce; the others' work is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct GradMask {
     /// Of the input.
     pub input: bool,
     /// Of the parameters.
@@ -25,7 +25,7 @@ pub trait Backend<E: Float>: Device<E> {
     fn forward_pass<T: Tape<E, Self>>(
         network: &Network<E, Self>,
         x: Mat<E, Self, T>,
-        wanted: Wanted,
+        mask: GradMask,
     ) -> Result<(Mat<E, Self, T>, PassStats<E>), Self::Err>;
 
     /// A parameter's tensor on this device.

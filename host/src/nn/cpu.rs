@@ -14,7 +14,7 @@ use super::conv::{self, WeightGrad};
 use super::gemm::{Matrix, matmul_parallel};
 use super::network::{Block, BlockSpec, Network, Op, PassStats};
 use super::norm;
-use super::{Backend, BatchStats, Float, Param, Wanted};
+use super::{Backend, BatchStats, Float, GradMask, Param};
 
 type CpuResult<T> = Result<T, <Cpu as HasErr>::Err>;
 
@@ -25,7 +25,7 @@ where
     fn forward_pass<T: Tape<E, Self>>(
         network: &Network<E, Self>,
         x: Mat<E, Self, T>,
-        wanted: Wanted,
+        mask: GradMask,
     ) -> CpuResult<(Mat<E, Self, T>, PassStats<E>)> {
         let (x, mut tape) = x.split_tape();
         let buffers = network.buffers.clone();
@@ -48,13 +48,13 @@ where
         tape.add_backward_op(move |grads| {
             let mut gy = mem::take(grad_of(grads, &y_key)?);
             for (i, pass) in passes.into_iter().enumerate().rev() {
-                let wanted = Wanted {
-                    input: wanted.input || i > 0,
-                    ..wanted
+                let mask = GradMask {
+                    input: mask.input || i > 0,
+                    ..mask
                 };
-                gy = pass.backward(gy, wanted, grads, &buffers)?;
+                gy = pass.backward(gy, mask, grads, &buffers)?;
             }
-            if wanted.input {
+            if mask.input {
                 let gx = grad_of(grads, &x)?;
                 gx.iter_mut().zip(&gy).for_each(|(sum, &g)| *sum += g);
             }
@@ -147,7 +147,7 @@ where
     fn backward(
         self,
         mut gy: Vec<E>,
-        wanted: Wanted,
+        mask: GradMask,
         grads: &mut Gradients<E, Cpu>,
         buffers: &Buffers<E>,
     ) -> CpuResult<Vec<E>> {
@@ -157,14 +157,14 @@ where
                 let outputs = (sums.as_slice(), self.y.as_slice());
                 let (g_gamma, g_beta) =
                     norm::norm_act_grads(outputs, stats, &gamma.values, act, &mut gy);
-                add_grad(grads, gamma, g_gamma, wanted)?;
+                add_grad(grads, gamma, g_gamma, mask)?;
                 g_beta
             }
             _ => norm::bias_act_grads(&self.y, self.beta.values.len(), act, &mut gy),
         };
-        add_grad(grads, &self.beta, g_beta, wanted)?;
-        let mut gx = wanted.input.then(|| buffers.take(self.x.len()));
-        let gw = wanted
+        add_grad(grads, &self.beta, g_beta, mask)?;
+        let mut gx = mask.input.then(|| buffers.take(self.x.len()));
+        let gw = mask
             .weights
             .then(|| take_grad(grads, &self.weight, buffers));
         let mut gw = gw.transpose()?;
@@ -200,12 +200,12 @@ fn add_grad<E: Float>(
     grads: &mut Gradients<E, Cpu>,
     param: &Param<E, Cpu>,
     grad: Vec<E>,
-    wanted: Wanted,
+    mask: GradMask,
 ) -> CpuResult<()>
 where
     Cpu: Device<E>,
 {
-    if wanted.weights {
+    if mask.weights {
         let sum = grad_of(grads, &param.tensor)?;
         if sum.is_empty() {
             *sum = grad;

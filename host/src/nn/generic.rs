@@ -14,7 +14,7 @@ use super::{Backend, Float, Mat};
 
 type Result<T, D> = std::result::Result<T, <D as HasErr>::Err>;
 
-/// A whole pass, op by op; dfdx computes every gradient, wanted or not. Shapes as in
+/// A whole pass, op by op; dfdx computes every gradient, mask or not. Shapes as in
 /// [`Backend::forward_pass`].
 pub fn forward_pass<E: Float, D: Backend<E>, T: Tape<E, D>>(
     network: &Network<E, D>,
@@ -224,7 +224,7 @@ impl Backend<f32> for dfdx::prelude::Cuda {
     fn forward_pass<T: Tape<f32, Self>>(
         network: &Network<f32, Self>,
         x: Mat<f32, Self, T>,
-        _: super::Wanted,
+        _: super::GradMask,
     ) -> Result<(Mat<f32, Self, T>, PassStats<f32>), Self> {
         forward_pass(network, x)
     }

@@ -17,7 +17,7 @@ pub mod norm;
 pub mod param;
 pub mod unfold;
 
-pub use backend::{Backend, Mat, Wanted};
+pub use backend::{Backend, GradMask, Mat};
 pub use conv::Conv;
 pub use geometry::{Geometry, Margins};
 pub use norm::{Activation, BatchStats};

@@ -1,4 +1,4 @@
-//! The card: every figure of a set of pictures, and the verdict.
+//! The card: every figure of a set of pictures, and the rating.
 
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub struct Figure {
 /// How far the pictures may be trusted to be like the real ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum Rating {
     /// No rule speaks against them.
     Low,
     /// Some figure is worse than it should be.
@@ -43,23 +43,23 @@ pub struct Card {
     pub reference: &'static str,
     /// What the features are, and their hash.
     pub features: String,
-    /// In the order of the issue: observers, fidelity, diversity, class, memory, each, trends.
+    /// In the order of the issue: tests, fidelity, diversity, class, memory, each, trends.
     pub figures: Vec<Figure>,
     /// By [`rule_text`].
-    pub verdict: Verdict,
+    pub rating: Rating,
     /// The rules that apply, with the figures.
     pub reasons: Vec<String>,
     /// What makes the figures less certain than they look.
     pub warnings: Vec<String>,
 }
 
-/// A figure beyond a limit makes a verdict.
+/// A figure beyond a limit makes a rating.
 struct Rule {
     key: &'static str,
     /// Whether the limit is from above.
     above: bool,
     limit: f64,
-    verdict: Verdict,
+    rating: Rating,
     says: &'static str,
 }
 
@@ -67,14 +67,14 @@ const fn rule(
     key: &'static str,
     above: bool,
     limit: f64,
-    verdict: Verdict,
+    rating: Rating,
     says: &'static str,
 ) -> Rule {
     Rule {
         key,
         above,
         limit,
-        verdict,
+        rating,
         says,
     }
 }
@@ -84,63 +84,63 @@ const RULES: [Rule; 9] = [
         "coverage",
         false,
         0.5,
-        Verdict::High,
+        Rating::High,
         "most kinds of real pictures are not drawn",
     ),
     rule(
         "precision",
         false,
         0.5,
-        Verdict::High,
+        Rating::High,
         "most pictures are unlike any real one",
     ),
     rule(
         "class_risk",
         true,
         0.5,
-        Verdict::High,
+        Rating::High,
         "most are not the class asked for",
     ),
     rule(
         "coverage",
         false,
         0.8,
-        Verdict::Medium,
+        Rating::Medium,
         "many kinds of real pictures are not drawn",
     ),
     rule(
         "precision",
         false,
         0.8,
-        Verdict::Medium,
+        Rating::Medium,
         "many pictures are unlike any real one",
     ),
     rule(
         "class_risk",
         true,
         0.2,
-        Verdict::Medium,
+        Rating::Medium,
         "many are not the class asked for",
     ),
     rule(
         "risk_small_cnn",
         true,
         0.5,
-        Verdict::Medium,
+        Rating::Medium,
         "even a small classifier tells them apart",
     ),
     rule(
         "risk_one_nearest",
         true,
         0.5,
-        Verdict::Medium,
+        Rating::Medium,
         "nearest neighbours tell them apart",
     ),
     rule(
         "flagged",
         true,
         0.15,
-        Verdict::Medium,
+        Rating::Medium,
         "many pictures are stranger than real ones",
     ),
 ];
@@ -148,10 +148,10 @@ const RULES: [Rule; 9] = [
 /// Memorised: the share of copies is surely above this, and above twice the control's.
 const COPIED: f64 = 0.02;
 
-/// The rules of the verdict, for people.
+/// The rules of the rating, for people.
 pub fn rule_text() -> String {
-    let of = |verdict| {
-        let rules = RULES.iter().filter(move |rule| rule.verdict == verdict);
+    let of = |rating| {
+        let rules = RULES.iter().filter(move |rule| rule.rating == rating);
         let each = rules.map(|rule| {
             let side = if rule.above { "above" } else { "below" };
             format!("{} {side} {:.2}", rule.key, rule.limit)
@@ -161,8 +161,8 @@ pub fn rule_text() -> String {
     format!(
         "high: {}, or copies surely above {COPIED:.2} and above twice their control; medium: {}; \
          low: none of these",
-        of(Verdict::High),
-        of(Verdict::Medium)
+        of(Rating::High),
+        of(Rating::Medium)
     )
 }
 
@@ -231,9 +231,9 @@ impl Card {
         self.figures.iter().find(|figure| figure.key == key)
     }
 
-    /// Sets the verdict by the figures, and warns where it is a near thing.
+    /// Sets the rating by the figures, and warns where it is a near thing.
     pub fn judge(&mut self) {
-        let mut found: Vec<(Verdict, String)> = Vec::new();
+        let mut found: Vec<(Rating, String)> = Vec::new();
         let mut told = Vec::new();
         for rule in &RULES {
             let Some(figure) = self.figure(rule.key) else {
@@ -249,7 +249,7 @@ impl Card {
             if broken && !told.contains(&rule.key) {
                 told.push(rule.key);
                 let reason = format!("{} {value:.2}: {}", figure.name, rule.says);
-                found.push((rule.verdict, reason));
+                found.push((rule.rating, reason));
             }
         }
         if let (Some(copies), Some(control)) =
@@ -269,15 +269,15 @@ impl Card {
                 };
                 let copies = 100.0 * copies.value;
                 let reason = format!("{copies:.0} % are as near to a training picture as {real}");
-                found.push((Verdict::High, reason));
+                found.push((Rating::High, reason));
             }
         }
-        self.verdict = found.iter().map(|f| f.0).max().unwrap_or(Verdict::Low);
+        self.rating = found.iter().map(|f| f.0).max().unwrap_or(Rating::Low);
         self.reasons = found.into_iter().map(|f| f.1).collect();
         self.warnings.extend(self.near_things());
     }
 
-    /// Limits inside a figure's interval that would change the verdict.
+    /// Limits inside a figure's interval that would change the rating.
     fn near_things(&self) -> Vec<String> {
         let near = RULES.iter().filter_map(|rule| {
             let figure = self.figure(rule.key)?;
@@ -285,14 +285,14 @@ impl Card {
             let is_near = low < rule.limit && rule.limit < high;
             let is_broken = (value > rule.limit) == rule.above;
             let counts = if is_broken {
-                rule.verdict == self.verdict
+                rule.rating == self.rating
             } else {
-                rule.verdict > self.verdict
+                rule.rating > self.rating
             };
             (is_near && counts).then(|| {
                 format!(
                     "the limit {:.2} lies within the interval of {}: the risk may not be {}",
-                    rule.limit, figure.name, self.verdict
+                    rule.limit, figure.name, self.rating
                 )
             })
         });
@@ -300,7 +300,7 @@ impl Card {
     }
 }
 
-impl std::fmt::Display for Verdict {
+impl std::fmt::Display for Rating {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Low => "low",
@@ -340,7 +340,7 @@ impl std::fmt::Display for Card {
                 short(figure.estimate.value)
             )?;
         }
-        writeln!(f, "\nverdict: {} risk", self.verdict)?;
+        writeln!(f, "\nrating: {} risk", self.rating)?;
         for reason in &self.reasons {
             writeln!(f, "  {reason}")?;
         }

@@ -4,7 +4,7 @@ use dfdx::prelude::{
     Backward, Cpu, HasErr, OwnedTape, PutTape, TensorFromVec, cross_entropy_with_logits_loss,
 };
 
-use super::neighbours::Points;
+use super::knn::Points;
 use crate::config::Image;
 use crate::data::{Images, MAX_CLASSES};
 use crate::generator::{FloatLayer, pixel_value};
@@ -12,7 +12,7 @@ use crate::memory::reserved;
 use crate::nn::buffers::Buffers;
 use crate::nn::network::{Block, BlockSpec, Network, Op};
 use crate::nn::norm::LEAKY_SLOPE;
-use crate::nn::{Activation, Backend, Conv, Geometry, Margins, Wanted};
+use crate::nn::{Activation, Backend, Conv, Geometry, GradMask, Margins};
 use crate::train::adam::{Adam, Moments};
 use crate::train::random::{self, Purpose};
 use crate::train::trainer::{TrainerError, update};
@@ -27,14 +27,14 @@ pub struct Layers {
     activation: Activation,
 }
 
-/// The weaker observer.
+/// The weaker test.
 pub const SMALL: Layers = Layers {
     convolutions: &[(16, 4, 2), (32, 4, 2)],
     features: 16,
     activation: Activation::LeakyRelu(LEAKY_SLOPE),
 };
 
-/// The stronger observer, and what features come from.
+/// The stronger test, and what features come from.
 pub const STRONG: Layers = Layers {
     convolutions: &[(32, 4, 2), (64, 4, 2), (64, 3, 1), (96, 3, 2)],
     features: 64,
@@ -310,7 +310,7 @@ impl Classifier {
         adam: Adam,
     ) -> Result<(), TrainerError> {
         let device = Cpu::default();
-        let wanted = |input| Wanted {
+        let mask = |input| GradMask {
             input,
             weights: true,
         };
@@ -323,8 +323,8 @@ impl Classifier {
             .map_err(TrainerError::device)?;
         let x = x.put_tape(OwnedTape::default());
         let [body, last] = &mut self.networks;
-        let pass = Cpu::forward_pass(body, x, wanted(false)).map_err(TrainerError::device)?;
-        let pass = Cpu::forward_pass(last, pass.0, wanted(true)).map_err(TrainerError::device)?;
+        let pass = Cpu::forward_pass(body, x, mask(false)).map_err(TrainerError::device)?;
+        let pass = Cpu::forward_pass(last, pass.0, mask(true)).map_err(TrainerError::device)?;
         let loss = cross_entropy_with_logits_loss(pass.0, targets);
         let mut grads = loss.try_backward().map_err(TrainerError::device)?;
         update(body, &mut moments[0], &mut grads, adam)?;
@@ -370,11 +370,11 @@ fn forward(network: &Network<f32, Cpu>, x: Vec<f32>, n: usize) -> Result<Vec<f32
     let x = Cpu::default()
         .try_tensor_from_vec(x, shape)
         .map_err(TrainerError::device)?;
-    let unwanted = Wanted {
+    let mask = GradMask {
         input: false,
         weights: false,
     };
-    let (y, _) = Cpu::forward_pass(network, x, unwanted).map_err(TrainerError::device)?;
+    let (y, _) = Cpu::forward_pass(network, x, mask).map_err(TrainerError::device)?;
     Ok(y.as_vec())
 }
 

@@ -10,13 +10,13 @@ use super::classifier::{CRITIC, Classifier, Schedule};
 use super::features::format;
 use super::interval::{Estimate, share};
 use super::judge::Judge;
-use super::near::FLAGGED;
-use super::observers::{View, seen};
+use super::knn_metrics::FLAGGED;
+use super::two_sample::{View, seen};
 use super::{Progress, RiskError};
 use crate::data::Images;
 use crate::generator::FloatLayer;
 use crate::quant::{QuantizeError, quantize_critic};
-use crate::sample::{self, Order};
+use crate::sample::{self, Order, SampleKey};
 
 /// Pictures that it learns from.
 const LESSONS: usize = 20_000;
@@ -142,7 +142,7 @@ fn scores(model: &Model<'_>, seed: u64, count: usize) -> Result<Vec<i8>, RiskErr
         seed,
         class: None,
     };
-    let score = |(seed, class)| {
+    let score = |SampleKey { seed, class }| {
         let mut memory = Memory {
             arena: &mut vec![0; model.required_words(Mode::Streamed)],
             input: &mut vec![0; model.input_len()],

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::classifier::{Classifier, STRONG, Schedule, affordable};
 use super::interval::{Estimate, share};
-use super::neighbours::Points;
+use super::knn::Points;
 use super::{Progress, RiskError};
 use crate::config::Image;
 use crate::data::{Dataset, Images};

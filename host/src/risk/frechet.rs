@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, SymmetricEigen};
 
 use super::interval::{Estimate, GROUPS, jackknife};
-use super::neighbours::Points;
+use super::knn::Points;
 use crate::nn::gemm::{Matrix, matmul};
 
 /// Sums over the pictures of one group, from which any union's moments follow.

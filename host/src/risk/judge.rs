@@ -8,13 +8,13 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::card::{Card, Figure, Verdict};
+use super::card::{Card, Figure, Rating};
 use super::features::Extractor;
 use super::frechet::{frechet, kernel_distance};
 use super::interval::{Estimate, ratio};
-use super::near::{FEWEST_FOR_INTERVAL, FLAGGED, NEIGHBOURS, Sample, compare};
-use super::neighbours::{Points, p_values};
-use super::observers::Observer;
+use super::knn::{Points, p_values};
+use super::knn_metrics::{FEWEST_FOR_INTERVAL, FLAGGED, K, Sample, compare};
+use super::two_sample::TwoSampleTest;
 use super::{Progress, RiskError};
 use crate::data::{Dataset, HELD_OUT_EVERY, Images};
 use crate::sample::Order;
@@ -30,7 +30,7 @@ const FEWEST_REAL: usize = 4;
 /// A judge with the real pictures before it.
 pub struct Judge<'a> {
     extractor: &'a Extractor,
-    observers: &'a [Observer],
+    tests: &'a [TwoSampleTest],
     data: String,
     train: Points,
     reference: Images,
@@ -60,11 +60,11 @@ type Measured = (&'static str, &'static str, Estimate);
 
 impl<'a> Judge<'a> {
     /// For sets of `count` pictures, or as many as the held-out ones allow, to be told from
-    /// real ones by `observers` (all of [`LADDER`](super::observers::LADDER), or none where
+    /// real ones by `tests` (all of [`TESTS`](super::two_sample::TESTS), or none where
     /// time is short).
     pub fn new(
         extractor: &'a Extractor,
-        observers: &'a [Observer],
+        tests: &'a [TwoSampleTest],
         dataset: &Dataset,
         count: usize,
         progress: &mut Progress<'_>,
@@ -72,10 +72,10 @@ impl<'a> Judge<'a> {
         let real = real_pictures(dataset)?;
         let n = enough(count, &real)?;
         let pictures = shuffled(&real, 0..2 * n);
-        Self::with(extractor, observers, dataset, &pictures, progress)
+        Self::with(extractor, tests, dataset, &pictures, progress)
     }
 
-    /// Without observers, and by other held-out pictures than [`new`](Self::new) takes where
+    /// Without tests, and by other held-out pictures than [`new`](Self::new) takes where
     /// there are enough: for choosing what it will judge.
     pub fn to_choose_by(
         extractor: &'a Extractor,
@@ -91,7 +91,7 @@ impl<'a> Judge<'a> {
 
     fn with(
         extractor: &'a Extractor,
-        observers: &'a [Observer],
+        tests: &'a [TwoSampleTest],
         dataset: &Dataset,
         pictures: &Images,
         progress: &mut Progress<'_>,
@@ -109,7 +109,7 @@ impl<'a> Judge<'a> {
         let reference_sample = Sample::new(reference_points, &train);
         let mut judge = Self {
             extractor,
-            observers,
+            tests,
             data: dataset.name.clone(),
             train,
             reference,
@@ -204,7 +204,7 @@ impl<'a> Judge<'a> {
             },
             features: self.extractor.describe(),
             figures: figures.collect(),
-            verdict: Verdict::Low,
+            rating: Rating::Low,
             reasons: Vec::new(),
             warnings: self.warnings(),
         };
@@ -227,7 +227,7 @@ impl<'a> Judge<'a> {
     }
 
     fn p_values_of(&self, points: &Points) -> Vec<f64> {
-        let scores = points.nearest_distances(&self.train, [NEIGHBOURS]);
+        let scores = points.nearest_distances(&self.train, [K]);
         p_values(&self.reference_sample.scores(), &scores.concat())
     }
 
@@ -297,12 +297,12 @@ impl<'a> Judge<'a> {
             "R by the nearest neighbour in features",
             near.one_nearest,
         ));
-        for (i, observer) in self.observers.iter().enumerate() {
-            progress(subject, i, self.observers.len() + 1);
-            let accuracy = observer.accuracy(&self.reference, images)?;
-            figures.extend(told_apart(observer.keys, observer.name, accuracy));
+        for (i, test) in self.tests.iter().enumerate() {
+            progress(subject, i, self.tests.len() + 1);
+            let accuracy = test.accuracy(&self.reference, images)?;
+            figures.extend(told_apart(test.keys, test.name, accuracy));
         }
-        progress(subject, self.observers.len(), self.observers.len() + 1);
+        progress(subject, self.tests.len(), self.tests.len() + 1);
         let not = |estimate: Estimate| estimate.map(|share| 1.0 - share);
         figures.extend([
             (
@@ -344,7 +344,7 @@ impl<'a> Judge<'a> {
         figures.push(("fd", "FD in these features", frechet(real, points)));
         let kernel = kernel_distance(real, points);
         figures.push(("kd", "KID in these features", kernel));
-        progress(subject, self.observers.len() + 1, self.observers.len() + 1);
+        progress(subject, self.tests.len() + 1, self.tests.len() + 1);
         Ok(figures)
     }
 

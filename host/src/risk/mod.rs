@@ -7,14 +7,14 @@ pub mod features;
 pub mod frechet;
 pub mod interval;
 pub mod judge;
-pub mod near;
-pub mod neighbours;
-pub mod observers;
+pub mod knn;
+pub mod knn_metrics;
+pub mod monitor;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod page;
+pub mod two_sample;
 pub mod vet;
-pub mod watch;
 
 use std::path::PathBuf;
 

@@ -9,7 +9,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::{DimLike, format_err};
 
-use super::neighbours::Points;
+use super::knn::Points;
 use crate::data::Images;
 use crate::files::{MOST_BYTES, read_regular};
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::RiskError;
 use super::card::{Card, Difference, interval, rule_text, short, side_by_side};
 use super::judge::Each;
-use super::near::FLAGGED;
+use super::knn_metrics::FLAGGED;
 use crate::data::Images;
 use crate::picture;
 use crate::report::{STYLE, escape, lines, picture_tag};
@@ -64,14 +64,14 @@ fn card(card: &Card, page: &mut String) {
         subject,
         data,
         n,
-        verdict,
+        rating,
         features,
         reference,
         ..
     } = card;
     let _ = writeln!(
         page,
-        "<h2>{}: {verdict} risk</h2>\n<p>{n} pictures against {n} {reference} ones of {}; features: \
+        "<h2>{}: {rating} risk</h2>\n<p>{n} pictures against {n} {reference} ones of {}; features: \
          {}.</p>\n<ul>",
         escape(subject),
         escape(data),

@@ -1,7 +1,7 @@
 //! Checkpoints: a safetensors file with everything that the rest of a run depends on.
 //!
 //! Tensors: `generator.*` and `discriminator.*` (parameters, and the generator's running
-//! statistics), `average.*` (the averaged generator), `adam1.*` and `adam2.*` (moments),
+//! statistics), `ema.*` (the averaged generator), `adam1.*` and `adam2.*` (moments),
 //! `spectral.*` (singular vectors, where spectra are normalized).
 //! The metadata's one entry, `run`, holds a [`RunState`] as JSON. The random streams are
 //! functions of the seed and the step, which are in there.
@@ -11,7 +11,7 @@
 //! of then, `rollback_best`: a run that goes wrong later goes back to where it would have gone
 //! without the interruption. A regular checkpoint is its own place to go back to.
 //!
-//! `generator.safetensors`, what a finished run leaves, is the same with `average.*` only.
+//! `generator.safetensors`, what a finished run leaves, is the same with `ema.*` only.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use super::loss::Anchors;
 use super::trainer::{Budget, Trainer, TrainerError};
 use crate::config::Config;
 use crate::console::check_text;
-use crate::data::Record;
+use crate::data::DatasetFingerprint;
 use crate::files::{MOST_BYTES, read_regular, remedy, write_atomic};
 use crate::generator::FloatGenerator;
 use crate::nn::Backend;
@@ -54,7 +54,7 @@ pub struct RunState {
     pub extended_at: u64,
     /// What it is trained on; older versions did not write it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Record>,
+    pub data: Option<DatasetFingerprint>,
 }
 
 /// Why a checkpoint could not be read or written.
@@ -111,7 +111,7 @@ pub fn encode_trainer<D: Backend<f32>>(
     dataset: &str,
     rollback: Option<&RollbackPoint>,
 ) -> Result<Vec<u8>, CheckpointError> {
-    let mut tensors = average_tensors(trainer);
+    let mut tensors = ema_tensors(trainer);
     let Trainer {
         generator,
         discriminator,
@@ -165,7 +165,7 @@ pub fn generator_file<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &str,
 ) -> Result<Vec<u8>, CheckpointError> {
-    let tensors = average_tensors(trainer);
+    let tensors = ema_tensors(trainer);
     encode(&state_of(trainer, dataset), tensors)
 }
 
@@ -188,10 +188,10 @@ pub fn averaged<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &str,
 ) -> Result<FloatGenerator, String> {
-    let tensors = average_tensors(trainer);
+    let tensors = ema_tensors(trainer);
     let tensors: HashMap<String, Vec<f32>> =
         tensors.into_iter().map(|(name, _, v)| (name, v)).collect();
-    let find = |name: &str| tensors.get(&format!("average.{name}")).cloned();
+    let find = |name: &str| tensors.get(&ema_tensor(name)).cloned();
     FloatGenerator::fold(
         trainer.config.clone(),
         dataset.to_owned(),
@@ -200,16 +200,21 @@ pub fn averaged<D: Backend<f32>>(
     )
 }
 
-fn average_tensors<D: Backend<f32>>(trainer: &mut Trainer<D>) -> Vec<Named> {
+/// Name of a tensor of the averaged generator, the exponential moving average (EMA).
+pub fn ema_tensor(name: &str) -> String {
+    format!("ema.{name}")
+}
+
+fn ema_tensors<D: Backend<f32>>(trainer: &mut Trainer<D>) -> Vec<Named> {
     let params = trainer.generator.params().into_iter();
     let mut shapes: Vec<_> = params
         .map(|(name, param)| (name, vec![param.shape.0, param.shape.1]))
         .collect();
     let running = trainer.generator.running_mut().into_iter();
     shapes.extend(running.map(|(name, stats)| (name, vec![stats.len()])));
-    let named = shapes.into_iter().zip(&trainer.average);
+    let named = shapes.into_iter().zip(&trainer.ema);
     named
-        .map(|((name, shape), v)| (format!("average.{name}"), shape, v.clone()))
+        .map(|((name, shape), v)| (ema_tensor(&name), shape, v.clone()))
         .collect()
 }
 
@@ -308,7 +313,12 @@ fn open(bytes: &[u8], path: &Path) -> Result<Opened, CheckpointError> {
         }
         let chunks = view.data().chunks_exact(4);
         let values = chunks.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        tensors.insert(name.to_owned(), values.collect());
+        // Programs before 0.1.0 wrote `average.*`.
+        let name = match name.strip_prefix("average.") {
+            Some(name) => ema_tensor(name),
+            None => name.to_owned(),
+        };
+        tensors.insert(name, values.collect());
     }
     Ok(Opened {
         state,
@@ -322,7 +332,7 @@ pub fn load_generator(path: &Path) -> Result<FloatGenerator, CheckpointError> {
     let Opened {
         state, mut tensors, ..
     } = open(&read(path)?, path)?;
-    let find = |name: &str| tensors.remove(&format!("average.{name}"));
+    let find = |name: &str| tensors.remove(&ema_tensor(name));
     FloatGenerator::fold(state.config, state.dataset, state.step, find).map_err(|reason| {
         CheckpointError::Invalid {
             path: path.to_owned(),
@@ -420,9 +430,9 @@ fn rebuild<D: Backend<f32>>(
             reason: format!("tensor {name} is missing or has the wrong size"),
         }),
     };
-    let average_names = average_tensors(&mut trainer);
-    for ((name, ..), average) in average_names.into_iter().zip(&mut trainer.average) {
-        take(name, average)?;
+    let ema_names = ema_tensors(&mut trainer);
+    for ((name, ..), ema) in ema_names.into_iter().zip(&mut trainer.ema) {
+        take(name, ema)?;
     }
     for (name, stats) in trainer.generator.running_mut() {
         take(format!("generator.{name}"), stats)?;

@@ -8,7 +8,7 @@ use super::run::{RunError, RunFolder};
 use super::trainer::StepReport;
 use crate::files::{MOST_BYTES, open_own, read_regular, write_atomic};
 use crate::report::{History, Logged};
-use crate::risk::watch::Reading;
+use crate::risk::monitor::Reading;
 
 /// The logs of a run, and its least risky generator.
 pub(super) struct Logs {

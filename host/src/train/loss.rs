@@ -98,10 +98,10 @@ pub fn generator<D: Device<f32>, T: Tape<f32, D>>(
 /// Weighted mean squared difference of pictures.
 pub fn distance<D: Device<f32>, T: Tape<f32, D>>(
     drawn: Mat<f32, D, T>,
-    wanted: Mat<f32, D>,
+    target: Mat<f32, D>,
     weight: f32,
 ) -> Result<Scalar<D, T>, D::Err> {
-    let squares = drawn.try_sub(wanted)?.try_square()?;
+    let squares = drawn.try_sub(target)?.try_square()?;
     squares.try_mean()?.try_mul(weight)
 }
 

@@ -3,9 +3,9 @@
 pub mod adam;
 pub mod augment;
 pub mod checkpoint;
+pub mod divergence;
 mod log;
 pub mod loss;
 pub mod random;
 pub mod run;
 pub mod trainer;
-pub mod watch;

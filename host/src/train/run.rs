@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{self, CheckpointError, RollbackPoint};
+use super::divergence::{Divergence, DivergenceMonitor};
 use super::log::Logs;
 use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
-use super::watch::{Trouble, Watch};
 use crate::data::{Dataset, Images};
 use crate::files::{MOST_BYTES, holds_run, open_own, read_regular, remedy, remove_parts};
 use crate::generator::pixel_value;
@@ -17,7 +17,7 @@ use crate::nn::Backend;
 use crate::picture;
 use crate::report;
 use crate::risk::RiskError;
-use crate::risk::watch::{Reading, RiskWatch};
+use crate::risk::monitor::{Reading, RiskMonitor};
 use crate::sample::{self, Order};
 
 /// The most bytes that are read of who holds a run's lock.
@@ -95,7 +95,7 @@ impl RunFolder {
         self.file("metrics.jsonl")
     }
 
-    /// What the confidence risk was, one line of JSON for each look.
+    /// What the confidence risk was, one line of JSON for each evaluation.
     pub fn risk(&self) -> PathBuf {
         self.file("risk.jsonl")
     }
@@ -157,7 +157,7 @@ pub enum RunError {
     Checkpoint(#[from] CheckpointError),
     /// It went wrong, and going back did not help or was not possible.
     #[error("{0}; a lower training.learning_rate, a larger --batch or more pictures help")]
-    Trouble(Trouble),
+    Divergence(Divergence),
     /// A file of the run could not be read or written.
     #[error("cannot {verb} {path}: {error}{}", remedy(.error))]
     Io {
@@ -230,7 +230,7 @@ pub enum Event<'a> {
         /// In all.
         steps: u64,
     },
-    /// The risk was looked at.
+    /// The risk was evaluated.
     Risk {
         /// What was found.
         reading: Reading,
@@ -244,7 +244,7 @@ pub enum Event<'a> {
     /// The run went back to this step's averaged generator at half the rate.
     RolledBack {
         /// Why.
-        trouble: Trouble,
+        divergence: Divergence,
         /// Where to.
         step: u64,
     },
@@ -260,14 +260,14 @@ pub fn train<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
     folder: &RunFolder,
-    mut risk: Option<RiskWatch<'_>>,
+    mut risk: Option<RiskMonitor<'_>>,
     stop: &AtomicBool,
     mut notify: impl FnMut(Event<'_>),
 ) -> Result<Ending, RunError> {
     let mut clock = Clock::start(trainer);
     let mut logs = Logs::open(folder, trainer.step)?;
     let data_variance = data_variance(&dataset.train);
-    let mut watch = Watch::new(data_variance);
+    let mut watch = DivergenceMonitor::new(data_variance);
     let watched = trainer.config.training.watch;
     if !folder.checkpoint().exists() || trainer.extended_at == trainer.step {
         // From here on a killed run can go on, to as many steps as it was given.
@@ -282,14 +282,14 @@ pub fn train<D: Backend<f32>>(
         }
         let report = trainer.train_step(&dataset.train)?;
         let checked = watch.check(&report);
-        if let Some(trouble) = checked.err().filter(|_| watched) {
-            roll_back(trainer, folder, trouble, &mut logs)?;
+        if let Some(divergence) = checked.err().filter(|_| watched) {
+            roll_back(trainer, folder, divergence, &mut logs)?;
             let step = trainer.step;
-            notify(Event::RolledBack { trouble, step });
+            notify(Event::RolledBack { divergence, step });
             if let Some(risk) = &mut risk {
                 risk.go_back(step);
             }
-            watch = Watch::new(data_variance);
+            watch = DivergenceMonitor::new(data_variance);
             continue;
         }
         logs.metrics.push(report);
@@ -382,7 +382,7 @@ fn save_point<D: Backend<f32>>(
 }
 
 /// Saves a run that is interrupted, and returns the step that it goes on from: this one, or in
-/// the middle of trouble the one that it would go back to.
+/// the middle of divergence the one that it would go back to.
 fn save_between<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
@@ -417,17 +417,17 @@ pub fn write_page(folder: &RunFolder) -> Result<PathBuf, RunError> {
     report::write(folder, &logs.history())
 }
 
-/// Looks at the risk, notes the generator if it is the best, and ends the run if it gets no
-/// better.
+/// Evaluates the risk, keeps the generator if it is the best, and ends the run if the risk no
+/// longer falls.
 fn observe<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     dataset: &Dataset,
-    risk: &mut RiskWatch<'_>,
+    risk: &mut RiskMonitor<'_>,
     logs: &mut Logs,
     notify: &mut impl FnMut(Event<'_>),
 ) -> Result<(), RunError> {
     let generator = checkpoint::averaged(trainer, &dataset.name).map_err(RunError::Fold)?;
-    let reading = risk.look(&generator, trainer.step)?;
+    let reading = risk.evaluate(&generator, trainer.step)?;
     logs.risk.push(reading);
     let best = risk.best().unwrap_or(reading);
     if best == reading {
@@ -476,12 +476,12 @@ const MAX_ROLLBACKS: u32 = 3;
 fn roll_back<D: Backend<f32>>(
     trainer: &mut Trainer<D>,
     folder: &RunFolder,
-    trouble: Trouble,
+    divergence: Divergence,
     logs: &mut Logs,
 ) -> Result<(), RunError> {
     let point = trainer.rollback.take();
     let point = point.filter(|_| trainer.rollbacks < MAX_ROLLBACKS);
-    let point = point.ok_or(RunError::Trouble(trouble))?;
+    let point = point.ok_or(RunError::Divergence(divergence))?;
     let best = point.best.clone();
     let restored = checkpoint::restore_point(point, &folder.checkpoint(), trainer.device.clone());
     let before = std::mem::replace(trainer, restored?);
@@ -491,7 +491,7 @@ fn roll_back<D: Backend<f32>>(
     trainer.budget = before.budget;
     trainer.extended_at = before.extended_at;
     trainer.rollbacks = before.rollbacks;
-    trainer.go_on_from_average();
+    trainer.go_on_from_ema();
     logs.go_back(trainer.step, best);
     Ok(())
 }

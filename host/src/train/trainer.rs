@@ -12,11 +12,11 @@ use super::checkpoint::RollbackPoint;
 use super::loss::{self, Anchors, Loss, Scores};
 use super::random::{self, Purpose};
 use crate::config::{Config, Training};
-use crate::data::{Images, Record};
+use crate::data::{DatasetFingerprint, Images};
 use crate::generator::{FloatGenerator, input_row, pixel_value};
 use crate::nn::backend::values;
 use crate::nn::network::Network;
-use crate::nn::{Backend, Mat, Wanted};
+use crate::nn::{Backend, GradMask, Mat};
 
 /// What one step did; a line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct StepReport {
     /// Of the generator.
     #[serde(deserialize_with = "number_or_null")]
     pub generator_loss: f32,
-    /// Mean error of the discriminator's verdicts, from 0 (never in doubt) to 1: its
+    /// Mean error of the discriminator's predictions, from 0 (never in doubt) to 1: its
     /// probability of "generated" for real pictures, of "real" for generated ones.
     #[serde(deserialize_with = "number_or_null")]
     pub discriminator_error: f32,
@@ -51,14 +51,14 @@ pub struct Trainer<D: Backend<f32>> {
     /// The run's configuration.
     pub config: Config,
     /// What the run is trained on, for its checkpoints.
-    pub data: Option<Record>,
+    pub data: Option<DatasetFingerprint>,
     pub(super) device: D,
     pub(super) generator: Network<f32, D>,
     pub(super) discriminator: Network<f32, D>,
     pub(super) generator_moments: Moments,
     pub(super) discriminator_moments: Moments,
-    /// Moving average of the generator's parameters, then of its running statistics.
-    pub(super) average: Vec<Vec<f32>>,
+    /// Moving ema of the generator's parameters, then of its running statistics.
+    pub(super) ema: Vec<Vec<f32>>,
     /// Steps done.
     pub(super) step: u64,
     /// Times that the run went back to a checkpoint at half the rate.
@@ -92,11 +92,11 @@ fn lens<D: Backend<f32>>(network: &Network<f32, D>) -> Vec<usize> {
     params.map(|(_, param)| param.values.len()).collect()
 }
 
-const WEIGHTS_ONLY: Wanted = Wanted {
+const WEIGHTS_ONLY: GradMask = GradMask {
     input: false,
     weights: true,
 };
-const INPUT_ONLY: Wanted = Wanted {
+const INPUT_ONLY: GradMask = GradMask {
     input: true,
     weights: false,
 };
@@ -130,7 +130,7 @@ impl<D: Backend<f32>> Trainer<D> {
         let mut trainer = Self {
             generator_moments: Moments::zeros(lens(&generator).into_iter()),
             discriminator_moments: Moments::zeros(lens(&discriminator).into_iter()),
-            average: Vec::new(),
+            ema: Vec::new(),
             step: 0,
             rollbacks: 0,
             data: None,
@@ -145,7 +145,7 @@ impl<D: Backend<f32>> Trainer<D> {
             generator,
             discriminator,
         };
-        trainer.average = trainer.generator_state();
+        trainer.ema = trainer.generator_state();
         Ok(trainer)
     }
 
@@ -180,16 +180,16 @@ impl<D: Backend<f32>> Trainer<D> {
 
     /// Puts the averaged generator in the place of the trained one, at half the rate. Its
     /// optimizer begins anew.
-    pub(super) fn go_on_from_average(&mut self) {
+    pub(super) fn go_on_from_ema(&mut self) {
         self.rollbacks += 1;
         let moments = lens(&self.generator).into_iter();
         self.generator_moments = Moments::zeros(moments);
-        let mut average = self.average.iter();
-        for (param, average) in self.generator.params_mut().into_iter().zip(&mut average) {
-            param.restore(average.clone(), None);
+        let mut ema = self.ema.iter();
+        for (param, ema) in self.generator.params_mut().into_iter().zip(&mut ema) {
+            param.restore(ema.clone(), None);
         }
-        for ((_, stats), average) in self.generator.running_mut().into_iter().zip(average) {
-            stats.clone_from(average);
+        for ((_, stats), ema) in self.generator.running_mut().into_iter().zip(ema) {
+            stats.clone_from(ema);
         }
     }
 
@@ -198,7 +198,7 @@ impl<D: Backend<f32>> Trainer<D> {
         let batch = self.config.training.batch;
         let (real, real_labels) = self.next_batch(images);
         let (input, fake_labels) = self.draw_inputs(batch);
-        let lesson = self.teacher.as_ref().map(|teacher| teacher.draw(&input));
+        let teacher_output = self.teacher.as_ref().map(|teacher| teacher.draw(&input));
         let input = self.mat(input, batch)?.put_tape(OwnedTape::default());
         let (fake, stats) =
             D::forward_pass(&self.generator, input, WEIGHTS_ONLY).map_err(TrainerError::device)?;
@@ -212,10 +212,10 @@ impl<D: Backend<f32>> Trainer<D> {
         ];
         let (discriminator_loss, discriminator_error) = self.discriminator_step(judged)?;
         let real = (&*real, &*real_labels);
-        let generator_loss = self.generator_step(fake, &fake_labels, real, lesson)?;
+        let generator_loss = self.generator_step(fake, &fake_labels, real, teacher_output)?;
         let learning_rate = self.learning_rate();
         self.step += 1;
-        self.update_average();
+        self.update_ema();
         Ok(StepReport {
             step: self.step,
             discriminator_loss,
@@ -226,7 +226,7 @@ impl<D: Backend<f32>> Trainer<D> {
         })
     }
 
-    /// Updates the discriminator; its loss and the mean error of its verdicts.
+    /// Updates the discriminator; its loss and the mean error of its predictions.
     fn discriminator_step(
         &mut self,
         judged: [(&[f32], &[usize], Seen); 2],
@@ -248,7 +248,7 @@ impl<D: Backend<f32>> Trainer<D> {
             &mut grads,
             adam,
         )?;
-        Ok((value, verdict_error(&scores[0], &scores[1])))
+        Ok((value, prediction_error(&scores[0], &scores[1])))
     }
 
     /// Updates the generator by what the discriminator now says; its loss.
@@ -257,7 +257,7 @@ impl<D: Backend<f32>> Trainer<D> {
         fake: Mat<f32, D, OwnedTape<f32, D>>,
         labels: &[usize],
         (real, real_labels): (&[f32], &[usize]),
-        lesson: Option<Vec<f32>>,
+        teacher_output: Option<Vec<f32>>,
     ) -> Result<f32, TrainerError> {
         let training = &self.config.training;
         let real_scores = if training.loss == Loss::Relativistic {
@@ -271,11 +271,11 @@ impl<D: Backend<f32>> Trainer<D> {
         let scores = self.judge(fake, labels, INPUT_ONLY)?;
         let mut loss =
             loss::generator(training.loss, scores, real_scores).map_err(TrainerError::device)?;
-        if let Some(lesson) = lesson {
-            let lesson = self.mat(lesson, fake_again.shape().0)?;
+        if let Some(teacher_output) = teacher_output {
+            let teacher_output = self.mat(teacher_output, fake_again.shape().0)?;
             let weight = training.teacher_weight;
             let distance =
-                loss::distance(fake_again, lesson, weight).map_err(TrainerError::device)?;
+                loss::distance(fake_again, teacher_output, weight).map_err(TrainerError::device)?;
             loss = loss.try_add(distance).map_err(TrainerError::device)?;
         }
         let value = loss.as_vec()[0];
@@ -359,10 +359,10 @@ impl<D: Backend<f32>> Trainer<D> {
         &self,
         x: Mat<f32, D, T>,
         labels: &[usize],
-        wanted: Wanted,
+        mask: GradMask,
     ) -> Result<Scores<D, T>, TrainerError> {
         let (judgement, _) =
-            D::forward_pass(&self.discriminator, x, wanted).map_err(TrainerError::device)?;
+            D::forward_pass(&self.discriminator, x, mask).map_err(TrainerError::device)?;
         let (batch, units) = *judgement.shape();
         let mut counts = vec![0.0; batch * units];
         for (i, row) in counts.chunks_exact_mut(units).enumerate() {
@@ -433,13 +433,13 @@ impl<D: Backend<f32>> Trainer<D> {
     }
 
     /// Moves the averaged generator; faster at first, so that a short run has one too.
-    fn update_average(&mut self) {
+    fn update_ema(&mut self) {
         let t = self.step as f32;
         let share = 1.0 - self.config.training.ema.min((1.0 + t) / (10.0 + t));
-        let mut averages = self.average.iter_mut();
+        let mut ema = self.ema.iter_mut();
         let mut follow = |new: &[f32]| {
-            let pairs = averages.next().into_iter().flatten().zip(new);
-            pairs.for_each(|(average, new)| *average += share * (new - *average));
+            let pairs = ema.next().into_iter().flatten().zip(new);
+            pairs.for_each(|(ema, new)| *ema += share * (new - *ema));
         };
         for (_, param) in self.generator.params() {
             follow(param.trained());
@@ -468,8 +468,8 @@ pub(crate) fn update<D: Backend<f32>>(
     Ok(())
 }
 
-/// Mean probability of the wrong verdict.
-fn verdict_error(real: &[f32], fake: &[f32]) -> f32 {
+/// Mean probability of the wrong prediction.
+fn prediction_error(real: &[f32], fake: &[f32]) -> f32 {
     let sigmoid = |score: f32| 1.0 / (1.0 + (-score).exp());
     let errors = real
         .iter()

@@ -14,7 +14,7 @@
 //! A dense layer is no `FULLY_CONNECTED`: LiteRT's reference kernel of that has come to
 //! requantize in floating point (seen in 2.1.0 and 2.3.0).
 
-mod form;
+mod legalize;
 mod schema;
 
 use gan_core::types::Window;
@@ -24,7 +24,7 @@ use self::schema::{Builtin, Options, Tensor, Writer};
 use super::function::function;
 use crate::nn::Activation;
 
-pub use form::form;
+pub use legalize::legalize;
 
 /// What of a model TensorFlow Lite has no operator for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +55,7 @@ pub enum TfliteError {
     Refused(#[from] gan_core::ModelError),
 }
 
-/// The file of the `model` that [`form`] has made of `whole`; the picture of an input is the one
+/// The file of the `model` that [`legalize`] has made of `whole`; the picture of an input is the one
 /// that gan-core draws, bit by bit.
 pub fn write(model: &Model<'_>, whole: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
     let description = format!(
@@ -245,7 +245,7 @@ fn parameters(
     let (input, sum) = (layer.input.scale, layer.sum.scale);
     let (bias, scales): (Vec<i32>, Vec<f32>) = layer
         .channels(0)
-        .map(|(bias, m)| (bias, form::filter_scale(m, input, sum)))
+        .map(|(bias, m)| (bias, legalize::filter_scale(m, input, sum)))
         .unzip();
     let weights: Vec<i8> = layer.weights().collect();
     let bias_scales: Vec<f32> = scales.iter().map(|scale| input * scale).collect();

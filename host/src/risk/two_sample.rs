@@ -6,7 +6,7 @@ use super::features::format;
 use super::interval::{Estimate, share};
 use crate::data::Images;
 
-/// What an observer sees of a picture.
+/// What an test sees of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// All of it.
@@ -19,7 +19,7 @@ pub enum View {
 
 /// A classifier that looks at pictures.
 #[derive(Clone, Copy, Debug)]
-pub struct Observer {
+pub struct TwoSampleTest {
     /// Keys of its figures: R, and the accuracy that it comes from.
     pub keys: [&'static str; 2],
     /// Name of R for people.
@@ -29,26 +29,26 @@ pub struct Observer {
 }
 
 /// Weaker to stronger, then the strong one with worse eyes.
-pub const LADDER: [Observer; 4] = [
-    Observer {
+pub const TESTS: [TwoSampleTest; 4] = [
+    TwoSampleTest {
         keys: ["risk_small_cnn", "small_cnn"],
         name: "R by a small CNN",
         layers: SMALL,
         view: View::Full,
     },
-    Observer {
+    TwoSampleTest {
         keys: ["risk_strong_cnn", "strong_cnn"],
         name: "R by a strong CNN",
         layers: STRONG,
         view: View::Full,
     },
-    Observer {
+    TwoSampleTest {
         keys: ["risk_strong_cnn_display", "strong_cnn_display"],
         name: "R by it at the display's precision",
         layers: STRONG,
         view: View::Display,
     },
-    Observer {
+    TwoSampleTest {
         keys: ["risk_strong_cnn_half", "strong_cnn_half"],
         name: "R by it at half resolution",
         layers: STRONG,
@@ -59,7 +59,7 @@ pub const LADDER: [Observer; 4] = [
 /// Pictures seen in training.
 const SEEN: usize = 48_000;
 
-impl Observer {
+impl TwoSampleTest {
     /// Accuracy of the two-sample test (Lopez-Paz and Oquab 2017): trained on the first half
     /// of either set, judged on the rest. The sets are equally large and in random order.
     pub fn accuracy(&self, real: &Images, generated: &Images) -> Result<Estimate, RiskError> {

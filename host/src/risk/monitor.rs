@@ -19,27 +19,27 @@ const SEED: u64 = 1 << 33;
 pub struct Reading {
     /// Of the run.
     pub step: u64,
-    /// The mean of `told_apart`, 1 - `precision` and 1 - `coverage`, from 0 to 1.
+    /// The mean of `two_sample_risk`, 1 - `precision` and 1 - `coverage`, from 0 to 1.
     pub risk: f64,
     /// R by the nearest neighbour in features.
-    pub told_apart: f64,
+    pub two_sample_risk: f64,
     /// Share of the pictures that are like some real one.
     pub precision: f64,
     /// Share of the real pictures that some picture is like.
     pub coverage: f64,
 }
 
-/// Looks at a run's generator from time to time.
-pub struct RiskWatch<'a> {
+/// Evaluates the risk of a run's generator every so many steps.
+pub struct RiskMonitor<'a> {
     judge: Judge<'a>,
-    /// Steps between looks.
+    /// Steps between evaluations.
     pub every: u64,
     readings: Vec<Reading>,
     /// Step from which on readings count against the run's patience.
     patient_from: u64,
 }
 
-impl<'a> RiskWatch<'a> {
+impl<'a> RiskMonitor<'a> {
     /// Goes on from earlier `readings`; a run that was given more steps at `extended_at` gets
     /// its whole patience again.
     pub fn new(judge: Judge<'a>, every: u64, readings: Vec<Reading>, extended_at: u64) -> Self {
@@ -57,7 +57,11 @@ impl<'a> RiskWatch<'a> {
     }
 
     /// Judges the generator of `step`.
-    pub fn look(&mut self, generator: &FloatGenerator, step: u64) -> Result<Reading, RiskError> {
+    pub fn evaluate(
+        &mut self,
+        generator: &FloatGenerator,
+        step: u64,
+    ) -> Result<Reading, RiskError> {
         let classes = generator.config.data.class_names.len();
         let orders = self.judge.orders(classes, SEED);
         let each: Vec<_> = orders
@@ -67,12 +71,12 @@ impl<'a> RiskWatch<'a> {
         let images = sample::float_of(generator, &each);
         let card = self.judge.judge("the run", &images, &mut |_, _, _| {})?;
         let value = |key| card.figure(key).map_or(f64::NAN, |f| f.estimate.value);
-        let told_apart = value("risk_one_nearest");
+        let two_sample_risk = value("risk_one_nearest");
         let (precision, coverage) = (value("precision"), value("coverage"));
         let reading = Reading {
             step,
-            risk: (told_apart + (1.0 - precision) + (1.0 - coverage)) / 3.0,
-            told_apart,
+            risk: (two_sample_risk + (1.0 - precision) + (1.0 - coverage)) / 3.0,
+            two_sample_risk,
             precision,
             coverage,
         };

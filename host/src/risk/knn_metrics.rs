@@ -1,13 +1,13 @@
 //! The figures that follow from distances between features, with their intervals.
 
 use super::interval::{Estimate, median, subsampling};
-use super::neighbours::{Points, neighbourhood, p_values};
+use super::knn::{Points, neighbourhood, p_values};
 
 /// Neighbours of every k-nearest figure (Naeem et al. 2020).
-pub const NEIGHBOURS: usize = 5;
+pub const K: usize = 5;
 /// Fewer pictures give no interval: each of the quarters that it comes from takes four times
 /// as many as are neighbours.
-pub const FEWEST_FOR_INTERVAL: usize = 4 * 4 * NEIGHBOURS;
+pub const FEWEST_FOR_INTERVAL: usize = 4 * 4 * K;
 /// A picture is flagged at this p-value.
 pub const FLAGGED: f64 = 0.05;
 /// Share of real pictures that are as near to others as copies are.
@@ -20,18 +20,18 @@ pub struct Sample {
     /// Their features.
     pub points: Points,
     /// Squared distance of each to the nearest training picture, and to the
-    /// [`NEIGHBOURS`]-th.
+    /// [`K`]-th.
     to_train: Vec<[f32; 2]>,
 }
 
 impl Sample {
     /// Looks at `points` beside those of the training pictures.
     pub fn new(points: Points, train: &Points) -> Self {
-        let to_train = points.nearest_distances(train, [1, NEIGHBOURS]);
+        let to_train = points.nearest_distances(train, [1, K]);
         Self { points, to_train }
     }
 
-    /// How strange each picture is: its distance to the [`NEIGHBOURS`]-th training picture.
+    /// How strange each picture is: its distance to the [`K`]-th training picture.
     pub fn scores(&self) -> Vec<f32> {
         self.to_train.iter().map(|&[_, score]| score).collect()
     }
@@ -45,12 +45,12 @@ impl Sample {
 }
 
 /// What distances say of generated pictures.
-pub struct Near {
+pub struct KnnMetrics {
     /// Accuracy of leave-one-out 1-NN.
     pub one_nearest: Estimate,
     /// Share of the generated that lie in a real one's ball.
     pub precision: Estimate,
-    /// Balls of real ones that a generated one lies in, over [`NEIGHBOURS`].
+    /// Balls of real ones that a generated one lies in, over [`K`].
     pub density: Estimate,
     /// Share of the real ones in whose ball a generated one lies.
     pub coverage: Estimate,
@@ -69,7 +69,7 @@ pub struct Near {
 
 /// Compares as many generated pictures with real ones. Both are samples, so that intervals
 /// allow for the chance in either; the training pictures are what they are.
-pub fn compare(real: &Sample, generated: &Sample) -> Near {
+pub fn compare(real: &Sample, generated: &Sample) -> KnnMetrics {
     let n = generated.points.len();
     let figures = subsampling(n, FEWEST_FOR_INTERVAL, |kept| {
         figures(&real.select(kept), &generated.select(kept))
@@ -85,7 +85,7 @@ pub fn compare(real: &Sample, generated: &Sample) -> Near {
         distance_ratio,
         flagged,
     ] = figures;
-    Near {
+    KnnMetrics {
         one_nearest: one_nearest.share(2 * n),
         precision: precision.share(n),
         density: density.estimate(),
@@ -98,10 +98,10 @@ pub fn compare(real: &Sample, generated: &Sample) -> Near {
     }
 }
 
-/// In the order of [`Near`]; of the ratio the logarithm, for fewer pictures are all farther
+/// In the order of [`KnnMetrics`]; of the ratio the logarithm, for fewer pictures are all farther
 /// from each other.
 fn figures(real: &Sample, generated: &Sample) -> [f64; 9] {
-    let found = neighbourhood(&real.points, &generated.points, NEIGHBOURS);
+    let found = neighbourhood(&real.points, &generated.points, K);
     let nearest = |sample: &Sample| sample.to_train.iter().map(|&[d, _]| d).collect();
     let to_train: Vec<f32> = nearest(generated);
     let ratios = to_train.iter().zip(&found.to_real);

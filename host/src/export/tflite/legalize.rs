@@ -27,7 +27,7 @@ struct Rewritten {
 /// and the like have 8 bits, their tables are those of its operators, and multipliers are
 /// quotients of `f32` scales. A file that `host quantize --tanh-bits 8` wrote stays as it is;
 /// vetted seeds and critic are left out.
-pub fn form(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
+pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
     let layers = model.layers().iter().enumerate();
     let rewritten: Vec<Rewritten> = layers
         .map(|(i, layer)| rewrite(i, layer))

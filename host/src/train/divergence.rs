@@ -4,7 +4,7 @@ use super::trainer::StepReport;
 
 /// What went wrong, and where.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-pub enum Trouble {
+pub enum Divergence {
     /// A loss is no longer a number.
     #[error("a loss is not a number at step {step}")]
     NotANumber {
@@ -23,12 +23,12 @@ pub enum Trouble {
     },
     /// The generator has nothing to learn from.
     #[error(
-        "the discriminator is saturated at step {step}: its verdicts are wrong by {percent:.2} % only"
+        "the discriminator is saturated at step {step}: its predictions are wrong by {percent:.2} % only"
     )]
     Saturated {
         /// Where.
         step: u64,
-        /// Mean error of its verdicts.
+        /// Mean error of its predictions.
         percent: f32,
     },
 }
@@ -39,17 +39,17 @@ const GRACE_STEPS: u64 = 200;
 const WRONG_STEPS: u32 = 100;
 /// Share of the data's variance below which the fakes are too alike.
 const FLAT_SHARE: f32 = 0.2;
-/// Mean error of the verdicts below which nothing is left to learn from.
+/// Mean error of the predictions below which nothing is left to learn from.
 const SATURATED_ERROR: f32 = 0.002;
 
 /// Follows a run's reports.
-pub struct Watch {
+pub struct DivergenceMonitor {
     data_variance: f32,
     flat_steps: u32,
     saturated_steps: u32,
 }
 
-impl Watch {
+impl DivergenceMonitor {
     /// `data_variance`: mean over pixels of the data's variance, pixels from -1 to 1.
     pub fn new(data_variance: f32) -> Self {
         Self {
@@ -60,10 +60,10 @@ impl Watch {
     }
 
     /// Looks at one step.
-    pub fn check(&mut self, report: &StepReport) -> Result<(), Trouble> {
+    pub fn check(&mut self, report: &StepReport) -> Result<(), Divergence> {
         let step = report.step;
         if !(report.discriminator_loss.is_finite() && report.generator_loss.is_finite()) {
-            return Err(Trouble::NotANumber { step });
+            return Err(Divergence::NotANumber { step });
         }
         let share = self.diversity(report);
         let error = report.discriminator_error;
@@ -74,11 +74,11 @@ impl Watch {
         };
         if count(&mut self.flat_steps, share < FLAT_SHARE) {
             let percent = 100.0 * share;
-            return Err(Trouble::Collapsed { step, percent });
+            return Err(Divergence::Collapsed { step, percent });
         }
         if count(&mut self.saturated_steps, error < SATURATED_ERROR) {
             let percent = 100.0 * error;
-            return Err(Trouble::Saturated { step, percent });
+            return Err(Divergence::Saturated { step, percent });
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::{Dataset, Images};
 
 /// The fingerprint of a loaded set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct DatasetFingerprint {
     /// To train on.
     pub pictures: usize,
     /// Never trained on.
@@ -20,7 +20,7 @@ pub struct Record {
     pub sha256: String,
 }
 
-impl Record {
+impl DatasetFingerprint {
     /// That of `dataset`.
     pub fn of(dataset: &Dataset) -> Self {
         let mut hash = Sha256::new();
@@ -42,7 +42,7 @@ impl Record {
     }
 }
 
-impl Display for Record {
+impl Display for DatasetFingerprint {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self {
             pictures,
