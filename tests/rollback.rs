@@ -9,8 +9,9 @@ use dfdx::prelude::Cpu;
 use gan_core::latent::Pcg32;
 use host::config::Config;
 use host::data::{Dataset, Images};
+use host::run_folder::RunFolder;
 use host::train::checkpoint;
-use host::train::run::{Ending, Event, RunError, RunFolder, train};
+use host::train::run::{Ending, Event, RunError, train};
 use host::train::trainer::Trainer;
 use tempfile::tempdir;
 

@@ -2,7 +2,34 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// A file that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {path}: {source}{}", remedy(.source))]
+pub struct FileError {
+    /// "read" or "write".
+    verb: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl FileError {
+    /// Adds to an error that `path` was being written.
+    pub fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::of("write", path)
+    }
+
+    /// Adds to an error that `path` was being read.
+    pub fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::of("read", path)
+    }
+
+    fn of(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { verb, path, source }
+    }
+}
 
 /// A regular file that has been opened, of a length within bounds.
 pub struct RegularFile {
@@ -62,19 +89,6 @@ pub const MOST_BYTES: u64 = 16 << 30;
 /// The bytes of a regular file of at most `most_bytes`.
 pub fn read_regular(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     open_regular(path, most_bytes)?.read(0)
-}
-
-/// Files by which a folder is known to hold a run, trained or imported.
-const OF_A_RUN: [&str; 4] = [
-    "metrics.jsonl",
-    "checkpoint.safetensors",
-    "best.safetensors",
-    "generator.safetensors",
-];
-
-/// Whether a folder holds a run, finished or not, trained or imported.
-pub fn holds_run(folder: &Path) -> bool {
-    OF_A_RUN.iter().any(|name| folder.join(name).exists())
 }
 
 /// What the names of temporary files end in.

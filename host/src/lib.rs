@@ -19,6 +19,7 @@ pub mod picture;
 pub mod quant;
 pub mod report;
 pub mod risk;
+pub mod run_folder;
 pub mod sample;
 pub mod train;
 

@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::console::printable;
-use crate::files::{MOST_BYTES, read_regular, write_atomic};
+use crate::files::{FileError, MOST_BYTES, read_regular, write_atomic};
 use crate::risk::monitor::Reading;
-use crate::train::run::{RunError, RunFolder};
+use crate::run_folder::RunFolder;
 use crate::train::trainer::StepReport;
 
 /// A line of a run's log.
@@ -43,10 +43,10 @@ pub struct History<'a> {
 }
 
 /// Writes the page of a run from its history and the files in its folder, and returns its path.
-pub fn write(folder: &RunFolder, history: &History<'_>) -> Result<PathBuf, RunError> {
-    let path = folder.file("report.html");
+pub fn write(folder: &RunFolder, history: &History<'_>) -> Result<PathBuf, FileError> {
+    let path = folder.page();
     let page = page(folder, history)?;
-    write_atomic(&path, page.as_bytes()).map_err(RunError::io(&path))?;
+    write_atomic(&path, page.as_bytes()).map_err(FileError::writing(&path))?;
     Ok(path)
 }
 
@@ -56,7 +56,7 @@ img{image-rendering:pixelated;max-width:100%}svg{width:100%;height:auto}\
 figure{margin:0 0 1rem}figcaption{color:#556;font-size:.9rem}\
 pre{background:#f4f4f6;padding:1rem;overflow:auto;font-size:.85rem}";
 
-fn page(folder: &RunFolder, history: &History<'_>) -> Result<String, RunError> {
+fn page(folder: &RunFolder, history: &History<'_>) -> Result<String, FileError> {
     // The folder's own name: the page is the same from wherever the run was resumed.
     let path = std::path::absolute(folder.path());
     let name = path.as_deref().unwrap_or(folder.path()).file_name();
@@ -72,10 +72,10 @@ fn page(folder: &RunFolder, history: &History<'_>) -> Result<String, RunError> {
     }
     pictures(folder, history.steps, &mut page)?;
     for (title, file) in [
-        ("int8 against float", "compare.json"),
-        ("Configuration", "config.toml"),
+        ("int8 against float", folder.comparison()),
+        ("Configuration", folder.config()),
     ] {
-        if let Ok(text) = read_regular(&folder.file(file), MOST_BYTES) {
+        if let Ok(text) = read_regular(&file, MOST_BYTES) {
             let text = escape(&String::from_utf8_lossy(&text));
             let _ = writeln!(page, "<h2>{title}</h2>\n<pre>{text}</pre>");
         }
@@ -133,7 +133,7 @@ const STEPS: [Curves<StepReport>; 4] = [
 ];
 
 /// The last grid, and how the pictures came about.
-fn pictures(folder: &RunFolder, steps: &[StepReport], page: &mut String) -> Result<(), RunError> {
+fn pictures(folder: &RunFolder, steps: &[StepReport], page: &mut String) -> Result<(), FileError> {
     let steps = steps.iter().map(|report| report.step);
     let drawn: Vec<u64> = steps.filter(|&step| folder.sample(step).exists()).collect();
     let quarter = drawn.len().div_ceil(4).max(1);
@@ -141,7 +141,7 @@ fn pictures(folder: &RunFolder, steps: &[StepReport], page: &mut String) -> Resu
     page.push_str("<h2>Pictures</h2>\n");
     for &step in shown {
         let path = folder.sample(step);
-        let png = read_regular(&path, MOST_BYTES).map_err(RunError::reading(&path))?;
+        let png = read_regular(&path, MOST_BYTES).map_err(FileError::reading(&path))?;
         let _ = writeln!(
             page,
             "<figure>{}<figcaption>step {step}, the averaged generator</figcaption></figure>",

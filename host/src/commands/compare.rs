@@ -6,9 +6,10 @@ use host::files::write_atomic;
 use host::memory::reserved;
 use host::picture;
 use host::quant::loud_constants;
+use host::run_folder::RunFolder;
 use host::sample::{self, SampleKey};
 use host::train::checkpoint::load_generator;
-use host::train::run::{RunFolder, grid_columns, grid_order};
+use host::train::run::{grid_columns, grid_order};
 use host::{console, note, say};
 
 use crate::cli::Compare;
@@ -24,7 +25,7 @@ pub fn run(args: &Compare) -> anyhow::Result<()> {
 /// `grid.png` (float left, int8 right) in its folder.
 pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()> {
     let generator = load_generator(&folder.generator())?;
-    let path = folder.file("generator.gan");
+    let path = folder.int8_generator();
     let bytes = super::read_gan(&path).context("quantize the run first")?;
     let model = super::parse_gan(&bytes, &path)?;
     super::ensure_drawable(&model, &path)?;
@@ -37,11 +38,11 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     let (order, columns) = (grid_order(classes), grid_columns(classes));
     let float = picture::grid(&sample::float(&generator, &order), columns, 2);
     let int8 = picture::grid(&sample::int8(&model, &order)?, columns, 2);
-    let grid = folder.file("grid.png");
+    let grid = folder.grid();
     picture::save_png(&grid, &picture::side_by_side(&float, &int8))
         .with_context(|| format!("cannot write {}", grid.display()))?;
     let text = serde_json::to_string_pretty(&found)? + "\n";
-    let path = folder.file("compare.json");
+    let path = folder.comparison();
     write_atomic(&path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     for loud in loud_constants(&generator) {

@@ -14,9 +14,9 @@ use host::risk::judge::{Each, Judge};
 use host::risk::monitor::WATCHED;
 use host::risk::page::{Exhibit, page};
 use host::risk::two_sample::TESTS;
+use host::run_folder::RunFolder;
 use host::sample::{self, Order, SampleKey};
 use host::train::checkpoint::load_generator;
-use host::train::run::RunFolder;
 use host::{note, say};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -150,7 +150,7 @@ fn subjects(args: &Evaluate) -> anyhow::Result<Vec<(String, Subject)>> {
     if run.generator().exists() {
         let generator = load_generator(&run.generator())?;
         let mut subjects = vec![(format!("{name} (float)"), Subject::Float(generator.into()))];
-        let gan = run.file("generator.gan");
+        let gan = run.int8_generator();
         if gan.exists() {
             subjects.push((format!("{name} (int8)"), read_gan(&gan, args.gate)?));
         }

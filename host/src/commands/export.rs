@@ -8,9 +8,9 @@ use host::export::tflite::{self, TfliteError};
 use host::export::{c, onnx, pytorch};
 use host::files::write_atomic;
 use host::generator::FloatGenerator;
+use host::run_folder::RunFolder;
 use host::say;
 use host::train::checkpoint::load_generator;
-use host::train::run::RunFolder;
 
 use crate::cli::{Export, Format};
 

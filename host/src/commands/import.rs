@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use host::import::import;
 use host::quant::{self, Options};
+use host::run_folder::RunFolder;
 use host::say;
 use host::train::checkpoint;
-use host::train::run::RunFolder;
 
 use crate::cli::Import;
 
@@ -22,12 +22,12 @@ pub fn run(args: &Import) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder.path()).with_context(|| format!("cannot make {path}"))?;
     let _lock = folder.lock()?;
     ensure!(
-        !folder.is_taken(),
+        !folder.holds_run(),
         "{path} holds a run: name another folder with --out"
     );
     imported.notes.iter().for_each(|note| say!("{note}"));
     super::train::write_config(&folder, config)?;
-    let file = folder.file("generator.safetensors");
+    let file = folder.final_generator();
     checkpoint::write(
         &file,
         &checkpoint::encode(&imported.state, imported.tensors)?,

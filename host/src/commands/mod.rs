@@ -26,7 +26,7 @@ use host::memory::reserved;
 use host::note;
 use host::risk::Progress;
 use host::risk::features::Extractor;
-use host::train::run::RunFolder;
+use host::run_folder::RunFolder;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Command;
@@ -63,14 +63,14 @@ fn ensure_drawable(model: &gan_core::Model<'_>, path: &Path) -> anyhow::Result<(
 /// Keeps every other command from writing into a run until the file is dropped.
 fn lock_run(folder: &RunFolder) -> anyhow::Result<File> {
     let path = folder.path().display();
-    ensure!(folder.is_taken(), "{path} holds no run");
+    ensure!(folder.holds_run(), "{path} holds no run");
     Ok(folder.lock()?)
 }
 
 /// The `.gan` file that a path names: a run folder stands for its own.
 fn gan_of(path: &Path) -> PathBuf {
     match path.is_dir() {
-        true => RunFolder::new(path).file("generator.gan"),
+        true => RunFolder::new(path).int8_generator(),
         false => path.to_owned(),
     }
 }
@@ -79,7 +79,7 @@ fn gan_of(path: &Path) -> PathBuf {
 /// file that is returned is dropped.
 fn lock_run_of(file: &Path) -> anyhow::Result<Option<File>> {
     let folder = RunFolder::new(file.parent().unwrap_or(Path::new(".")));
-    Ok(match folder.is_taken() {
+    Ok(match folder.holds_run() {
         true => Some(folder.lock()?),
         false => None,
     })
@@ -89,7 +89,7 @@ fn lock_run_of(file: &Path) -> anyhow::Result<Option<File>> {
 fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
     read_regular(path, GAN_BYTES).with_context(|| {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let hint = match RunFolder::new(folder).is_taken() {
+        let hint = match RunFolder::new(folder).holds_run() {
             true => format!("; `host quantize {}` makes one", folder.display()),
             false if folder.is_dir() && !path.exists() => {
                 format!("; {} holds no run", folder.display())

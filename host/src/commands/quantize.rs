@@ -9,9 +9,10 @@ use host::finetune::finetune;
 use host::generator::FloatGenerator;
 use host::memory::reserved;
 use host::quant::{self, Options};
+use host::run_folder::RunFolder;
 use host::say;
 use host::train::checkpoint::load_generator;
-use host::train::run::{self, RunFolder};
+use host::train::run::{self};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Quantize;
@@ -71,7 +72,7 @@ pub fn write_gan(folder: &RunFolder) -> anyhow::Result<()> {
 
 /// Writes a run's `generator.gan`.
 pub fn write(folder: &RunFolder, bytes: &[u8]) -> anyhow::Result<()> {
-    let path = folder.file("generator.gan");
+    let path = folder.int8_generator();
     write_atomic(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     say!("{}: {} bytes", path.display(), bytes.len());
     Ok(())

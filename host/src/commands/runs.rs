@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use host::files::{MOST_BYTES, read_regular};
+use host::run_folder::RunFolder;
 use host::say;
 use host::train::checkpoint;
-use host::train::run::RunFolder;
 use serde_json::Value;
 
 use crate::cli::Runs;
@@ -17,7 +17,7 @@ pub fn run(args: &Runs) -> anyhow::Result<()> {
     let folders: Result<Vec<_>, _> = entries.map(|entry| entry.map(|e| e.path())).collect();
     let mut folders: Vec<_> = folders?
         .into_iter()
-        .filter(|path| RunFolder::new(path).is_taken())
+        .filter(|path| RunFolder::new(path).holds_run())
         .collect();
     ensure!(
         !folders.is_empty(),
@@ -102,10 +102,10 @@ impl Run {
         let metrics = String::from_utf8_lossy(&metrics);
         let last = metrics.lines().next_back().unwrap_or_default();
         let last: Value = serde_json::from_str(last).unwrap_or_default();
-        let compared = read_regular(&folder.file("compare.json"), MOST_BYTES);
+        let compared = read_regular(&folder.comparison(), MOST_BYTES);
         let compared = compared.unwrap_or_default();
         let compared: Value = serde_json::from_slice(&compared).unwrap_or_default();
-        let model = std::fs::metadata(folder.file("generator.gan"));
+        let model = std::fs::metadata(folder.int8_generator());
         Ok(Self {
             run: path.display().to_string(),
             preset: state.config.name,

@@ -14,11 +14,12 @@ use host::files::{MOST_BYTES, read_regular, remedy, write_atomic};
 use host::nn::Backend;
 use host::risk::features::Extractor;
 use host::risk::judge::Judge;
-use host::risk::monitor::{Reading, RiskMonitor, WATCHED};
+use host::risk::monitor::{self, Reading, RiskMonitor, WATCHED};
+use host::run_folder::RunFolder;
 use host::say;
 use host::train::augment;
 use host::train::checkpoint;
-use host::train::run::{self, Ending, Event, RunFolder, grid_columns};
+use host::train::run::{self, Ending, Event, grid_columns};
 use host::train::trainer::{Budget, StepReport, Trainer};
 use host::{picture, quant};
 use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
@@ -266,7 +267,7 @@ fn train_on<D: Backend<f32>>(
         return Ok(());
     }
     write_config(folder, &trainer.config)?;
-    let generator = folder.file("generator.safetensors");
+    let generator = folder.final_generator();
     if folder.best().exists() {
         let best = read_regular(&folder.best(), MOST_BYTES);
         let copied = best.and_then(|best| write_atomic(&generator, &best));
@@ -352,7 +353,7 @@ fn watch_risk<'a, D: Backend<f32>>(
     Ok(RiskMonitor::new(
         judge,
         every,
-        folder.readings(trainer.step()),
+        monitor::readings(folder, trainer.step()),
         trainer.extended_at,
     ))
 }
@@ -391,7 +392,7 @@ fn ensure_apart(run: &Path, data: &Path) -> anyhow::Result<()> {
 /// An older run is never overwritten.
 fn ensure_empty(folder: &RunFolder) -> anyhow::Result<()> {
     let path = folder.path().display();
-    if folder.is_taken() {
+    if folder.holds_run() {
         bail!("{path} holds a run: go on with --resume {path}, or name another folder with --out");
     }
     Ok(())
@@ -409,7 +410,7 @@ fn stop_signals() -> anyhow::Result<Arc<AtomicBool>> {
 }
 
 pub fn write_config(folder: &RunFolder, config: &Config) -> anyhow::Result<()> {
-    let path = folder.file("config.toml");
+    let path = folder.config();
     let text = toml::to_string(config)?;
     write_atomic(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }

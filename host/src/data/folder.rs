@@ -10,8 +10,8 @@ use super::archive;
 use super::decode::{Decoder, KINDS, fit};
 use super::{DataError, DataRequest, FileNote, Images, MAX_CLASSES, keep, list};
 use crate::console::shown;
-use crate::files::holds_run;
 use crate::memory::filled;
+use crate::run_folder::RunFolder;
 
 /// Endings of pictures' names.
 const ENDINGS: [&str; 16] = [
@@ -407,6 +407,7 @@ fn is_of_runs(folder: &Path) -> bool {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
     };
+    let holds_run = |path: &Path| RunFolder::new(path).holds_run();
     let is_features = |path: &PathBuf| {
         let inside = paths(path);
         !inside.is_empty() && inside.iter().all(|file| ending(file) == "safetensors")

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::RiskError;
 use super::judge::Judge;
+use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
+use crate::run_folder::RunFolder;
 use crate::sample;
 
 /// Pictures on each side.
@@ -93,6 +95,14 @@ impl<'a> RiskMonitor<'a> {
     pub fn is_stalled(&self) -> bool {
         is_stalled(&self.readings, self.patient_from)
     }
+}
+
+/// Readings of a run up to `step`.
+pub fn readings(folder: &RunFolder, step: u64) -> Vec<Reading> {
+    let text = read_regular(&folder.risk(), MOST_BYTES).unwrap_or_default();
+    let lines = text.split(|&byte| byte == b'\n');
+    let readings = lines.filter_map(|line| serde_json::from_slice(line).ok());
+    readings.filter(|r: &Reading| r.step <= step).collect()
 }
 
 fn best(readings: &[Reading]) -> Option<Reading> {

@@ -24,7 +24,7 @@ use super::trainer::{Budget, Trainer, TrainerError};
 use crate::config::Config;
 use crate::console::check_text;
 use crate::data::DatasetFingerprint;
-use crate::files::{MOST_BYTES, read_regular, remedy, write_atomic};
+use crate::files::{FileError, MOST_BYTES, read_regular, write_atomic};
 use crate::generator::FloatGenerator;
 use crate::nn::Backend;
 
@@ -61,15 +61,8 @@ pub struct RunState {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The file system refused.
-    #[error("cannot {verb} {path}: {error}{}", remedy(.error))]
-    Io {
-        /// "read" or "write".
-        verb: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The file is not one of ours, or damaged.
     #[error(
         "{path} is not a usable checkpoint: {reason}; put a copy of it in its place, or begin \
@@ -261,11 +254,7 @@ fn encode_with(
 
 /// Writes a file of tensors.
 pub fn write(path: &Path, file: &[u8]) -> Result<(), CheckpointError> {
-    write_atomic(path, file).map_err(|error| CheckpointError::Io {
-        verb: "write",
-        path: path.to_owned(),
-        error,
-    })
+    Ok(write_atomic(path, file).map_err(FileError::writing(path))?)
 }
 
 /// An opened checkpoint.
@@ -277,11 +266,7 @@ struct Opened {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    read_regular(path, MOST_BYTES).map_err(|error| CheckpointError::Io {
-        verb: "read",
-        path: path.to_owned(),
-        error,
-    })
+    Ok(read_regular(path, MOST_BYTES).map_err(FileError::reading(path))?)
 }
 
 /// Opens the bytes of a checkpoint, which came from `path`.

@@ -4,11 +4,11 @@
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::run::{RunError, RunFolder};
 use super::trainer::StepReport;
-use crate::files::{MOST_BYTES, open_own, read_regular, write_atomic};
+use crate::files::{FileError, MOST_BYTES, open_own, read_regular, write_atomic};
 use crate::report::{History, Logged};
 use crate::risk::monitor::Reading;
+use crate::run_folder::RunFolder;
 
 /// The logs of a run, and its least risky generator.
 pub(super) struct Logs {
@@ -22,7 +22,7 @@ pub(super) struct Logs {
 
 impl Logs {
     /// Those of a run that stands at `step`.
-    pub fn open(folder: &RunFolder, step: u64) -> Result<Self, RunError> {
+    pub fn open(folder: &RunFolder, step: u64) -> Result<Self, FileError> {
         let best_path = folder.best();
         let best = read_if_there(&best_path)?;
         Ok(Self {
@@ -54,7 +54,7 @@ impl Logs {
     }
 
     /// Puts everything on the disk; what fails is tried again by the next call.
-    pub fn flush(&mut self) -> Result<(), RunError> {
+    pub fn flush(&mut self) -> Result<(), FileError> {
         self.metrics.flush()?;
         self.risk.flush()?;
         if !self.best_is_saved {
@@ -65,7 +65,7 @@ impl Logs {
                     _ => Ok(()),
                 },
             };
-            saved.map_err(RunError::io(&self.best_path))?;
+            saved.map_err(FileError::writing(&self.best_path))?;
             self.best_is_saved = true;
         }
         Ok(())
@@ -94,7 +94,7 @@ pub(super) struct Log<T> {
 
 impl<T: Logged> Log<T> {
     /// Drops damaged lines, and those after `step`, whose steps will be done again.
-    fn open(path: PathBuf, step: u64) -> Result<Self, RunError> {
+    fn open(path: PathBuf, step: u64) -> Result<Self, FileError> {
         let bytes = read_if_there(&path)?;
         let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let mut log = Self {
@@ -117,7 +117,7 @@ impl<T: Logged> Log<T> {
         }
         log.written = log.records.len();
         if text.is_some_and(|text| text != kept) {
-            write_atomic(&log.path, kept.as_bytes()).map_err(RunError::io(&log.path))?;
+            write_atomic(&log.path, kept.as_bytes()).map_err(FileError::writing(&log.path))?;
         }
         Ok(log)
     }
@@ -150,13 +150,13 @@ impl<T: Logged> Log<T> {
 
     /// Puts the pending lines behind the written ones, and on the disk. What else follows
     /// those is of steps that were undone, or the half of a line that was cut by a full disk.
-    fn flush(&mut self) -> Result<(), RunError> {
+    fn flush(&mut self) -> Result<(), FileError> {
         let whole_bytes = self.end_of(self.written);
         if self.pending.is_empty() && !is_longer(&self.path, whole_bytes) {
             return Ok(());
         }
         append(&self.path, whole_bytes, self.pending.as_bytes())
-            .map_err(RunError::io(&self.path))?;
+            .map_err(FileError::writing(&self.path))?;
         self.written = self.records.len();
         self.pending.clear();
         Ok(())
@@ -177,10 +177,10 @@ fn append(path: &Path, whole_bytes: u64, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// The bytes of a file of the run, if there is one.
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match read_regular(path, MOST_BYTES) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(RunError::reading(path)(e)),
+        Err(e) => Err(FileError::reading(path)(e)),
     }
 }

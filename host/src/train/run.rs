@@ -1,8 +1,6 @@
 //! A whole run: steps, watch, metrics, samples, checkpoints, and what is left at the end.
 
-use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,140 +9,15 @@ use super::divergence::{Divergence, DivergenceMonitor};
 use super::log::Logs;
 use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
 use crate::data::{Dataset, Images};
-use crate::files::{MOST_BYTES, holds_run, open_own, read_regular, remedy, remove_parts};
+use crate::files::FileError;
 use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
 use crate::report;
 use crate::risk::RiskError;
 use crate::risk::monitor::{Reading, RiskMonitor};
+use crate::run_folder::RunFolder;
 use crate::sample::{self, Order};
-
-/// The most bytes that are read of who holds a run's lock.
-const HOLDER_BYTES: u64 = 100;
-
-/// The files of a run.
-#[derive(Clone, Debug)]
-pub struct RunFolder(PathBuf);
-
-impl RunFolder {
-    /// The run in `path`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
-    }
-
-    /// The folder itself.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// A file in it.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Makes the run this process's own until the file is dropped: no other command writes into
-    /// the folder meanwhile. What a killed process locked is free again, and what it left half
-    /// written is removed.
-    pub fn lock(&self) -> Result<File, RunError> {
-        let path = self.file("lock");
-        let mut file = open_own(&path).map_err(RunError::io(&path))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                let holder = read_regular(&path, HOLDER_BYTES).unwrap_or_default();
-                let holder = String::from_utf8_lossy(&holder).into_owned();
-                let folder = self.0.clone();
-                return Err(RunError::InUse { folder, holder });
-            }
-            // A file system without locks has to be trusted.
-            Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => {
-                return Err(RunError::io(&path)(e));
-            }
-            _ => {}
-        }
-        let note = file.set_len(0).and_then(|()| file.rewind());
-        let note = note.and_then(|()| write!(file, "process {}", std::process::id()));
-        note.map_err(RunError::io(&path))?;
-        remove_parts(&self.0, &FILES);
-        remove_parts(&self.file("samples"), &["step-"]);
-        Ok(file)
-    }
-
-    /// Makes the folder for samples; a link in its place is refused, for what it leads to is
-    /// not the run's own.
-    pub fn make_samples(&self) -> Result<(), RunError> {
-        let path = self.file("samples");
-        let refuse = |()| match std::fs::symlink_metadata(&path)?.is_dir() {
-            true => Ok(()),
-            false => Err(std::io::Error::new(
-                ErrorKind::NotADirectory,
-                "is a link: remove it",
-            )),
-        };
-        let made = std::fs::create_dir_all(&path).and_then(refuse);
-        made.map_err(RunError::io(&path))
-    }
-
-    /// Everything needed to go on.
-    pub fn checkpoint(&self) -> PathBuf {
-        self.file("checkpoint.safetensors")
-    }
-
-    /// One line of JSON for each step.
-    pub fn metrics(&self) -> PathBuf {
-        self.file("metrics.jsonl")
-    }
-
-    /// What the confidence risk was, one line of JSON for each evaluation.
-    pub fn risk(&self) -> PathBuf {
-        self.file("risk.jsonl")
-    }
-
-    /// The least risky generator, where the risk is watched.
-    pub fn best(&self) -> PathBuf {
-        self.file("best.safetensors")
-    }
-
-    /// What the run has come to: the least risky generator, or else the checkpoint's, or else,
-    /// in a run that was imported, the only one.
-    pub fn generator(&self) -> PathBuf {
-        let trained = [self.best(), self.checkpoint()];
-        let found = trained.into_iter().find(|path| path.exists());
-        found.unwrap_or_else(|| self.file("generator.safetensors"))
-    }
-
-    /// Whether there is a run, finished or not, trained or imported.
-    pub fn is_taken(&self) -> bool {
-        holds_run(&self.0)
-    }
-
-    /// Readings of the risk up to `step`.
-    pub fn readings(&self, step: u64) -> Vec<Reading> {
-        let text = read_regular(&self.risk(), MOST_BYTES).unwrap_or_default();
-        let lines = text.split(|&byte| byte == b'\n');
-        let readings = lines.filter_map(|line| serde_json::from_slice(line).ok());
-        readings.filter(|r: &Reading| r.step <= step).collect()
-    }
-
-    /// What the averaged generator drew after `step` steps.
-    pub fn sample(&self, step: u64) -> PathBuf {
-        self.file(&format!("samples/step-{step:06}.png"))
-    }
-}
-
-/// Files that a run writes whole, by a temporary one beside each.
-const FILES: [&str; 10] = [
-    "best.safetensors",
-    "checkpoint.safetensors",
-    "compare.json",
-    "config.toml",
-    "generator.gan",
-    "generator.safetensors",
-    "grid.png",
-    "metrics.jsonl",
-    "report.html",
-    "risk.jsonl",
-];
 
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
@@ -159,47 +32,14 @@ pub enum RunError {
     #[error("{0}; a lower training.learning_rate, a larger --batch or more pictures help")]
     Divergence(Divergence),
     /// A file of the run could not be read or written.
-    #[error("cannot {verb} {path}: {error}{}", remedy(.error))]
-    Io {
-        /// "read" or "write".
-        verb: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// Another process trains in this folder.
-    #[error(
-        "{folder} is in use by another command ({holder}): let it end or stop it, or name \
-         another folder with --out"
-    )]
-    InUse {
-        /// The run.
-        folder: PathBuf,
-        /// What the other one wrote into the lock.
-        holder: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The risk could not be measured.
     #[error("the confidence risk cannot be watched: {0}")]
     Risk(#[from] RiskError),
     /// The averaged generator could not be folded.
     #[error("{0}")]
     Fold(String),
-}
-
-impl RunError {
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        Self::of_file("write", path)
-    }
-
-    pub(crate) fn reading(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        Self::of_file("read", path)
-    }
-
-    fn of_file(verb: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |error| Self::Io { verb, path, error }
-    }
 }
 
 /// How the steps ended.
@@ -408,13 +248,14 @@ fn save_between<D: Backend<f32>>(
 fn save(checkpoint: &[u8], folder: &RunFolder, logs: &mut Logs) -> Result<(), RunError> {
     logs.flush()?;
     checkpoint::write(&folder.checkpoint(), checkpoint)?;
-    report::write(folder, &logs.history()).map(drop)
+    report::write(folder, &logs.history())?;
+    Ok(())
 }
 
 /// Writes the page of a run that is not being trained, and returns its path.
 pub fn write_page(folder: &RunFolder) -> Result<PathBuf, RunError> {
     let logs = Logs::open(folder, u64::MAX)?;
-    report::write(folder, &logs.history())
+    Ok(report::write(folder, &logs.history())?)
 }
 
 /// Evaluates the risk, keeps the generator if it is the best, and ends the run if the risk no
@@ -535,5 +376,5 @@ fn save_samples<D: Backend<f32>>(
     notify(Event::Sampled(&images));
     let path = folder.sample(trainer.step);
     let grid = picture::grid(&images, grid_columns(classes), 2);
-    picture::save_png(&path, &grid).map_err(RunError::io(&path))
+    Ok(picture::save_png(&path, &grid).map_err(FileError::writing(&path))?)
 }
