@@ -364,7 +364,7 @@ fn errors_say_what_where_and_how_to_mend_it() {
     assert!(error.contains("a loss is not a number at step"), "{error}");
     assert_eq!(output.status.code(), Some(1));
 
-    let error = fails(dir, 1, &["train", "--preset", "seed"]);
+    let error = fails(dir, 1, &["train", "--preset", "article"]);
     assert!(error.contains("--data"), "{error}");
     let labels = ["train", "--data", "pictures", "--labels", "cat,dog"];
     fs::create_dir(dir.join("pictures")).unwrap();
@@ -391,7 +391,7 @@ fn errors_say_what_where_and_how_to_mend_it() {
 }
 
 #[test]
-fn the_seed_presets_are_the_articles_network_and_its_mended_form() {
+fn the_article_presets_are_the_articles_network_and_its_mended_form() {
     let dir = tempdir().unwrap();
     let dir = dir.path();
     save_pictures(&dir.join("photos"), 12, 64);
@@ -402,7 +402,10 @@ fn the_seed_presets_are_the_articles_network_and_its_mended_form() {
     let sizes = [
         "--data", "photos", "--steps", "2", "--batch", "4", "--out", "run",
     ];
-    ok(dir, &[&["train", "--preset", "seed"], &sizes[..]].concat());
+    ok(
+        dir,
+        &[&["train", "--preset", "article"], &sizes[..]].concat(),
+    );
     let report: Value =
         serde_json::from_str(&ok(dir, &["inspect", "run/generator.gan", "--json"])).unwrap();
     assert_eq!(report["parameters"], 3_093_507, "{report}");
@@ -420,7 +423,11 @@ fn the_seed_presets_are_the_articles_network_and_its_mended_form() {
     assert_eq!(trained("dense.weight"), json!([100, 16_384]));
     assert_eq!(trained("dense.beta"), json!([1, 16_384]));
 
-    let mended = Config::preset("seed-relu").unwrap().unwrap();
+    let mended = Config::preset("article-bn").unwrap();
+    assert!(
+        Config::preset("seed-relu").unwrap() == mended,
+        "the old name"
+    );
     let blocks = mended.generator_blocks().unwrap();
     let counts = blocks.iter().map(|block| block.op.weight_shape());
     assert_eq!(

@@ -145,7 +145,7 @@ fn what_is_no_such_file_is_an_error() {
 /// A dense layer, then a transposed convolution of this geometry, all numbers random.
 fn generator(case: &Case, seed: u64) -> FloatGenerator {
     let mut noise = Noise(seed);
-    let mut config = Config::preset("fashion").unwrap().unwrap();
+    let mut config = Config::preset("fashion").unwrap();
     config.generator.latent = 8;
     config.data.class_names = vec!["one".into(), "two".into()];
     let first = &mut config.generator.dense;

@@ -14,7 +14,7 @@ use tests::Case;
 
 /// A generator after a few steps on the embedded data: its weights are real ones.
 fn generator() -> FloatGenerator {
-    let mut config = Config::preset("fashion").unwrap().unwrap();
+    let mut config = Config::preset("fashion").unwrap();
     let request = DataRequest {
         height: 28,
         width: 28,

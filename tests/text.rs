@@ -58,7 +58,7 @@ fn model(name: &str, dataset: &str, label: &str) -> Result<Vec<u8>, ModelError> 
 
 #[test]
 fn no_file_or_configuration_holds_a_control_character() {
-    let preset = Config::preset("fashion").unwrap().unwrap();
+    let preset = Config::preset("fashion").unwrap();
     for control in controls() {
         let text = format!("a{control}b");
         for [name, dataset, label] in [[&text, "d", "l"], ["n", &text, "l"], ["n", "d", &text]] {

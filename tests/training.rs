@@ -2,15 +2,15 @@
 
 use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, PutTape, SumTo, TensorFromVec, TryMul};
 use gan_core::latent::Pcg32;
-use host::config::{Config, Image, Training};
+use host::config::{Augmentation, Config, Image, Loss, Training};
 use host::data::{DataRequest, Dataset, load};
 use host::nn::Mat;
 use host::nn::backend::values;
 use host::sample::{self, Order};
-use host::train::augment::{ALL, Augmentation, augment};
+use host::train::augment::augment;
 use host::train::checkpoint;
 use host::train::divergence::{Divergence, DivergenceMonitor};
-use host::train::loss::{self, Anchors, Loss, Scores};
+use host::train::loss::{self, Anchors, Scores};
 use host::train::trainer::{StepReport, Trainer};
 use tests::Noise;
 
@@ -195,12 +195,15 @@ fn the_gradient_of_an_augmentation_is_its_adjoint() {
         let shape = (BATCH, len / BATCH);
         let input: Mat<f32, Cpu> = device.tensor_from_vec(x.clone(), shape);
         let taped = input.clone().put_tape(OwnedTape::<f32, Cpu>::default());
-        let changed = augment(taped, IMAGE, &ALL, &mut Pcg32::new(seed)).unwrap();
+        let changed = augment(taped, IMAGE, &Augmentation::ALL, &mut Pcg32::new(seed)).unwrap();
         let rows = len / IMAGE.channels;
         let weigh: Mat<f32, Cpu> = device.tensor_from_vec(weights.clone(), (rows, IMAGE.channels));
         let loss = changed.try_mul(weigh).unwrap().try_sum::<(), _>().unwrap();
         let grad = values(&loss.backward().get(&input));
-        let (ax, ay) = (augmented(&x, &ALL, seed), augmented(&y, &ALL, seed));
+        let (ax, ay) = (
+            augmented(&x, &Augmentation::ALL, seed),
+            augmented(&y, &ALL, seed),
+        );
         let dot = |a: &mut dyn Iterator<Item = (f32, f32)>| -> f64 {
             a.map(|(a, b)| f64::from(a) * f64::from(b)).sum()
         };
@@ -222,7 +225,7 @@ fn embedded() -> Dataset {
 
 /// Everything that training can add, at once.
 fn everything() -> Config {
-    let mut config = Config::preset("fashion").unwrap().unwrap();
+    let mut config = Config::preset("fashion").unwrap();
     config.discriminator.spectral_norm = true;
     for layer in &mut config.discriminator.conv {
         layer.norm = false;
@@ -231,7 +234,7 @@ fn everything() -> Config {
     config.training.lecam = 0.1;
     config.training.label_smoothing = 0.1;
     config.training.discriminator_learning_rate = Some(4e-4);
-    config.training.augment = Some(ALL.to_vec());
+    config.training.augment = Some(Augmentation::ALL.to_vec());
     config.training.batch = 16;
     config.data.class_names = embedded().class_names;
     config

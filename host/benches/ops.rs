@@ -104,7 +104,7 @@ fn adam(params: usize) -> f64 {
 fn main() {
     let preset = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let preset = preset.unwrap_or_else(|| "fashion".into());
-    let Some(Ok(config)) = Config::preset(&preset) else {
+    let Ok(config) = Config::preset(&preset) else {
         eprintln!("there is no preset `{preset}`");
         std::process::exit(2);
     };

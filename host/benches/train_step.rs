@@ -16,9 +16,7 @@ use host::train::trainer::Trainer;
 /// A trainer of a preset and as many pictures of noise as a few batches take: what is in a
 /// picture changes no time.
 fn trainer(preset: &str) -> (Trainer<Cpu>, Images) {
-    let mut config = Config::preset(preset)
-        .expect("a preset")
-        .expect("a valid one");
+    let mut config = Config::preset(preset).expect("a preset");
     let Image {
         height,
         width,

@@ -1,6 +1,6 @@
 """Times a training step of a preset here and in PyTorch, in turns, and prints the ratio.
 
-    python3 tools/bench/pytorch_step.py fashion          # or avatar, seed, seed-relu
+    python3 tools/bench/pytorch_step.py fashion          # or avatar, article, article-bn
 
 Needs Python 3.11 and PyTorch. The networks are built from host/presets/*.toml, the step is the
 trainer's: both networks, forward and backward, Adam, 64 pictures, on all processors. PyTorch runs

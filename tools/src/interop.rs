@@ -84,8 +84,8 @@ const FAMILIES: [(&str, usize); 7] = [
 ];
 
 /// Presets that are trained for a moment, and how long.
-const TRAINED: [(&str, &str); 3] = [("fashion", "20"), ("avatar", "20"), ("seed", "2")];
-const SHIPPED: [&str; 3] = ["fashion", "avatar", "seed"];
+const TRAINED: [(&str, &str); 3] = [("fashion", "20"), ("avatar", "20"), ("article", "2")];
+const SHIPPED: [&str; 3] = ["fashion", "avatar", "article-bn"];
 
 /// The programs and the folder of a check.
 struct Bench {
@@ -118,9 +118,9 @@ impl Interop {
             let model = root().join("models").join(name).with_extension("gan");
             bench.check_int8(name, &model)?;
         }
-        // No pictures of the size of `seed` come with the program.
+        // No pictures of the size of `article` come with the program.
         let portraits = bench.folder.join("portraits.idx");
-        let drawn_by = root().join("models/seed.gan");
+        let drawn_by = root().join("models/article-bn.gan");
         bench.host(&[
             "sample",
             text(&drawn_by)?,
@@ -140,7 +140,7 @@ impl Interop {
                 "--out",
                 text(&run)?,
             ];
-            if preset == "seed" {
+            if preset == "article" {
                 train.extend(["--data", text(&portraits)?]);
             }
             bench.host(&train)?;

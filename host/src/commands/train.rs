@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use dfdx::prelude::Cpu;
-use host::config::{Config, Data, PRESETS};
+use host::config::{Augmentation, Config, Data};
 use host::console::{self, check_text};
 use host::data::{Dataset, DatasetFingerprint};
 use host::files::{MOST_BYTES, read_regular, remedy, write_atomic};
@@ -17,7 +17,6 @@ use host::risk::judge::Judge;
 use host::risk::monitor::{self, Reading, RiskMonitor, WATCHED};
 use host::run_folder::RunFolder;
 use host::say;
-use host::train::augment;
 use host::train::checkpoint;
 use host::train::run::{self, Ending, Event, grid_columns};
 use host::train::trainer::{Budget, StepReport, Trainer};
@@ -25,7 +24,6 @@ use host::{picture, quant};
 use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use strsim::jaro_winkler;
 
 use crate::cli::{Device, Train};
 use crate::device;
@@ -131,7 +129,7 @@ fn fit_to_data(config: &mut Config, dataset: &Dataset) -> anyhow::Result<()> {
             "few pictures: DiffAugment is on (translation, color, cutout); \
              training.augment = [] in --config turns it off"
         );
-        config.training.augment = Some(augment::ALL.to_vec());
+        config.training.augment = Some(Augmentation::ALL.to_vec());
     }
     Ok(())
 }
@@ -178,22 +176,7 @@ const FEW_PICTURES: usize = 1000;
 fn configure(args: &Train) -> anyhow::Result<Config> {
     let mut config = match &args.config {
         Some(path) => Config::load(path)?,
-        None => match Config::preset(&args.preset) {
-            Some(config) => config?,
-            None => {
-                let names = PRESETS.map(|(name, _)| name).join(", ");
-                let near = PRESETS
-                    .map(|(name, _)| (jaro_winkler(&args.preset.to_lowercase(), name), name));
-                let near = near.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
-                let near = near.filter(|&(likeness, _)| likeness > 0.8);
-                let near = near.map(|(_, name)| format!("; did you mean `{name}`?"));
-                bail!(
-                    "there is no preset `{}`; there are {names}, and --config FILE{}",
-                    args.preset,
-                    near.unwrap_or_default()
-                );
-            }
-        },
+        None => Config::preset(&args.preset)?,
     };
     if let Some(path) = &args.data {
         config.data = Data {

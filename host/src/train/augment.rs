@@ -3,31 +3,11 @@
 
 use dfdx::prelude::{Axis, BroadcastTo, Device, HasShape, MeanTo, ReshapeTo, Tape, TryAdd, TryMul};
 use gan_core::latent::Pcg32;
-use serde::{Deserialize, Serialize};
 
 use super::random;
-use crate::config::Image;
+use crate::config::{Augmentation, Image};
 use crate::nn::Mat;
 use crate::nn::generic::gather_or_zero;
-
-/// A kind of change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Augmentation {
-    /// Shifts by up to an eighth of the side; grey comes in.
-    Translation,
-    /// Brightness by up to a quarter of the range, saturation and contrast.
-    Color,
-    /// A grey square of half the side.
-    Cutout,
-}
-
-/// All of them.
-pub const ALL: [Augmentation; 3] = [
-    Augmentation::Translation,
-    Augmentation::Color,
-    Augmentation::Cutout,
-];
 
 /// Changes each picture of a batch on its own. *Shapes*: `x` any matrix of `n` pictures
 /// `[h, w, c]`, values from -1 to 1, result `[n * h * w, c]`.

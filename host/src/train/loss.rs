@@ -6,7 +6,7 @@ use dfdx::prelude::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::config::Training;
+use crate::config::{Loss, Training};
 use crate::nn::Mat;
 
 /// Of the discriminator, one for each picture: above 0 for real.
@@ -14,20 +14,6 @@ pub type Scores<D, T = NoneTape> = Tensor<(usize,), f32, D, T>;
 
 /// A loss on its way to be minimized.
 pub type Scalar<D, T> = Tensor<(), f32, D, T>;
-
-/// A pair of losses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Loss {
-    /// Binary cross-entropy, the generator's non-saturating (Goodfellow et al. 2014).
-    #[default]
-    Bce,
-    /// Margins of one on both sides (Lim and Ye 2017).
-    Hinge,
-    /// Cross-entropy of each real picture's lead over a generated one
-    /// (Jolicoeur-Martineau 2019; Huang et al. 2024).
-    Relativistic,
-}
 
 /// What the `LeCam` regularizer compares with (Tseng et al. 2021): moving averages of the
 /// discriminator's mean scores.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::adam::{Adam, Moments};
 use super::augment::augment;
 use super::checkpoint::RollbackPoint;
-use super::loss::{self, Anchors, Loss, Scores};
+use super::loss::{self, Anchors, Scores};
 use super::random::{self, Purpose};
 use crate::config::{Config, Training};
 use crate::data::{DatasetFingerprint, Images};
@@ -260,7 +260,7 @@ impl<D: Backend<f32>> Trainer<D> {
         teacher_output: Option<Vec<f32>>,
     ) -> Result<f32, TrainerError> {
         let training = &self.config.training;
-        let real_scores = if training.loss == Loss::Relativistic {
+        let real_scores = if training.loss.needs_real_scores() {
             let real = self.seen(self.mat(real.to_vec(), labels.len())?, Seen::Real)?;
             Some(self.judge(real, real_labels, INPUT_ONLY)?)
         } else {

@@ -33,7 +33,7 @@ pub fn presets() -> [Preset; 3] {
     };
     let fashion = [[4, 2, 1, 1, 32], [4, 2, 1, 1, 16], [3, 1, 1, 1, 1]];
     let avatar = [[4, 2, 1, 1, 48], [4, 2, 1, 1, 32], [3, 1, 1, 1, 3]];
-    let seed = [
+    let article = [
         [5, 1, 2, 2, 128],
         [5, 2, 1, 2, 128],
         [5, 2, 1, 2, 64],
@@ -42,7 +42,7 @@ pub fn presets() -> [Preset; 3] {
     [
         preset("fashion", 32, 10, [7, 7, 48], &fashion, true),
         preset("avatar", 32, 0, [4, 4, 64], &avatar, true),
-        preset("seed", 100, 0, [8, 8, 256], &seed, false),
+        preset("article", 100, 0, [8, 8, 256], &article, false),
     ]
 }
 

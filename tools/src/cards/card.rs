@@ -63,13 +63,13 @@ impl Card {
 
     /// A row of the table of models.
     pub fn row(&self, name: &str) -> anyhow::Result<String> {
-        let verdict = self.0.lines().find_map(|line| {
-            let verdict = line.strip_prefix("verdict: ")?;
-            verdict.strip_suffix(" risk")
+        let rating = self.0.lines().find_map(|line| {
+            let rating = line.strip_prefix("rating: ")?;
+            rating.strip_suffix(" risk")
         });
-        let verdict = verdict.context("a card without a verdict")?;
+        let rating = rating.context("a card without a rating")?;
         let cells = self.cells(|figure| figure.value)?;
-        Ok(format!("| {name} | {cells} | {verdict} |\n"))
+        Ok(format!("| {name} | {cells} | {rating} |\n"))
     }
 
     /// A row of it for the real pictures.

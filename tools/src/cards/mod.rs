@@ -24,7 +24,7 @@ pub struct Cards {
     /// Folder of Fashion-MNIST's four gzipped IDX files.
     #[arg(long, default_value = "/usr/share/datasets/fashion-mnist")]
     from: PathBuf,
-    /// Folder of the portraits that models/README.md has commands for. `seed` is trained on
+    /// Folder of the portraits that models/README.md has commands for. `article` is trained on
     /// them, which takes 40 minutes, and the rows and the card of the portraits are written too.
     #[arg(long)]
     portraits: Option<PathBuf>,
@@ -34,11 +34,11 @@ const OUT: &str = "target/cards";
 /// The document that holds the generated blocks.
 const DOCUMENT: &str = "docs/evaluation.md";
 /// The names in the blocks' markers.
-const BLOCKS: [&str; 4] = ["fashion", "models", "seed", "gate"];
+const BLOCKS: [&str; 4] = ["fashion", "models", "article", "gate"];
 /// Head of the table of models.
 const MODELS_HEAD: &str = "\
 | against held-out pictures of the same set | pictures | 1-NN accuracy | small CNN | precision \
-| coverage | flagged | verdict |
+| coverage | flagged | rating |
 |---|---|---|---|---|---|---|---|
 ";
 /// Head of the table of what the gate does.
@@ -47,9 +47,9 @@ const GATE_HEAD: &str = "\
 | command: `host evaluate ... --count 1000` |
 |---|---|---|---|---|---|
 ";
-/// Added to the `seed` preset, which ends in `[training]`: the run trains to its last step, without
+/// Added to the `article` preset, which ends in `[training]`: the run trains to its last step, without
 /// augmentation, as the article's does.
-const SEED_GOES_ON: &str = "watch = false\naugment = []\n";
+const ARTICLE_GOES_ON: &str = "watch = false\naugment = []\n";
 
 impl Cards {
     pub fn run(self) -> anyhow::Result<()> {
@@ -70,15 +70,15 @@ impl Cards {
         rows += &fashion.row("models/fashion.gan")?;
         rows += &article(&from)?;
         if let Some(portraits) = portraits {
-            let seed = seed(&portraits)?;
-            document.replace("seed", &fenced(&seed))?;
-            rows += &seed.row("`seed`, its network at 64x64, on the portraits")?;
-            let relu = card("models/seed.gan", Some(&portraits))?;
-            rows += &relu.row("`seed-relu` on the portraits: models/seed.gan")?;
+            let portrait_article = portrait_article(&portraits)?;
+            document.replace("article", &fenced(&portrait_article))?;
+            rows += &portrait_article.row("`article`, its network at 64x64, on the portraits")?;
+            let article_bn = card("models/article-bn.gan", Some(&portraits))?;
+            rows += &article_bn.row("`article-bn` on the portraits: models/article-bn.gan")?;
         } else {
             println!("no --portraits: the card and the rows of the portraits stay as they are");
             let kept = document.block("models")?.lines();
-            let kept = kept.filter(|line| line.starts_with("| `seed"));
+            let kept = kept.filter(|line| line.starts_with("| `article"));
             rows.extend(kept.map(|line| format!("{line}\n")));
         }
         document.replace("models", &rows)?;
@@ -121,14 +121,14 @@ fn article(from: &Path) -> anyhow::Result<String> {
     Ok(rows)
 }
 
-/// The card of the int8 model of `seed`, trained on the portraits.
-fn seed(portraits: &Path) -> anyhow::Result<Card> {
-    let config = format!("{OUT}/seed.toml");
-    let preset = fs::read_to_string("host/presets/seed.toml")?;
-    fs::write(&config, preset + SEED_GOES_ON)?;
-    train("seed", &config, portraits)?;
-    let Card(both) = card("target/cards/seed", Some(portraits))?;
-    let from = both.find("target/cards/seed (int8)");
+/// The card of the int8 model of `article`, trained on the portraits.
+fn portrait_article(portraits: &Path) -> anyhow::Result<Card> {
+    let config = format!("{OUT}/article-portraits.toml");
+    let preset = fs::read_to_string("host/presets/article.toml")?;
+    fs::write(&config, preset + ARTICLE_GOES_ON)?;
+    train("article-portraits", &config, portraits)?;
+    let Card(both) = card("target/cards/article-portraits", Some(portraits))?;
+    let from = both.find("target/cards/article-portraits (int8)");
     let to = both.find("\nwhat int8 changes");
     let (from, to) = from.zip(to).context("no card of the integers")?;
     Ok(Card(both[from..to].trim_end().to_owned()))

@@ -1,0 +1,178 @@
+//! The networks that a configuration describes, block by block.
+
+use super::limits::check_map;
+use super::{Config, DenseLayer};
+use crate::nn::network::{BlockSpec, Op};
+use crate::nn::{Activation, Conv, Geometry, Margins};
+
+impl Config {
+    /// Weights of both networks.
+    pub fn weights(&self) -> Result<usize, String> {
+        let blocks = [self.generator_blocks()?, self.discriminator_blocks()?].concat();
+        let shapes = blocks.iter().map(|block| block.op.weight_shape());
+        Ok(shapes.map(|(rows, columns)| rows * columns).sum())
+    }
+
+    /// Values into the generator: latent and one-hot class.
+    pub fn input_len(&self) -> usize {
+        self.generator.latent + self.data.class_names.len()
+    }
+
+    /// The generator, layer by layer; an error says which layer does not fit.
+    pub fn generator_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+        let mut blocks = self.dense_blocks()?;
+        blocks.extend(self.conv_transpose_blocks()?);
+        if let Some(last) = blocks.last().filter(|b| b.activation != Activation::Tanh) {
+            return Err(format!(
+                "the last layer of the generator, {}, has to end in tanh: images go from -1 to 1",
+                last.name
+            ));
+        }
+        Ok(blocks)
+    }
+
+    /// The generator's dense layers, of which the last makes the first map.
+    fn dense_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+        let first = &self.generator.dense;
+        let map_len = first.height * first.width * first.channels;
+        check_map(
+            "generator.dense",
+            [first.height, first.width],
+            first.channels,
+        )?;
+        if map_len == 0 || self.generator.latent == 0 {
+            return Err("generator.latent and the size of generator.dense must not be 0".into());
+        }
+        let (mut blocks, mut n_in) = (Vec::new(), self.input_len());
+        for (i, layer) in self.generator.hidden.iter().enumerate() {
+            if layer.units == 0 {
+                return Err(format!("generator.hidden number {} has no units", i + 1));
+            }
+            blocks.push(layer.block(format!("hidden{}", i + 1), n_in));
+            n_in = layer.units;
+        }
+        blocks.push(BlockSpec {
+            name: "dense".into(),
+            op: Op::Dense {
+                n_in,
+                n_out: map_len,
+                c_out: if first.per_value {
+                    map_len
+                } else {
+                    first.channels
+                },
+            },
+            norm: first.norm,
+            spectral: false,
+            activation: first.activation,
+        });
+        Ok(blocks)
+    }
+
+    /// The generator's transposed convolutions, from the first map to the image.
+    fn conv_transpose_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+        let first = &self.generator.dense;
+        let (mut size, mut c_in) = ([first.height, first.width], first.channels);
+        let mut blocks = Vec::new();
+        for (i, layer) in self.generator.conv_transpose.iter().enumerate() {
+            let at = format!("generator.conv_transpose number {}", i + 1);
+            let geometry = (layer.channels > 0).then_some(margins(layer.crop));
+            let geometry = geometry
+                .and_then(|crop| Geometry::conv_transpose(size, layer.kernel, layer.stride, crop))
+                .ok_or_else(|| format!("{at} leaves nothing of its {size:?} input"))?;
+            check_map(&at, geometry.big, layer.channels)?;
+            blocks.push(BlockSpec {
+                name: format!("conv_transpose{}", i + 1),
+                op: Op::ConvTranspose(Conv {
+                    geometry,
+                    c_in,
+                    c_out: layer.channels,
+                }),
+                norm: layer.norm,
+                spectral: false,
+                activation: layer.activation,
+            });
+            (size, c_in) = (geometry.big, layer.channels);
+        }
+        let image = self.image;
+        if [size[0], size[1], c_in] != [image.height, image.width, image.channels] {
+            return Err(format!(
+                "the generator draws {}x{}x{c_in} images, [image] says {}x{}x{} \
+                 (height x width x channels): change the last layers or [image]",
+                size[0], size[1], image.height, image.width, image.channels
+            ));
+        }
+        Ok(blocks)
+    }
+
+    /// The discriminator, with the judgement as its last block: one unit, and one more
+    /// per class of which only the picture's own counts (Miyato and Koyama 2018).
+    pub fn discriminator_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+        let mut blocks = Vec::new();
+        let (mut size, mut c_in) = ([self.image.height, self.image.width], self.image.channels);
+        for (i, layer) in self.discriminator.conv.iter().enumerate() {
+            let at = format!("discriminator.conv number {}", i + 1);
+            let geometry = (layer.channels > 0).then_some(margins(layer.pad));
+            let geometry = geometry
+                .and_then(|pad| Geometry::conv(size, layer.kernel, layer.stride, pad))
+                .ok_or_else(|| format!("{at}: its kernel does not fit its {size:?} input"))?;
+            check_map(&at, geometry.small, layer.channels)?;
+            blocks.push(BlockSpec {
+                name: format!("conv{}", i + 1),
+                op: Op::Conv(Conv {
+                    geometry,
+                    c_in,
+                    c_out: layer.channels,
+                }),
+                norm: layer.norm,
+                spectral: false,
+                activation: layer.activation,
+            });
+            (size, c_in) = (geometry.small, layer.channels);
+        }
+        let mut n_in = size[0] * size[1] * c_in;
+        for (i, layer) in self.discriminator.dense.iter().enumerate() {
+            if layer.units == 0 {
+                return Err(format!("discriminator.dense number {} has no units", i + 1));
+            }
+            blocks.push(layer.block(format!("dense{}", i + 1), n_in));
+            n_in = layer.units;
+        }
+        let judgement = DenseLayer {
+            units: 1 + self.data.class_names.len(),
+            norm: false,
+            activation: Activation::Linear,
+        };
+        blocks.push(judgement.block("judgement".into(), n_in));
+        for block in &mut blocks {
+            block.spectral = self.discriminator.spectral_norm;
+        }
+        Ok(blocks)
+    }
+}
+
+impl DenseLayer {
+    /// The layer as a block that reads `n_in` values.
+    fn block(&self, name: String, n_in: usize) -> BlockSpec {
+        BlockSpec {
+            name,
+            op: Op::Dense {
+                n_in,
+                n_out: self.units,
+                c_out: self.units,
+            },
+            norm: self.norm,
+            spectral: false,
+            activation: self.activation,
+        }
+    }
+}
+
+fn margins([top, left, bottom, right]: [usize; 4]) -> Margins {
+    Margins {
+        top,
+        left,
+        bottom,
+        right,
+    }
+}
