@@ -202,7 +202,7 @@ fn the_gradient_of_an_augmentation_is_its_adjoint() {
         let grad = values(&loss.backward().get(&input));
         let (ax, ay) = (
             augmented(&x, &Augmentation::ALL, seed),
-            augmented(&y, &ALL, seed),
+            augmented(&y, &Augmentation::ALL, seed),
         );
         let dot = |a: &mut dyn Iterator<Item = (f32, f32)>| -> f64 {
             a.map(|(a, b)| f64::from(a) * f64::from(b)).sum()

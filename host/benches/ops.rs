@@ -13,8 +13,8 @@ use host::nn::buffers::Buffers;
 use host::nn::conv::WeightGrad;
 use host::nn::cpu::{linear, linear_grads};
 use host::nn::network::BlockSpec;
+use host::nn::optim::Adam;
 use host::nn::{BatchStats, norm};
-use host::train::adam::Adam;
 
 const BATCH: usize = 64;
 const ROUNDS: usize = 7;

@@ -8,6 +8,7 @@ use crate::data::Images;
 use crate::generator::FloatGenerator;
 use crate::quant::dequantize;
 use crate::sample::{self, Order, SampleKey, float_input};
+use crate::seeds;
 
 /// What a comparison found; grey levels go from 0 to 255.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,9 +32,6 @@ pub struct Comparison {
 /// Latents that a run is compared on unless it says otherwise.
 pub const COMPARE_IMAGES: usize = 1000;
 
-/// Seeds of comparison begin here: not those of calibration.
-pub const COMPARE_SEED: u64 = 1 << 32;
-
 /// Latents whose layers are compared; the figures settle long before.
 const LAYER_IMAGES: usize = 64;
 
@@ -45,7 +43,7 @@ pub fn compare(
 ) -> Result<Comparison, InferError> {
     let order = Order {
         count,
-        seed: COMPARE_SEED,
+        seed: seeds::COMPARISON,
         class: None,
     };
     let float = sample::float(generator, &order);
@@ -62,7 +60,7 @@ pub fn compare(
     let ssims: Vec<f64> = ssims.collect();
     Ok(Comparison {
         images: count,
-        seed: COMPARE_SEED,
+        seed: seeds::COMPARISON,
         psnr_db: 10.0 * (255.0 * 255.0 * n / squares as f64).log10(),
         ssim: ssims.iter().sum::<f64>() / count as f64,
         mean_abs_error: sum as f64 / n,

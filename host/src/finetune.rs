@@ -9,18 +9,17 @@ use gan_core::latent::{Pcg32, fill_latent};
 
 use crate::generator::{FloatGenerator, input_row};
 use crate::nn::network::{Block, BlockSpec, Network};
+use crate::nn::optim::{Adam, Moments};
 use crate::nn::{Backend, GradMask};
 use crate::quant::{Options, rounded_weights, weight_bits};
-use crate::train::adam::{Adam, Moments};
-use crate::train::random;
+use crate::random;
+use crate::seeds;
 
 /// Pictures a step.
 const BATCH: usize = 64;
 /// Of the first step, as a share of a tensor's largest value: a few thousandths of a step of
 /// 8 bits. It falls to nothing, linearly.
 const LEARNING_RATE: f32 = 0.003 / 127.0;
-/// Latents of fine-tuning come from here: not those of calibration or comparison.
-const SEED: u64 = 1 << 40;
 
 /// The device failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +44,7 @@ pub fn finetune(
     let lens: Vec<usize> = lens.collect();
     let mut moments = Moments::zeros(lens.into_iter());
     let latent = generator.config.generator.latent;
-    let mut rng = Pcg32::new(SEED);
+    let mut rng = Pcg32::new(seeds::FINETUNING);
     for step in 1..=steps {
         let blocks = network.blocks.iter_mut().zip(&tuned.layers).enumerate();
         for (i, (block, layer)) in blocks {

@@ -17,10 +17,12 @@ pub mod nn;
 pub mod npy;
 pub mod picture;
 pub mod quant;
+pub mod random;
 pub mod report;
 pub mod risk;
 pub mod run_folder;
 pub mod sample;
+pub mod seeds;
 pub mod train;
 
 /// Each training step allocates what the one before has freed. The system's allocator gives

@@ -17,6 +17,7 @@ use crate::generator::{FloatGenerator, FloatLayer};
 use crate::nn::Activation;
 use crate::nn::network::{BlockSpec, Op};
 use crate::sample::{Order, float_input};
+use crate::seeds;
 
 /// Latents that a run is calibrated on unless it says otherwise.
 pub const CALIBRATION_IMAGES: usize = 512;
@@ -42,9 +43,6 @@ impl Default for Options {
         }
     }
 }
-
-/// Seeds of calibration begin here, far from those that people type.
-const CALIBRATION_SEED: u64 = 1 << 48;
 
 /// Ranges that are tried for each end, each a little smaller than the one before: sums
 /// before tanh may reach ten times as far as anything can be seen of.
@@ -134,7 +132,7 @@ pub fn quantize_tuned(
 ) -> Result<Vec<u8>, QuantizeError> {
     let order = Order {
         count: options.calibration_images.max(1),
-        seed: CALIBRATION_SEED,
+        seed: seeds::CALIBRATION,
         class: None,
     };
     let input = Input {
@@ -176,7 +174,7 @@ const CONSTANT_IMAGES: usize = 64;
 pub fn loud_constants(generator: &FloatGenerator) -> Vec<LoudConstant> {
     let order = Order {
         count: CONSTANT_IMAGES,
-        seed: CALIBRATION_SEED,
+        seed: seeds::CALIBRATION,
         class: None,
     };
     let classes = generator.config.data.class_names.len();

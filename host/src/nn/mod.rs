@@ -14,6 +14,7 @@ pub mod generic;
 pub mod geometry;
 pub mod network;
 pub mod norm;
+pub mod optim;
 pub mod param;
 pub mod unfold;
 

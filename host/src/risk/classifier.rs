@@ -12,9 +12,9 @@ use crate::memory::reserved;
 use crate::nn::buffers::Buffers;
 use crate::nn::network::{Block, BlockSpec, Network, Op};
 use crate::nn::norm::LEAKY_SLOPE;
+use crate::nn::optim::{Adam, Moments};
 use crate::nn::{Activation, Backend, Conv, Geometry, GradMask, Margins};
-use crate::train::adam::{Adam, Moments};
-use crate::train::random::{self, Purpose};
+use crate::random::{self, Purpose};
 use crate::train::trainer::{TrainerError, update};
 
 /// Layers of a classifier, before its last.

@@ -17,19 +17,17 @@ use crate::data::Images;
 use crate::generator::FloatLayer;
 use crate::quant::{QuantizeError, quantize_critic};
 use crate::sample::{self, Order, SampleKey};
+use crate::seeds;
 
 /// Pictures that it learns from.
-const LESSONS: usize = 20_000;
+const TRAINING_IMAGES: usize = 20_000;
 /// Pictures seen in training.
 const SEEN: usize = 600_000;
-/// A picture is strange, for a lesson, at this p-value: more than are flagged, for there are
-/// few of those.
+/// An image counts as strange, for training, at this p-value: above the one of flagged images,
+/// because there are few of those.
 const STRANGE: f64 = 0.1;
 /// Fresh pictures that the passing score is chosen by.
 const FRESH: usize = 4000;
-/// First seeds of either, far from those that people type.
-const LESSON_SEED: u64 = 1 << 40;
-const FRESH_SEED: u64 = 1 << 41;
 /// Values of a picture from which on the critic sees it halved.
 const LARGE: usize = 512;
 
@@ -54,31 +52,31 @@ pub fn teach(
 ) -> Result<Taught, RiskError> {
     let model = Model::parse(file).map_err(QuantizeError::from)?;
     judge.ensure_can_flag(STRANGE, held_out.len())?;
-    progress("drawing lessons", 0, 2);
-    let mut lessons = drawn(&model, LESSON_SEED, LESSONS)?;
+    progress("drawing the critic's images", 0, 2);
+    let mut images = drawn(&model, seeds::CRITIC_TRAINING, TRAINING_IMAGES)?;
     let mut real = held_out.clone();
     real.labels.clear();
-    lessons.append(&real);
-    progress("drawing lessons", 1, 2);
-    let each = judge.each(&lessons)?;
-    lessons.labels = each.iter().map(|e| u8::from(e.p_value > STRANGE)).collect();
-    let halved = lessons.image_len() > LARGE;
+    images.append(&real);
+    progress("drawing the critic's images", 1, 2);
+    let each = judge.each(&images)?;
+    images.labels = each.iter().map(|e| u8::from(e.p_value > STRANGE)).collect();
+    let halved = images.image_len() > LARGE;
     let view = if halved { View::Half } else { View::Full };
-    let lessons = seen(&lessons, view);
-    let mut classifier = Classifier::new(CRITIC, format(&lessons), 2, 1)?;
+    let images = seen(&images, view);
+    let mut classifier = Classifier::new(CRITIC, format(&images), 2, 1)?;
     let schedule = Schedule {
         seen: SEEN,
         rate: 1e-3,
         shift: 0,
         seed: 1,
     };
-    let mut lesson = |done, all| progress("teaching the critic", done, all);
-    classifier.train(&lessons, &lessons.labels, &schedule, &mut lesson)?;
+    let mut notify = |done, all| progress("teaching the critic", done, all);
+    classifier.train(&images, &images.labels, &schedule, &mut notify)?;
     let mut layers = classifier.two_dense_layers().unwrap_or_default();
     if let Some(first) = layers.first_mut() {
         as_integers_mean_it(first);
     }
-    let some = lessons.first(FRESH).pixels;
+    let some = images.first(FRESH).pixels;
     let some = some.iter().map(|&p| (f32::from(p) - 128.0) / 128.0);
     let integers = |passing| {
         let file = quantize_critic(file, &layers, some.clone().collect(), halved, passing);
@@ -101,8 +99,8 @@ fn try_out(
     passing: f64,
 ) -> Result<(i8, Estimate, Estimate), RiskError> {
     let model = Model::parse(file).map_err(QuantizeError::from)?;
-    let each = judge.each(&drawn(&model, FRESH_SEED, FRESH)?)?;
-    let scores = scores(&model, FRESH_SEED, FRESH)?;
+    let each = judge.each(&drawn(&model, seeds::CRITIC_THRESHOLD, FRESH)?)?;
+    let scores = scores(&model, seeds::CRITIC_THRESHOLD, FRESH)?;
     let mut sorted = scores.clone();
     sorted.sort_unstable();
     let at = ((1.0 - passing) * FRESH as f64) as usize;

@@ -17,8 +17,8 @@ use super::knn_metrics::{FEWEST_FOR_INTERVAL, FLAGGED, K, Sample, compare};
 use super::two_sample::TwoSampleTest;
 use super::{Progress, RiskError};
 use crate::data::{Dataset, HELD_OUT_EVERY, Images};
+use crate::random::{self, Purpose};
 use crate::sample::Order;
-use crate::train::random::{self, Purpose};
 
 /// Pictures on each side, unless asked for.
 pub const DEFAULT_COUNT: usize = 3000;

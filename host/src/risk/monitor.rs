@@ -8,13 +8,12 @@ use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
 use crate::run_folder::RunFolder;
 use crate::sample;
+use crate::seeds;
 
 /// Pictures on each side.
 pub const WATCHED: usize = 500;
 /// Readings in a row without a new best after which a run stops.
 const PATIENCE: usize = 10;
-/// First seed of the pictures: not those of samples, calibration or comparison.
-const SEED: u64 = 1 << 33;
 
 /// What was found at one step, from the averaged generator's pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,7 +64,7 @@ impl<'a> RiskMonitor<'a> {
         step: u64,
     ) -> Result<Reading, RiskError> {
         let classes = generator.config.data.class_names.len();
-        let orders = self.judge.orders(classes, SEED);
+        let orders = self.judge.orders(classes, seeds::RISK_MONITOR);
         let each: Vec<_> = orders
             .iter()
             .flat_map(|order| order.each(classes))

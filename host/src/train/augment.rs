@@ -4,10 +4,10 @@
 use dfdx::prelude::{Axis, BroadcastTo, Device, HasShape, MeanTo, ReshapeTo, Tape, TryAdd, TryMul};
 use gan_core::latent::Pcg32;
 
-use super::random;
 use crate::config::{Augmentation, Image};
 use crate::nn::Mat;
 use crate::nn::generic::gather_or_zero;
+use crate::random;
 
 /// Changes each picture of a batch on its own. *Shapes*: `x` any matrix of `n` pictures
 /// `[h, w, c]`, values from -1 to 1, result `[n * h * w, c]`.

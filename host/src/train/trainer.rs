@@ -6,17 +6,17 @@ use dfdx::prelude::{
 use gan_core::latent::fill_latent;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::adam::{Adam, Moments};
 use super::augment::augment;
 use super::checkpoint::RollbackPoint;
 use super::loss::{self, Anchors, Scores};
-use super::random::{self, Purpose};
 use crate::config::{Config, Training};
 use crate::data::{DatasetFingerprint, Images};
 use crate::generator::{FloatGenerator, input_row, pixel_value};
 use crate::nn::backend::values;
 use crate::nn::network::Network;
+use crate::nn::optim::{Adam, Moments};
 use crate::nn::{Backend, GradMask, Mat};
+use crate::random::{self, Purpose};
 
 /// What one step did; a line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
