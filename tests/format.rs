@@ -220,7 +220,7 @@ fn a_lie_with_a_right_checksum_does_not_panic() {
 }
 
 #[test]
-fn weights_that_do_not_fit_their_corrections_are_refused() {
+fn weights_that_do_not_fit_their_zero_point_corrections_are_refused() {
     // The transposed convolution's record is the second; its weights' offset is at 36.
     let record = 48 + 64;
     let at = u32::from_le_bytes(file()[record + 36..record + 40].try_into().unwrap()) as usize;
@@ -232,7 +232,10 @@ fn weights_that_do_not_fit_their_corrections_are_refused() {
         let error = Model::parse(&lie).err();
         let is_found = matches!(
             error,
-            Some(ModelError::Correction { layer: 1, .. } | ModelError::Weight { layer: 1, .. })
+            Some(
+                ModelError::ZeroPointCorrection { layer: 1, .. }
+                    | ModelError::Weight { layer: 1, .. }
+            )
         );
         assert!(is_found, "byte {i}: {error:?}");
     }

@@ -36,7 +36,7 @@ impl Layer<'_> {
         }
         // A sum has at most this many products of at most 255 * 127, and stays below
         // 2^30, so that it can be doubled. Taps on the margins of a plane add what the
-        // corrections take away; on the way the sum may wrap.
+        // zero-point corrections take away; on the way the sum may wrap.
         let room = ((1usize << 30) - 1).checked_sub(self.most_terms().saturating_mul(255 * 127));
         for (channel, (bias, multiplier)) in self.channels(0).enumerate() {
             if room.is_none_or(|room| bias.unsigned_abs() as usize > room) {
@@ -54,8 +54,8 @@ impl Layer<'_> {
         if let Some(index) = too_low.or_else(|| self.wrong_filling()) {
             return Err(ModelError::Weight { layer, index });
         }
-        match self.wrong_correction() {
-            Some(index) => Err(ModelError::Correction { layer, index }),
+        match self.wrong_zero_point_correction() {
+            Some(index) => Err(ModelError::ZeroPointCorrection { layer, index }),
             None => Ok(()),
         }
     }

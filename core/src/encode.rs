@@ -86,7 +86,7 @@ pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
 
 /// Where the sections of a layer end that begin behind `at`.
 fn end_of_layer(at: usize, layer: &LayerSpec<'_>, input_zero_point: i8) -> usize {
-    let lens = lens(0, layer).map(|lens| [lens.weights, lens.corrections]);
+    let lens = lens(0, layer).map(|lens| [lens.weights, lens.zero_point_corrections]);
     // No file is as long, and the sum of a few does not overflow.
     let fit = |len: u64| len.min(u64::from(u32::MAX)) as usize;
     let [weights, corrections] = lens.map_or([0; 2], |lens| lens.map(fit));
@@ -285,7 +285,7 @@ fn write_layer(
     w.section(at + entry::SHIFTS.start)?;
     multipliers.for_each(|m| w.push(&m.shift.to_le_bytes()));
     if let (Op::ConvTranspose(window), false) = (layer.op, input_zero_point == 0) {
-        w.section(at + entry::CORRECTIONS.start)?;
+        w.section(at + entry::ZERO_POINT_CORRECTIONS.start)?;
         let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
         for place in phase_places(window, c_out) {
             let weights = w.out.get(weights_at..).unwrap_or(&[]);

@@ -2,10 +2,11 @@
 //! `field.rs` has its offsets.
 //!
 //! All numbers are little-endian. Behind the text come each layer's weights, biases,
-//! mantissas, shifts, corrections and table, then the critic with its layers', then the vetted
-//! seeds. Each of these sections begins at the first multiple of 16 bytes behind the one
-//! before, if it is there at all; the bytes between are zero, and none follow the last but
-//! zeros up to a multiple of 16. So no two sections overlap, and every byte has one meaning.
+//! mantissas, shifts, zero-point corrections and table, then the critic with its layers',
+//! then the vetted seeds. Each of these sections begins at the first multiple of 16 bytes
+//! behind the one before, if it is there at all; the bytes between are zero, and none follow
+//! the last but zeros up to a multiple of 16. So no two sections overlap, and every byte has
+//! one meaning.
 //!
 //! Header, 48 bytes:
 //!
@@ -47,11 +48,11 @@
 //! | 44 | `u32` | offset of the multipliers' mantissas, `i32` |
 //! | 48 | `u32` | offset of the multipliers' shifts, `i8` |
 //! | 52 | `u32` | offset of the table, 256 `i8` or (wide) 513 `i16`, or 0 with a clamp |
-//! | 56 | `u32` | offset of the corrections, `i32`, or 0 where the input's zero point is 0 and for dense |
+//! | 56 | `u32` | offset of the zero-point corrections, `i32`, or 0 where the input's zero point is 0 and for dense |
 //! | 60 | `[u8; 4]` | zero |
 //!
-//! A correction is minus the input's zero point times the sum of the weights of a kernel
-//! row and phase: it lets the runtime multiply inputs that still hold their zero point.
+//! A zero-point correction is minus the input's zero point times the sum of the weights of a
+//! kernel row and phase: it lets the runtime multiply inputs that still hold their zero point.
 //!
 //! Text: UTF-8 lines without a line break at the end: the model's name, the data set's
 //! name, one label per class; none holds a character that [`is_control`] names.

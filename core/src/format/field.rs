@@ -41,7 +41,7 @@ pub(crate) mod entry {
     pub const MANTISSAS: Range<usize> = 44..48;
     pub const SHIFTS: Range<usize> = 48..52;
     pub const TABLE: Range<usize> = 52..56;
-    pub const CORRECTIONS: Range<usize> = 56..60;
+    pub const ZERO_POINT_CORRECTIONS: Range<usize> = 56..60;
     pub const LAST_RESERVED: Range<usize> = 60..64;
     pub const LEN: usize = 64;
 }

@@ -421,16 +421,20 @@ pub(crate) fn read_layer<'a>(
     let output_shape = read.shape(entry::OUTPUT_SHAPE);
     let lens = section_lens(layer, op, weight_bits, input_shape, output_shape)?;
     let channels = lens.channels as u64;
-    let corrections = match input.zero_point {
+    let correction_count = match input.zero_point {
         0 => 0,
-        _ => lens.corrections,
+        _ => lens.zero_point_corrections,
     };
     // In the order of the file.
     let weights = read.section(sections, entry::WEIGHTS, lens.weights)?;
     let bias = read.section(sections, entry::BIASES, 4 * channels)?;
     let mantissas = read.section(sections, entry::MANTISSAS, 4 * channels)?;
     let shifts = read.section(sections, entry::SHIFTS, channels)?;
-    let corrections = read.section(sections, entry::CORRECTIONS, 4 * corrections)?;
+    let zero_point_corrections = read.section(
+        sections,
+        entry::ZERO_POINT_CORRECTIONS,
+        4 * correction_count,
+    )?;
     let table = read.section(sections, entry::TABLE, table_bytes as u64)?;
     let activation = match (table.first_chunk(), table.as_chunks().0.first_chunk()) {
         (_, Some(wide)) => Activation::WideTable(wide),
@@ -450,6 +454,6 @@ pub(crate) fn read_layer<'a>(
         bias,
         mantissas,
         shifts,
-        corrections,
+        zero_point_corrections,
     })
 }

@@ -18,7 +18,7 @@ pub(crate) fn section_lens(
     SectionLens {
         weights: blocks * quads(input_len) as u64 * quad_bytes(bits),
         channels: output_len,
-        corrections: 0,
+        zero_point_corrections: 0,
     }
 }
 
