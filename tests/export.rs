@@ -75,7 +75,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
         weights: &dense_weights,
         bias: &bias[0],
         multipliers: &multipliers[0],
-        sum: quant(zero_points[0]),
+        pre_activation: quant(zero_points[0]),
         output: quant(zero_points[0]),
         weight_bits: if is_four {
             WeightBits::Four
@@ -103,7 +103,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
         weights: &weights,
         bias: &bias[1],
         multipliers: &multipliers[1],
-        sum: last,
+        pre_activation: last,
         output: last,
         weight_bits: WeightBits::Eight,
         activation: match seed % 3 {
@@ -338,7 +338,7 @@ fn ending_in(activation: Activation<'_>) -> Vec<u8> {
         weights: &[1; 8],
         bias: &[0; 4],
         multipliers: &[multiplier; 4],
-        sum: quant,
+        pre_activation: quant,
         output: quant,
         weight_bits: WeightBits::Eight,
         activation,

@@ -63,7 +63,7 @@ impl Numbers {
             weights,
             bias,
             multipliers,
-            sum: quant,
+            pre_activation: quant,
             output: quant,
             weight_bits: bits,
             activation,

@@ -30,7 +30,7 @@ pub fn file() -> &'static [u8] {
             weights: &[3; 40],
             bias: &[-7; 8],
             multipliers: &[half; 8],
-            sum: quant,
+            pre_activation: quant,
             output: quant,
             weight_bits: WeightBits::Four,
             activation: Activation::Clamp {
@@ -52,7 +52,7 @@ pub fn file() -> &'static [u8] {
             weights: &[-5; 18],
             bias: &[11],
             multipliers: &[half],
-            sum: quant,
+            pre_activation: quant,
             output: Quant {
                 scale: 1.0 / 128.0,
                 zero_point: 0,
@@ -171,7 +171,7 @@ fn a_map_beyond_the_limit_is_refused() {
         weights: &[],
         bias: &[],
         multipliers: &[],
-        sum: quant,
+        pre_activation: quant,
         output: quant,
         weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {

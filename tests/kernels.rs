@@ -146,7 +146,7 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
         weights: &identity,
         bias: &bias,
         multipliers: &ones,
-        sum: unit(numbers.input_zero_point),
+        pre_activation: unit(numbers.input_zero_point),
         output: unit(numbers.input_zero_point),
         weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {
@@ -161,7 +161,7 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
         weights: &numbers.weights,
         bias: &numbers.bias,
         multipliers: &numbers.multipliers,
-        sum: unit(numbers.zero_point),
+        pre_activation: unit(numbers.zero_point),
         output: unit(numbers.zero_point),
         weight_bits: numbers.bits,
         activation: match &numbers.table {

@@ -15,18 +15,19 @@ impl Layer<'_> {
     /// Checks every value that arithmetic relies on.
     pub(crate) fn check(&self, layer: usize) -> Result<(), ModelError> {
         // Scales as bits: even a comparison would pull in floating point.
-        let [sum, output] = [self.sum, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
-        if !POSITIVE_FINITE.contains(&sum.0) || !POSITIVE_FINITE.contains(&output.0) {
+        let [before, output] =
+            [self.pre_activation, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
+        if !POSITIVE_FINITE.contains(&before.0) || !POSITIVE_FINITE.contains(&output.0) {
             return Err(ModelError::Scale { layer });
         }
         match self.activation {
-            Activation::Clamp { .. } if sum != output => {
+            Activation::Clamp { .. } if before != output => {
                 return Err(ModelError::OutputQuant { layer });
             }
-            Activation::WideTable(_) if sum.1 != 0 => {
+            Activation::WideTable(_) if before.1 != 0 => {
                 return Err(ModelError::ZeroPoint {
                     layer,
-                    found: sum.1,
+                    found: before.1,
                 });
             }
             _ => {}

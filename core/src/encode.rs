@@ -45,9 +45,9 @@ pub struct LayerSpec<'a> {
     pub bias: &'a [i32],
     /// One multiplier for each bias.
     pub multipliers: &'a [Multiplier],
-    /// Scale and zero point of the requantized sum.
-    pub sum: Quant,
-    /// Scale and zero point of the output: the sum's unless the activation is a table.
+    /// Scale and zero point of the requantized sum, which the activation reads.
+    pub pre_activation: Quant,
+    /// Scale and zero point of the output: those before the activation unless the activation is a table.
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
@@ -336,16 +336,19 @@ fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(
         w.put(at + entry::WINDOW.start + i, &[byte]);
     }
     w.put(at + entry::CLAMP.start, &clamp.map(i8::cast_unsigned));
-    let (sum, output) = (layer.sum, layer.output);
+    let (pre_activation, output) = (layer.pre_activation, layer.output);
     w.put(
-        at + entry::SUM_ZERO_POINT.start,
-        &sum.zero_point.to_le_bytes(),
+        at + entry::PRE_ACTIVATION_ZERO_POINT.start,
+        &pre_activation.zero_point.to_le_bytes(),
     );
     w.put(
         at + entry::OUTPUT_ZERO_POINT.start,
         &output.zero_point.to_le_bytes(),
     );
-    w.put(at + entry::SUM_SCALE.start, &sum.scale.to_le_bytes());
+    w.put(
+        at + entry::PRE_ACTIVATION_SCALE.start,
+        &pre_activation.scale.to_le_bytes(),
+    );
     w.put(at + entry::OUTPUT_SCALE.start, &output.scale.to_le_bytes());
     Ok(())
 }

@@ -15,8 +15,8 @@ pub struct Layer<'a> {
     pub output_shape: Shape,
     /// Scale and zero point of the input.
     pub input: Quant,
-    /// Scale and zero point of the sum, before a table.
-    pub sum: Quant,
+    /// Scale and zero point of the requantized sum, which the activation reads.
+    pub pre_activation: Quant,
     /// Scale and zero point of the output.
     pub output: Quant,
     /// Clamp or table.

@@ -85,7 +85,7 @@ struct IntLayer {
     weights: Vec<i8>,
     bias: Vec<i32>,
     multipliers: Vec<Multiplier>,
-    sum: Quant,
+    pre_activation: Quant,
     output: Quant,
     activation: IntActivation,
 }
@@ -99,7 +99,7 @@ impl IntLayer {
             weights: &self.weights,
             bias: &self.bias,
             multipliers: &self.multipliers,
-            sum: self.sum,
+            pre_activation: self.pre_activation,
             output: self.output,
             weight_bits: self.weight_bits,
             activation: match &self.activation {
@@ -394,7 +394,7 @@ fn correction(act: Activation, sums: &[f32], rounded: &[f32], c: usize) -> Vec<f
 
 /// Quantization of a layer's sum and of its output.
 struct TensorQuants {
-    sum: Quant,
+    pre_activation: Quant,
     output: Quant,
     wide: bool,
 }
@@ -432,7 +432,7 @@ impl TensorQuants {
         };
         let has_table = !matches!(act, Activation::Relu | Activation::Linear);
         Self {
-            sum,
+            pre_activation: sum,
             output,
             wide: has_table && wide.is_some(),
         }
@@ -445,7 +445,10 @@ impl TensorQuants {
                 let v = if self.wide {
                     *sum
                 } else {
-                    dequantize(quantize_value(*sum, &self.sum), &self.sum)
+                    dequantize(
+                        quantize_value(*sum, &self.pre_activation),
+                        &self.pre_activation,
+                    )
                 };
                 *sum = dequantize(quantize_value(act.apply(v), &self.output), &self.output);
             }
@@ -570,7 +573,7 @@ fn int_layer(
         weights: Vec::new(),
         bias: Vec::new(),
         multipliers: Vec::new(),
-        sum: tensor.sum,
+        pre_activation: tensor.pre_activation,
         output: tensor.output,
         activation: activation(layer.activation, tensor),
     };
@@ -583,8 +586,9 @@ fn int_layer(
             return Err(o);
         }
         int.bias.push(bias as i32);
-        int.multipliers
-            .push(multiplier(product_scale / f64::from(tensor.sum.scale)));
+        int.multipliers.push(multiplier(
+            product_scale / f64::from(tensor.pre_activation.scale),
+        ));
     }
     Ok(int)
 }
@@ -752,7 +756,11 @@ pub(crate) fn multiplier(real: f64) -> Multiplier {
 
 /// The runtime's activation: a clamp where that will do, else a table.
 fn activation(act: Activation, tensor: &TensorQuants) -> IntActivation {
-    let TensorQuants { sum, output, wide } = tensor;
+    let TensorQuants {
+        pre_activation: sum,
+        output,
+        wide,
+    } = tensor;
     if matches!(act, Activation::Linear | Activation::Relu) {
         let relu = act == Activation::Relu;
         let min = if relu { sum.zero_point } else { -128 };

@@ -29,12 +29,12 @@ pub(crate) mod entry {
     pub const ACTIVATION: Range<usize> = 2..3;
     pub const WINDOW: Range<usize> = 3..9;
     pub const CLAMP: Range<usize> = 9..11;
-    pub const SUM_ZERO_POINT: Range<usize> = 11..12;
+    pub const PRE_ACTIVATION_ZERO_POINT: Range<usize> = 11..12;
     pub const OUTPUT_ZERO_POINT: Range<usize> = 12..13;
     pub const RESERVED: Range<usize> = 13..16;
     pub const INPUT_SHAPE: Range<usize> = 16..22;
     pub const OUTPUT_SHAPE: Range<usize> = 22..28;
-    pub const SUM_SCALE: Range<usize> = 28..32;
+    pub const PRE_ACTIVATION_SCALE: Range<usize> = 28..32;
     pub const OUTPUT_SCALE: Range<usize> = 32..36;
     pub const WEIGHTS: Range<usize> = 36..40;
     pub const BIASES: Range<usize> = 40..44;

@@ -446,7 +446,10 @@ pub(crate) fn read_layer<'a>(
         input_shape,
         output_shape,
         input,
-        sum: read.quant(entry::SUM_SCALE, entry::SUM_ZERO_POINT),
+        pre_activation: read.quant(
+            entry::PRE_ACTIVATION_SCALE,
+            entry::PRE_ACTIVATION_ZERO_POINT,
+        ),
         output: read.quant(entry::OUTPUT_SCALE, entry::OUTPUT_ZERO_POINT),
         activation,
         weight_bits,

@@ -126,7 +126,7 @@ fn each_channel(
     y: &mut [i8],
     f: impl Fn(i32) -> i8,
 ) {
-    let zero_point = layer.sum.zero_point;
+    let zero_point = layer.pre_activation.zero_point;
     for ((y, &sum), (bias, multiplier)) in y.iter_mut().zip(sums).zip(channels) {
         let sum = bias.wrapping_add(sum);
         *y = f(match Rescale::new(multiplier, zero_point) {

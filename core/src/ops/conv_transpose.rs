@@ -312,7 +312,7 @@ fn finish(
             for (c, (((_, multiplier), &start), sums)) in channels {
                 let requantizer = Requantizer {
                     multiplier,
-                    zero_point: layer.sum.zero_point,
+                    zero_point: layer.pre_activation.zero_point,
                     activation: layer.activation,
                 };
                 let y = y.get_mut(c..).unwrap_or(&mut []);

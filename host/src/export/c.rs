@@ -151,7 +151,7 @@ fn entry(i: usize, layer: &Layer<'_>) -> String {
     format!(
         "{{{}, {}, {}, {}, {}, {}, {kernel}, {stride}, {top}, {left}, {}, {}, {act}, {min}, {max}, \
          gan_weights_{i}, gan_bias_{i}, gan_mantissa_{i}, gan_shift_{i}, {table}}},\n",
-        a.h, a.w, a.c, b.h, b.w, b.c, layer.input.zero_point, layer.sum.zero_point
+        a.h, a.w, a.c, b.h, b.w, b.c, layer.input.zero_point, layer.pre_activation.zero_point
     )
 }
 

@@ -188,7 +188,7 @@ impl Numbers {
             weights: &self.weights,
             bias: &self.bias,
             multipliers: &self.multipliers,
-            sum: self.output,
+            pre_activation: self.output,
             output: self.output,
             weight_bits: WeightBits::Eight,
             activation: if self.last {
