@@ -58,7 +58,7 @@ pub fn file() -> &'static [u8] {
                 zero_point: 0,
             },
             weight_bits: WeightBits::Eight,
-            activation: Activation::Table(&TABLE),
+            activation: Activation::Lut8(&TABLE),
         };
         let spec = ModelSpec {
             name: "tiny",

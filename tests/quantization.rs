@@ -122,7 +122,7 @@ fn every_layer_stays_within_the_bound_of_its_scales() {
             .run_observed(&input, &mut arena, |i, output| {
                 let (layer, float) = (&model.layers()[i], &generator.layers[i]);
                 let sum_scale = f64::from(layer.pre_activation.scale);
-                let wide = matches!(layer.activation, Activation::WideTable(_));
+                let wide = matches!(layer.activation, Activation::Lut16(_));
                 let (low, high) = if wide {
                     (-32768.0, 32767.0)
                 } else {

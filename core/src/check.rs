@@ -24,7 +24,7 @@ impl Layer<'_> {
             Activation::Clamp { .. } if before != output => {
                 return Err(ModelError::OutputQuant { layer });
             }
-            Activation::WideTable(_) if before.1 != 0 => {
+            Activation::Lut16(_) if before.1 != 0 => {
                 return Err(ModelError::ZeroPoint {
                     layer,
                     found: before.1,

@@ -47,7 +47,8 @@ pub struct LayerSpec<'a> {
     pub multipliers: &'a [Multiplier],
     /// Scale and zero point of the requantized sum, which the activation reads.
     pub pre_activation: Quant,
-    /// Scale and zero point of the output: those before the activation unless the activation is a table.
+    /// Scale and zero point of the output: [`pre_activation`](Self::pre_activation) unless the
+    /// activation is a table.
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
@@ -295,8 +296,8 @@ fn write_layer(
     }
     let table = match layer.activation {
         Activation::Clamp { .. } => return Ok(()),
-        Activation::Table(table) => table.as_slice(),
-        Activation::WideTable(table) => table.as_flattened(),
+        Activation::Lut8(table) => table.as_slice(),
+        Activation::Lut16(table) => table.as_flattened(),
     };
     w.section(at + entry::TABLE.start)?;
     w.push(table);
@@ -321,8 +322,8 @@ fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(
     };
     let (activation, clamp) = match layer.activation {
         Activation::Clamp { min, max } => (activation::CLAMP, [min, max]),
-        Activation::Table(_) => (activation::TABLE, [i8::MIN, i8::MAX]),
-        Activation::WideTable(_) => (activation::WIDE_TABLE, [i8::MIN, i8::MAX]),
+        Activation::Lut8(_) => (activation::LUT8, [i8::MIN, i8::MAX]),
+        Activation::Lut16(_) => (activation::LUT16, [i8::MIN, i8::MAX]),
     };
     let layout = match layer.weight_bits {
         WeightBits::Eight => layout::EIGHT_BITS,

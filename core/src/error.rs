@@ -77,7 +77,7 @@ pub enum ModelError {
     OutputQuant { layer: usize },
     /// The clamp is empty, or not the whole range although there is a table.
     Clamp { layer: usize },
-    /// The sum before a wide table has a zero point.
+    /// The sum before a 16-bit table has a zero point.
     ZeroPoint { layer: usize, found: i8 },
     /// A multiplier's mantissa or shift is out of range.
     Multiplier { layer: usize, channel: usize },

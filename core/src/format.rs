@@ -32,12 +32,12 @@
 //! |---|---|---|
 //! | 0 | `u8` | operator: 0 dense, 1 transposed convolution |
 //! | 1 | `u8` | weight layout: 1, `i8` as in [`layout`](crate::layout); 2, 4 bits as there, dense only |
-//! | 2 | `u8` | activation: 0 clamp, 1 table, 2 wide table |
+//! | 2 | `u8` | activation: 0 clamp, 1 8-bit table, 2 16-bit table |
 //! | 3 | `u8` | kernel (0 for dense) |
 //! | 4 | `u8` | stride (0 for dense) |
 //! | 5 | `[u8; 4]` | crop top, left, bottom, right (0 for dense) |
 //! | 9 | `[i8; 2]` | clamp minimum, maximum (-128, 127 with either table) |
-//! | 11 | `i8` | zero point of the requantized sum; 0 with a wide table |
+//! | 11 | `i8` | zero point of the requantized sum; 0 with a 16-bit table |
 //! | 12 | `i8` | zero point of the output; the sum's unless there is a table |
 //! | 13 | `[u8; 3]` | zero |
 //! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c`; at most [`MAX_MAP_LEN`](crate::types::MAX_MAP_LEN) values each |
@@ -47,7 +47,7 @@
 //! | 40 | `u32` | offset of the biases, `i32` |
 //! | 44 | `u32` | offset of the multipliers' mantissas, `i32` |
 //! | 48 | `u32` | offset of the multipliers' shifts, `i8` |
-//! | 52 | `u32` | offset of the table, 256 `i8` or (wide) 513 `i16`, or 0 with a clamp |
+//! | 52 | `u32` | offset of the table, 256 `i8` or 513 `i16`, or 0 with a clamp |
 //! | 56 | `u32` | offset of the zero-point corrections, `i32`, or 0 where the input's zero point is 0 and for dense |
 //! | 60 | `[u8; 4]` | zero |
 //!

@@ -8,7 +8,7 @@
 
 use gan_core::encode::{CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encoded_bytes};
 use gan_core::latent::{LATENT_SCALE, ONE_HOT};
-use gan_core::types::{WIDE_TABLE_LEN, WeightBits, Window};
+use gan_core::types::{LUT16_LEN, WeightBits, Window};
 use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
 use rayon::prelude::*;
 
@@ -107,8 +107,8 @@ impl IntLayer {
                     min: *min,
                     max: 127,
                 },
-                IntActivation::Table(table) => CoreActivation::Table(table),
-                IntActivation::WideTable(table) => CoreActivation::WideTable(table),
+                IntActivation::Lut8(table) => CoreActivation::Lut8(table),
+                IntActivation::Lut16(table) => CoreActivation::Lut16(table),
             },
         }
     }
@@ -116,8 +116,8 @@ impl IntLayer {
 
 enum IntActivation {
     Clamp { min: i8 },
-    Table(Box<[u8; 256]>),
-    WideTable(Box<[[u8; 2]; WIDE_TABLE_LEN]>),
+    Lut8(Box<[u8; 256]>),
+    Lut16(Box<[[u8; 2]; LUT16_LEN]>),
 }
 
 /// Quantizes and encodes a generator.
@@ -773,14 +773,14 @@ fn activation(act: Activation, tensor: &TensorQuants) -> IntActivation {
             let wide = (steps * 256.0).round().clamp(-32768.0, 32767.0);
             (wide as i16).to_le_bytes()
         };
-        return IntActivation::WideTable(Box::new(std::array::from_fn(entry)));
+        return IntActivation::Lut16(Box::new(std::array::from_fn(entry)));
     }
     let entry = |i: usize| {
         let q = i8::from_ne_bytes([(i as u8) ^ 0x80]);
         let value = act.apply(dequantize(q, sum));
         quantize_value(value, output) as u8
     };
-    IntActivation::Table(Box::new(std::array::from_fn(entry)))
+    IntActivation::Lut8(Box::new(std::array::from_fn(entry)))
 }
 
 fn encode_model(generator: &FloatGenerator, layers: &[IntLayer]) -> Result<Vec<u8>, QuantizeError> {

@@ -71,6 +71,6 @@ pub(crate) mod layout {
 /// Codes of [`entry::ACTIVATION`].
 pub(crate) mod activation {
     pub const CLAMP: u8 = 0;
-    pub const TABLE: u8 = 1;
-    pub const WIDE_TABLE: u8 = 2;
+    pub const LUT8: u8 = 1;
+    pub const LUT16: u8 = 2;
 }

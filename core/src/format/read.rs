@@ -7,7 +7,7 @@ use super::{ALIGN, MAGIC, VERSION, aligned, entry_at, file_crc, is_control};
 use crate::error::ModelError;
 use crate::layer::Layer;
 use crate::ops::section_lens;
-use crate::types::{Activation, MAX_LAYERS, Op, Quant, Shape, WIDE_TABLE_LEN, WeightBits, Window};
+use crate::types::{Activation, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window};
 
 /// What the header says, beside the layers.
 #[derive(Clone, Copy, Debug)]
@@ -365,8 +365,8 @@ impl Entry<'_> {
     fn activation(&self) -> Result<(usize, [i8; 2]), ModelError> {
         let table_bytes = match self.byte(entry::ACTIVATION) {
             activation::CLAMP => 0,
-            activation::TABLE => 256,
-            activation::WIDE_TABLE => 2 * WIDE_TABLE_LEN,
+            activation::LUT8 => 256,
+            activation::LUT16 => 2 * LUT16_LEN,
             _ => return Err(self.unknown(entry::ACTIVATION)),
         };
         let clamp: [u8; 2] = self.array(entry::CLAMP);
@@ -437,8 +437,8 @@ pub(crate) fn read_layer<'a>(
     )?;
     let table = read.section(sections, entry::TABLE, table_bytes as u64)?;
     let activation = match (table.first_chunk(), table.as_chunks().0.first_chunk()) {
-        (_, Some(wide)) => Activation::WideTable(wide),
-        (Some(narrow), None) => Activation::Table(narrow),
+        (_, Some(lut)) => Activation::Lut16(lut),
+        (Some(lut), None) => Activation::Lut8(lut),
         (None, None) => Activation::Clamp { min, max },
     };
     Ok(Layer {

@@ -192,7 +192,7 @@ impl Numbers {
             output: self.output,
             weight_bits: WeightBits::Eight,
             activation: if self.last {
-                Activation::Table(table)
+                Activation::Lut8(table)
             } else {
                 Activation::Clamp {
                     min: -128,

@@ -127,7 +127,7 @@ fn activate(
                 max,
             });
         }
-        CoreActivation::Table(_) => {
+        CoreActivation::Lut8(_) => {
             let act = act?;
             early(chain, i, layer, linear);
             chain.round(format!("layer{i}.sum"), &layer.pre_activation);
@@ -135,7 +135,7 @@ fn activate(
         }
         // Operator set 13 has no int16: floats hold the steps. The table's own have eight more
         // bits than the output's, and are rounded up at a half, so half of one early.
-        CoreActivation::WideTable(_) => {
+        CoreActivation::Lut16(_) => {
             early(chain, i, layer, linear);
             chain.round_wide(format!("layer{i}.sum"), layer.pre_activation.scale);
             chain.activate(i, act?);

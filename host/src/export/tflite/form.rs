@@ -47,7 +47,7 @@ pub fn form(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
             pre_activation: new.pre_activation,
             output: layer.output,
             activation: match &new.table {
-                Some(table) => CoreActivation::Table(table),
+                Some(table) => CoreActivation::Lut8(table),
                 None => layer.activation,
             },
         })
@@ -70,7 +70,7 @@ pub fn form(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
 fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
     let act = function(layer);
     let mut sum = layer.pre_activation;
-    if matches!(layer.activation, CoreActivation::WideTable(_)) {
+    if matches!(layer.activation, CoreActivation::Lut16(_)) {
         sum.scale *= WIDE_STEPS;
         if act == Some(Activation::Tanh) {
             sum.scale = sum.scale.min(TANH_REACH / 127.0);
