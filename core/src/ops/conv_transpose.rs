@@ -230,7 +230,7 @@ pub(crate) fn output_row<'x, K: KernelSet>(
     start(layer, starts);
     for (i, (ky, iy)) in inside.enumerate() {
         // The margins stay from row to row.
-        K::widen(input_row(iy), &row, &blocks, plane, i == 0);
+        K::pack(input_row(iy), &row, &blocks, plane, i == 0);
         add_row::<K>(layer, (ky, &columns), &row, &blocks, plane, sums);
         correct(layer, ky, starts);
     }
