@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::types::{WIDE_TABLE_LEN, Window};
+use gan_core::types::{LUT16_LEN, Window};
 use gan_core::{Activation, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits};
 use host::export::c::header;
 use tempfile::tempdir;
@@ -45,7 +45,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
     let weights = bytes(signed(case.kernel * case.kernel * map.c * out.c, 127));
     let bias = [signed(map.len(), 9000), signed(out.c, 9000)];
     let table: [u8; 256] = std::array::from_fn(|_| signed(1, 127)[0] as u8);
-    let wide: [[u8; 2]; WIDE_TABLE_LEN] =
+    let wide: [[u8; 2]; LUT16_LEN] =
         std::array::from_fn(|_| (signed(1, 32767)[0] as i16).to_le_bytes());
     let zero_points = bytes(signed(2, 100));
     let shifts = signed(2, 3);
@@ -75,7 +75,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
         weights: &dense_weights,
         bias: &bias[0],
         multipliers: &multipliers[0],
-        sum: quant(zero_points[0]),
+        pre_activation: quant(zero_points[0]),
         output: quant(zero_points[0]),
         weight_bits: if is_four {
             WeightBits::Four
@@ -103,7 +103,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
         weights: &weights,
         bias: &bias[1],
         multipliers: &multipliers[1],
-        sum: last,
+        pre_activation: last,
         output: last,
         weight_bits: WeightBits::Eight,
         activation: match seed % 3 {
@@ -111,8 +111,8 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
                 min: -128,
                 max: 127,
             },
-            1 => Activation::Table(&table),
-            _ => Activation::WideTable(&wide),
+            1 => Activation::Lut8(&table),
+            _ => Activation::Lut16(&wide),
         },
     };
     let spec = ModelSpec {
@@ -338,7 +338,7 @@ fn ending_in(activation: Activation<'_>) -> Vec<u8> {
         weights: &[1; 8],
         bias: &[0; 4],
         multipliers: &[multiplier; 4],
-        sum: quant,
+        pre_activation: quant,
         output: quant,
         weight_bits: WeightBits::Eight,
         activation,
@@ -362,11 +362,11 @@ fn what_onnx_has_no_words_for_is_refused_and_leaves_no_file() {
     let dir = tempdir().unwrap();
     let clamp = Activation::Clamp { min: -9, max: 127 };
     let table: [u8; 256] = std::array::from_fn(|i| (i as u8).wrapping_mul(57));
-    let wide: [[u8; 2]; WIDE_TABLE_LEN] = std::array::from_fn(|i| [i as u8, i as u8]);
+    let wide: [[u8; 2]; LUT16_LEN] = std::array::from_fn(|i| [i as u8, i as u8]);
     let files = [
         ("clamp.gan", ending_in(clamp)),
-        ("table.gan", ending_in(Activation::Table(&table))),
-        ("wide.gan", ending_in(Activation::WideTable(&wide))),
+        ("table.gan", ending_in(Activation::Lut8(&table))),
+        ("wide.gan", ending_in(Activation::Lut16(&wide))),
         ("second.gan", stack(&cases()[0].1, 1)),
         ("damaged.gan", b"GAN8".to_vec()),
     ];

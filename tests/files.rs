@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use gan_core::encode::{
     CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encode_seeds, encoded_bytes,
 };
-use gan_core::types::{WIDE_TABLE_LEN, Window};
+use gan_core::types::{LUT16_LEN, Window};
 use gan_core::{Activation, ModelError as E, Multiplier, Op, Quant, Shape, WeightBits};
 use tests::Noise;
 
@@ -63,7 +63,7 @@ impl Numbers {
             weights,
             bias,
             multipliers,
-            sum: quant,
+            pre_activation: quant,
             output: quant,
             weight_bits: bits,
             activation,
@@ -102,7 +102,7 @@ pub fn layer_specs<T>(then: impl FnOnce(&[LayerSpec<'_>]) -> T) -> T {
 }
 
 /// A small file with everything that the format has: 4-bit weights, filled-up channels,
-/// corrections, a wide table, classes, a critic and vetted seeds.
+/// corrections, a 16-bit table, classes, a critic and vetted seeds.
 pub fn rich() -> &'static [u8] {
     static FILE: OnceLock<Vec<u8>> = OnceLock::new();
     FILE.get_or_init(|| {
@@ -115,12 +115,12 @@ pub fn rich() -> &'static [u8] {
         let last = layer(conv(4, 2, [1; 4]), [middle, picture], 0, 127);
         let hidden = layer(Op::Dense, [shape(1, 1, 48), shape(1, 1, 6)], 1, 127);
         let score = layer(Op::Dense, [shape(1, 1, 6), shape(1, 1, 1)], 0, 7);
-        let table: [[u8; 2]; WIDE_TABLE_LEN] =
+        let table: [[u8; 2]; LUT16_LEN] =
             std::array::from_fn(|i| ((i as i16 - 256) * 127).to_le_bytes());
         let layers = [
             dense.spec(WeightBits::Four, CLAMP),
             first.spec(WeightBits::Eight, Activation::Clamp { min: 3, max: 127 }),
-            last.spec(WeightBits::Eight, Activation::WideTable(&table)),
+            last.spec(WeightBits::Eight, Activation::Lut16(&table)),
         ];
         let (plain, error) = written(&["left", "right"], 3, &layers);
         assert_eq!(error, None);
@@ -142,7 +142,7 @@ pub fn rich() -> &'static [u8] {
     })
 }
 
-/// One without classes, with a narrow table, dense layers of several rows and no corrections.
+/// One without classes, with an 8-bit table, dense layers of several rows and no corrections.
 pub fn plain() -> &'static [u8] {
     static FILE: OnceLock<Vec<u8>> = OnceLock::new();
     FILE.get_or_init(|| {
@@ -164,7 +164,7 @@ pub fn plain() -> &'static [u8] {
         let layers = [
             layers[0].spec(WeightBits::Eight, CLAMP),
             layers[1].spec(WeightBits::Eight, CLAMP),
-            layers[2].spec(WeightBits::Eight, Activation::Table(&table)),
+            layers[2].spec(WeightBits::Eight, Activation::Lut8(&table)),
         ];
         let (bytes, error) = written(&[], 6, &layers);
         assert_eq!(error, None);

@@ -558,7 +558,7 @@ fn dense_model(latent_len: u16, outputs: usize) -> Vec<u8> {
             };
             outputs
         ],
-        sum: quant,
+        pre_activation: quant,
         output: quant,
         weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {

@@ -30,7 +30,7 @@ pub fn file() -> &'static [u8] {
             weights: &[3; 40],
             bias: &[-7; 8],
             multipliers: &[half; 8],
-            sum: quant,
+            pre_activation: quant,
             output: quant,
             weight_bits: WeightBits::Four,
             activation: Activation::Clamp {
@@ -52,13 +52,13 @@ pub fn file() -> &'static [u8] {
             weights: &[-5; 18],
             bias: &[11],
             multipliers: &[half],
-            sum: quant,
+            pre_activation: quant,
             output: Quant {
                 scale: 1.0 / 128.0,
                 zero_point: 0,
             },
             weight_bits: WeightBits::Eight,
-            activation: Activation::Table(&TABLE),
+            activation: Activation::Lut8(&TABLE),
         };
         let spec = ModelSpec {
             name: "tiny",
@@ -171,7 +171,7 @@ fn a_map_beyond_the_limit_is_refused() {
         weights: &[],
         bias: &[],
         multipliers: &[],
-        sum: quant,
+        pre_activation: quant,
         output: quant,
         weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {
@@ -220,7 +220,7 @@ fn a_lie_with_a_right_checksum_does_not_panic() {
 }
 
 #[test]
-fn weights_that_do_not_fit_their_corrections_are_refused() {
+fn weights_that_do_not_fit_their_zero_point_corrections_are_refused() {
     // The transposed convolution's record is the second; its weights' offset is at 36.
     let record = 48 + 64;
     let at = u32::from_le_bytes(file()[record + 36..record + 40].try_into().unwrap()) as usize;
@@ -232,7 +232,10 @@ fn weights_that_do_not_fit_their_corrections_are_refused() {
         let error = Model::parse(&lie).err();
         let is_found = matches!(
             error,
-            Some(ModelError::Correction { layer: 1, .. } | ModelError::Weight { layer: 1, .. })
+            Some(
+                ModelError::ZeroPointCorrection { layer: 1, .. }
+                    | ModelError::Weight { layer: 1, .. }
+            )
         );
         assert!(is_found, "byte {i}: {error:?}");
     }

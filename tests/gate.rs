@@ -61,7 +61,7 @@ impl Dense {
             weights: &self.weights,
             bias: &self.bias,
             multipliers: &self.multipliers,
-            sum: quant,
+            pre_activation: quant,
             output: quant,
             weight_bits: WeightBits::Eight,
             activation: CLAMP,
@@ -78,7 +78,7 @@ fn generator(rng: &mut Pcg32, picture: Shape) -> Vec<u8> {
         scale: 1.0 / 128.0,
         zero_point: 0,
     };
-    (layer.sum, layer.output) = (quant, quant);
+    (layer.pre_activation, layer.output) = (quant, quant);
     model_of(&[layer], 6)
 }
 

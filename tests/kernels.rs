@@ -5,7 +5,7 @@ use std::path::Path;
 
 use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::ops::kernels::{Dsp, KernelSet, Packed, Portable};
-use gan_core::types::{WIDE_TABLE_LEN, Window};
+use gan_core::types::{LUT16_LEN, Window};
 use gan_core::{Activation, InferError, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits};
 use proptest::prelude::*;
 use tests::{Case, Noise, cases, requantize};
@@ -25,7 +25,7 @@ pub struct Numbers {
 /// What follows the sum where a clamp does not do.
 pub enum Table {
     Narrow(Box<[u8; 256]>),
-    Wide(Box<[[u8; 2]; WIDE_TABLE_LEN]>),
+    Wide(Box<[[u8; 2]; LUT16_LEN]>),
 }
 
 impl Numbers {
@@ -104,7 +104,7 @@ impl Numbers {
 }
 
 /// TensorFlow Lite's `LUTLookup` of a 16-bit sum, in exact division; then its high byte.
-fn interpolated(table: &[[u8; 2]; WIDE_TABLE_LEN], sum: i64) -> i8 {
+fn interpolated(table: &[[u8; 2]; LUT16_LEN], sum: i64) -> i8 {
     let entry = |i: i64| i64::from(i16::from_le_bytes(table[i as usize]));
     let (step, offset) = (sum.div_euclid(128) + 256, sum.rem_euclid(128));
     let slope = entry(step + 1) - entry(step);
@@ -146,7 +146,7 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
         weights: &identity,
         bias: &bias,
         multipliers: &ones,
-        sum: unit(numbers.input_zero_point),
+        pre_activation: unit(numbers.input_zero_point),
         output: unit(numbers.input_zero_point),
         weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {
@@ -161,12 +161,12 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
         weights: &numbers.weights,
         bias: &numbers.bias,
         multipliers: &numbers.multipliers,
-        sum: unit(numbers.zero_point),
+        pre_activation: unit(numbers.zero_point),
         output: unit(numbers.zero_point),
         weight_bits: numbers.bits,
         activation: match &numbers.table {
-            Some(Table::Narrow(table)) => Activation::Table(table),
-            Some(Table::Wide(table)) => Activation::WideTable(table),
+            Some(Table::Narrow(table)) => Activation::Lut8(table),
+            Some(Table::Wide(table)) => Activation::Lut16(table),
             None => Activation::Clamp {
                 min: numbers.clamp.0,
                 max: numbers.clamp.1,

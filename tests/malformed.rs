@@ -146,7 +146,7 @@ impl Lies {
             E::NotZero { at: at(1) + 52 },
         );
         self.set(
-            "dense corrections",
+            "dense zero-point corrections",
             at(0) + 56,
             &[16],
             E::NotZero { at: at(0) + 56 },
@@ -231,7 +231,7 @@ impl Lies {
             "mantissas",
             "shifts",
             "table",
-            "corrections",
+            "zero-point corrections",
         ];
         for (name, at) in names.into_iter().zip((36..60).step_by(4)) {
             for layer in [1, 2] {
@@ -340,7 +340,11 @@ impl Lies {
         let at = section(1, 56);
         let (layer, index) = (1, 0);
         let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1;
-        self.change("correction", flip, E::Correction { layer, index });
+        self.change(
+            "zero-point correction",
+            flip,
+            E::ZeroPointCorrection { layer, index },
+        );
     }
 
     fn gate(&mut self) {

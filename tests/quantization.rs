@@ -121,14 +121,14 @@ fn every_layer_stays_within_the_bound_of_its_scales() {
         model
             .run_observed(&input, &mut arena, |i, output| {
                 let (layer, float) = (&model.layers()[i], &generator.layers[i]);
-                let sum_scale = f64::from(layer.sum.scale);
-                let wide = matches!(layer.activation, Activation::WideTable(_));
+                let sum_scale = f64::from(layer.pre_activation.scale);
+                let wide = matches!(layer.activation, Activation::Lut16(_));
                 let (low, high) = if wide {
                     (-32768.0, 32767.0)
                 } else {
                     (-128.0, 127.0)
                 };
-                let of = |q: f64| (q - f64::from(layer.sum.zero_point)) * sum_scale;
+                let of = |q: f64| (q - f64::from(layer.pre_activation.zero_point)) * sum_scale;
                 // Per channel: input scale * weight scale, and the bias.
                 let channels: Vec<(f64, f64)> = layer
                     .channels(0)

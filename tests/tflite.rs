@@ -19,8 +19,7 @@ fn a_model_of_16_bit_sums_is_rewritten_once_and_draws_nearly_the_same() {
     let model = Model::parse(&bytes).unwrap();
     let rewritten = legalize(&model).unwrap();
     let narrow = Model::parse(&rewritten).unwrap();
-    let is_wide =
-        |layer: &gan_core::Layer<'_>| matches!(layer.activation, Activation::WideTable(_));
+    let is_wide = |layer: &gan_core::Layer<'_>| matches!(layer.activation, Activation::Lut16(_));
     assert!(model.layers().iter().any(is_wide) && !narrow.layers().iter().any(is_wide));
     assert!(legalize(&narrow).unwrap() == rewritten);
     assert_eq!(

@@ -15,18 +15,19 @@ impl Layer<'_> {
     /// Checks every value that arithmetic relies on.
     pub(crate) fn check(&self, layer: usize) -> Result<(), ModelError> {
         // Scales as bits: even a comparison would pull in floating point.
-        let [sum, output] = [self.sum, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
-        if !POSITIVE_FINITE.contains(&sum.0) || !POSITIVE_FINITE.contains(&output.0) {
+        let [before, output] =
+            [self.pre_activation, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
+        if !POSITIVE_FINITE.contains(&before.0) || !POSITIVE_FINITE.contains(&output.0) {
             return Err(ModelError::Scale { layer });
         }
         match self.activation {
-            Activation::Clamp { .. } if sum != output => {
+            Activation::Clamp { .. } if before != output => {
                 return Err(ModelError::OutputQuant { layer });
             }
-            Activation::WideTable(_) if sum.1 != 0 => {
+            Activation::Lut16(_) if before.1 != 0 => {
                 return Err(ModelError::ZeroPoint {
                     layer,
-                    found: sum.1,
+                    found: before.1,
                 });
             }
             _ => {}
@@ -36,7 +37,7 @@ impl Layer<'_> {
         }
         // A sum has at most this many products of at most 255 * 127, and stays below
         // 2^30, so that it can be doubled. Taps on the margins of a plane add what the
-        // corrections take away; on the way the sum may wrap.
+        // zero-point corrections take away; on the way the sum may wrap.
         let room = ((1usize << 30) - 1).checked_sub(self.most_terms().saturating_mul(255 * 127));
         for (channel, (bias, multiplier)) in self.channels(0).enumerate() {
             if room.is_none_or(|room| bias.unsigned_abs() as usize > room) {
@@ -54,8 +55,8 @@ impl Layer<'_> {
         if let Some(index) = too_low.or_else(|| self.wrong_filling()) {
             return Err(ModelError::Weight { layer, index });
         }
-        match self.wrong_correction() {
-            Some(index) => Err(ModelError::Correction { layer, index }),
+        match self.wrong_zero_point_correction() {
+            Some(index) => Err(ModelError::ZeroPointCorrection { layer, index }),
             None => Ok(()),
         }
     }

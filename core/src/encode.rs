@@ -45,9 +45,10 @@ pub struct LayerSpec<'a> {
     pub bias: &'a [i32],
     /// One multiplier for each bias.
     pub multipliers: &'a [Multiplier],
-    /// Scale and zero point of the requantized sum.
-    pub sum: Quant,
-    /// Scale and zero point of the output: the sum's unless the activation is a table.
+    /// Scale and zero point of the requantized sum, which the activation reads.
+    pub pre_activation: Quant,
+    /// Scale and zero point of the output: [`pre_activation`](Self::pre_activation) unless the
+    /// activation is a table.
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
@@ -86,7 +87,7 @@ pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
 
 /// Where the sections of a layer end that begin behind `at`.
 fn end_of_layer(at: usize, layer: &LayerSpec<'_>, input_zero_point: i8) -> usize {
-    let lens = lens(0, layer).map(|lens| [lens.weights, lens.corrections]);
+    let lens = lens(0, layer).map(|lens| [lens.weights, lens.zero_point_corrections]);
     // No file is as long, and the sum of a few does not overflow.
     let fit = |len: u64| len.min(u64::from(u32::MAX)) as usize;
     let [weights, corrections] = lens.map_or([0; 2], |lens| lens.map(fit));
@@ -285,7 +286,7 @@ fn write_layer(
     w.section(at + entry::SHIFTS.start)?;
     multipliers.for_each(|m| w.push(&m.shift.to_le_bytes()));
     if let (Op::ConvTranspose(window), false) = (layer.op, input_zero_point == 0) {
-        w.section(at + entry::CORRECTIONS.start)?;
+        w.section(at + entry::ZERO_POINT_CORRECTIONS.start)?;
         let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
         for place in phase_places(window, c_out) {
             let weights = w.out.get(weights_at..).unwrap_or(&[]);
@@ -295,8 +296,8 @@ fn write_layer(
     }
     let table = match layer.activation {
         Activation::Clamp { .. } => return Ok(()),
-        Activation::Table(table) => table.as_slice(),
-        Activation::WideTable(table) => table.as_flattened(),
+        Activation::Lut8(table) => table.as_slice(),
+        Activation::Lut16(table) => table.as_flattened(),
     };
     w.section(at + entry::TABLE.start)?;
     w.push(table);
@@ -321,8 +322,8 @@ fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(
     };
     let (activation, clamp) = match layer.activation {
         Activation::Clamp { min, max } => (activation::CLAMP, [min, max]),
-        Activation::Table(_) => (activation::TABLE, [i8::MIN, i8::MAX]),
-        Activation::WideTable(_) => (activation::WIDE_TABLE, [i8::MIN, i8::MAX]),
+        Activation::Lut8(_) => (activation::LUT8, [i8::MIN, i8::MAX]),
+        Activation::Lut16(_) => (activation::LUT16, [i8::MIN, i8::MAX]),
     };
     let layout = match layer.weight_bits {
         WeightBits::Eight => layout::EIGHT_BITS,
@@ -336,16 +337,19 @@ fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(
         w.put(at + entry::WINDOW.start + i, &[byte]);
     }
     w.put(at + entry::CLAMP.start, &clamp.map(i8::cast_unsigned));
-    let (sum, output) = (layer.sum, layer.output);
+    let (pre_activation, output) = (layer.pre_activation, layer.output);
     w.put(
-        at + entry::SUM_ZERO_POINT.start,
-        &sum.zero_point.to_le_bytes(),
+        at + entry::PRE_ACTIVATION_ZERO_POINT.start,
+        &pre_activation.zero_point.to_le_bytes(),
     );
     w.put(
         at + entry::OUTPUT_ZERO_POINT.start,
         &output.zero_point.to_le_bytes(),
     );
-    w.put(at + entry::SUM_SCALE.start, &sum.scale.to_le_bytes());
+    w.put(
+        at + entry::PRE_ACTIVATION_SCALE.start,
+        &pre_activation.scale.to_le_bytes(),
+    );
     w.put(at + entry::OUTPUT_SCALE.start, &output.scale.to_le_bytes());
     Ok(())
 }

@@ -77,7 +77,7 @@ pub enum ModelError {
     OutputQuant { layer: usize },
     /// The clamp is empty, or not the whole range although there is a table.
     Clamp { layer: usize },
-    /// The sum before a wide table has a zero point.
+    /// The sum before a 16-bit table has a zero point.
     ZeroPoint { layer: usize, found: i8 },
     /// A multiplier's mantissa or shift is out of range.
     Multiplier { layer: usize, channel: usize },
@@ -86,8 +86,8 @@ pub enum ModelError {
     /// A weight is out of range, or fills up and is not 0; `index` counts the section's bytes,
     /// or what is to be encoded.
     Weight { layer: usize, index: usize },
-    /// A correction is not what the weights and the input's zero point say.
-    Correction { layer: usize, index: usize },
+    /// A zero-point correction is not what the weights and the input's zero point say.
+    ZeroPointCorrection { layer: usize, index: usize },
     /// Critic or vetted seeds do not begin at the first place behind what is before them.
     GateOffset { found: usize, need: usize },
     /// Critic or vetted seeds do not end within the file.
@@ -131,7 +131,9 @@ impl ModelError {
                 (layer, "sums can overflow, channel", Some(channel))
             }
             Self::Weight { layer, index } => (layer, "weight out of range, byte", Some(index)),
-            Self::Correction { layer, index } => (layer, "wrong correction", Some(index)),
+            Self::ZeroPointCorrection { layer, index } => {
+                (layer, "wrong zero-point correction", Some(index))
+            }
             _ => return None,
         })
     }

@@ -2,10 +2,11 @@
 //! `field.rs` has its offsets.
 //!
 //! All numbers are little-endian. Behind the text come each layer's weights, biases,
-//! mantissas, shifts, corrections and table, then the critic with its layers', then the vetted
-//! seeds. Each of these sections begins at the first multiple of 16 bytes behind the one
-//! before, if it is there at all; the bytes between are zero, and none follow the last but
-//! zeros up to a multiple of 16. So no two sections overlap, and every byte has one meaning.
+//! mantissas, shifts, zero-point corrections and table, then the critic with its layers',
+//! then the vetted seeds. Each of these sections begins at the first multiple of 16 bytes
+//! behind the one before, if it is there at all; the bytes between are zero, and none follow
+//! the last but zeros up to a multiple of 16. So no two sections overlap, and every byte has
+//! one meaning.
 //!
 //! Header, 48 bytes:
 //!
@@ -31,12 +32,12 @@
 //! |---|---|---|
 //! | 0 | `u8` | operator: 0 dense, 1 transposed convolution |
 //! | 1 | `u8` | weight layout: 1, `i8` as in [`layout`](crate::layout); 2, 4 bits as there, dense only |
-//! | 2 | `u8` | activation: 0 clamp, 1 table, 2 wide table |
+//! | 2 | `u8` | activation: 0 clamp, 1 8-bit table, 2 16-bit table |
 //! | 3 | `u8` | kernel (0 for dense) |
 //! | 4 | `u8` | stride (0 for dense) |
 //! | 5 | `[u8; 4]` | crop top, left, bottom, right (0 for dense) |
 //! | 9 | `[i8; 2]` | clamp minimum, maximum (-128, 127 with either table) |
-//! | 11 | `i8` | zero point of the requantized sum; 0 with a wide table |
+//! | 11 | `i8` | zero point of the requantized sum; 0 with a 16-bit table |
 //! | 12 | `i8` | zero point of the output; the sum's unless there is a table |
 //! | 13 | `[u8; 3]` | zero |
 //! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c`; at most [`MAX_MAP_LEN`](crate::types::MAX_MAP_LEN) values each |
@@ -46,12 +47,12 @@
 //! | 40 | `u32` | offset of the biases, `i32` |
 //! | 44 | `u32` | offset of the multipliers' mantissas, `i32` |
 //! | 48 | `u32` | offset of the multipliers' shifts, `i8` |
-//! | 52 | `u32` | offset of the table, 256 `i8` or (wide) 513 `i16`, or 0 with a clamp |
-//! | 56 | `u32` | offset of the corrections, `i32`, or 0 where the input's zero point is 0 and for dense |
+//! | 52 | `u32` | offset of the table, 256 `i8` or 513 `i16`, or 0 with a clamp |
+//! | 56 | `u32` | offset of the zero-point corrections, `i32`, or 0 where the input's zero point is 0 and for dense |
 //! | 60 | `[u8; 4]` | zero |
 //!
-//! A correction is minus the input's zero point times the sum of the weights of a kernel
-//! row and phase: it lets the runtime multiply inputs that still hold their zero point.
+//! A zero-point correction is minus the input's zero point times the sum of the weights of a
+//! kernel row and phase: it lets the runtime multiply inputs that still hold their zero point.
 //!
 //! Text: UTF-8 lines without a line break at the end: the model's name, the data set's
 //! name, one label per class; none holds a character that [`is_control`] names.

@@ -15,8 +15,8 @@ pub struct Layer<'a> {
     pub output_shape: Shape,
     /// Scale and zero point of the input.
     pub input: Quant,
-    /// Scale and zero point of the sum, before a table.
-    pub sum: Quant,
+    /// Scale and zero point of the requantized sum, which the activation reads.
+    pub pre_activation: Quant,
     /// Scale and zero point of the output.
     pub output: Quant,
     /// Clamp or table.
@@ -30,7 +30,7 @@ pub struct Layer<'a> {
     pub(crate) shifts: &'a [u8],
     /// `i32` `[ky][phase][c_out]`: the sum of the weights times minus the input's zero
     /// point; empty where that is 0.
-    pub(crate) corrections: &'a [u8],
+    pub(crate) zero_point_corrections: &'a [u8],
 }
 
 impl<'a> Layer<'a> {
@@ -63,13 +63,13 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Bytes of weights, biases, multipliers, corrections and table.
+    /// Bytes of weights, biases, multipliers, zero-point corrections and table.
     pub fn flash_bytes(&self) -> usize {
         self.weights.len()
             + self.bias.len()
             + self.mantissas.len()
             + self.shifts.len()
-            + self.corrections.len()
+            + self.zero_point_corrections.len()
             + self.activation.table_bytes()
     }
 }

@@ -7,7 +7,7 @@
 //!   16 of these are 8 bytes: the first 8 in the low halves, the others in the high ones.
 //!
 //! Input channels and dense outputs are filled up to multiples of four with zeros. The
-//! corrections of a transposed convolution are `[ky][phase][c_out]`.
+//! zero-point corrections of a transposed convolution are `[ky][phase][c_out]`.
 
 /// Groups of four.
 pub(crate) const fn quads(n: usize) -> usize {

@@ -43,14 +43,14 @@ pub enum Activation<'a> {
         max: i8,
     },
     /// Output for each clamped sum from -128 to 127, as `i8` bits.
-    Table(&'a [u8; 256]),
+    Lut8(&'a [u8; 256]),
     /// Ends of 512 straight lines over sums from -32768 to 32767, little-endian `i16`, of
     /// which the high byte is the output. The sum has 16 bits and the zero point 0.
-    WideTable(&'a [[u8; 2]; WIDE_TABLE_LEN]),
+    Lut16(&'a [[u8; 2]; LUT16_LEN]),
 }
 
-/// Entries of a [wide table](Activation::WideTable).
-pub const WIDE_TABLE_LEN: usize = 513;
+/// Entries of a [16-bit table](Activation::Lut16).
+pub const LUT16_LEN: usize = 513;
 
 /// Bits of a layer's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +66,8 @@ impl Activation<'_> {
     pub(crate) const fn table_bytes(&self) -> usize {
         match self {
             Self::Clamp { .. } => 0,
-            Self::Table(table) => table.len(),
-            Self::WideTable(table) => table.as_flattened().len(),
+            Self::Lut8(table) => table.len(),
+            Self::Lut16(table) => table.as_flattened().len(),
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use gan_core::encode::{CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encoded_bytes};
 use gan_core::latent::{LATENT_SCALE, ONE_HOT};
-use gan_core::types::{WIDE_TABLE_LEN, WeightBits, Window};
+use gan_core::types::{LUT16_LEN, WeightBits, Window};
 use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
 use rayon::prelude::*;
 
@@ -83,7 +83,7 @@ struct IntLayer {
     weights: Vec<i8>,
     bias: Vec<i32>,
     multipliers: Vec<Multiplier>,
-    sum: Quant,
+    pre_activation: Quant,
     output: Quant,
     activation: IntActivation,
 }
@@ -97,7 +97,7 @@ impl IntLayer {
             weights: &self.weights,
             bias: &self.bias,
             multipliers: &self.multipliers,
-            sum: self.sum,
+            pre_activation: self.pre_activation,
             output: self.output,
             weight_bits: self.weight_bits,
             activation: match &self.activation {
@@ -105,8 +105,8 @@ impl IntLayer {
                     min: *min,
                     max: 127,
                 },
-                IntActivation::Table(table) => CoreActivation::Table(table),
-                IntActivation::WideTable(table) => CoreActivation::WideTable(table),
+                IntActivation::Lut8(table) => CoreActivation::Lut8(table),
+                IntActivation::Lut16(table) => CoreActivation::Lut16(table),
             },
         }
     }
@@ -114,8 +114,8 @@ impl IntLayer {
 
 enum IntActivation {
     Clamp { min: i8 },
-    Table(Box<[u8; 256]>),
-    WideTable(Box<[[u8; 2]; WIDE_TABLE_LEN]>),
+    Lut8(Box<[u8; 256]>),
+    Lut16(Box<[[u8; 2]; LUT16_LEN]>),
 }
 
 /// Quantizes and encodes a generator.
@@ -392,7 +392,7 @@ fn correction(act: Activation, sums: &[f32], rounded: &[f32], c: usize) -> Vec<f
 
 /// Quantization of a layer's sum and of its output.
 struct TensorQuants {
-    sum: Quant,
+    pre_activation: Quant,
     output: Quant,
     wide: bool,
 }
@@ -430,7 +430,7 @@ impl TensorQuants {
         };
         let has_table = !matches!(act, Activation::Relu | Activation::Linear);
         Self {
-            sum,
+            pre_activation: sum,
             output,
             wide: has_table && wide.is_some(),
         }
@@ -443,7 +443,10 @@ impl TensorQuants {
                 let v = if self.wide {
                     *sum
                 } else {
-                    dequantize(quantize_value(*sum, &self.sum), &self.sum)
+                    dequantize(
+                        quantize_value(*sum, &self.pre_activation),
+                        &self.pre_activation,
+                    )
                 };
                 *sum = dequantize(quantize_value(act.apply(v), &self.output), &self.output);
             }
@@ -568,7 +571,7 @@ fn int_layer(
         weights: Vec::new(),
         bias: Vec::new(),
         multipliers: Vec::new(),
-        sum: tensor.sum,
+        pre_activation: tensor.pre_activation,
         output: tensor.output,
         activation: activation(layer.activation, tensor),
     };
@@ -581,8 +584,9 @@ fn int_layer(
             return Err(o);
         }
         int.bias.push(bias as i32);
-        int.multipliers
-            .push(multiplier(product_scale / f64::from(tensor.sum.scale)));
+        int.multipliers.push(multiplier(
+            product_scale / f64::from(tensor.pre_activation.scale),
+        ));
     }
     Ok(int)
 }
@@ -750,7 +754,11 @@ pub(crate) fn multiplier(real: f64) -> Multiplier {
 
 /// The runtime's activation: a clamp where that will do, else a table.
 fn activation(act: Activation, tensor: &TensorQuants) -> IntActivation {
-    let TensorQuants { sum, output, wide } = tensor;
+    let TensorQuants {
+        pre_activation: sum,
+        output,
+        wide,
+    } = tensor;
     if matches!(act, Activation::Linear | Activation::Relu) {
         let relu = act == Activation::Relu;
         let min = if relu { sum.zero_point } else { -128 };
@@ -763,14 +771,14 @@ fn activation(act: Activation, tensor: &TensorQuants) -> IntActivation {
             let wide = (steps * 256.0).round().clamp(-32768.0, 32767.0);
             (wide as i16).to_le_bytes()
         };
-        return IntActivation::WideTable(Box::new(std::array::from_fn(entry)));
+        return IntActivation::Lut16(Box::new(std::array::from_fn(entry)));
     }
     let entry = |i: usize| {
         let q = i8::from_ne_bytes([(i as u8) ^ 0x80]);
         let value = act.apply(dequantize(q, sum));
         quantize_value(value, output) as u8
     };
-    IntActivation::Table(Box::new(std::array::from_fn(entry)))
+    IntActivation::Lut8(Box::new(std::array::from_fn(entry)))
 }
 
 fn encode_model(generator: &FloatGenerator, layers: &[IntLayer]) -> Result<Vec<u8>, QuantizeError> {

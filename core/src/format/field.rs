@@ -29,19 +29,19 @@ pub(crate) mod entry {
     pub const ACTIVATION: Range<usize> = 2..3;
     pub const WINDOW: Range<usize> = 3..9;
     pub const CLAMP: Range<usize> = 9..11;
-    pub const SUM_ZERO_POINT: Range<usize> = 11..12;
+    pub const PRE_ACTIVATION_ZERO_POINT: Range<usize> = 11..12;
     pub const OUTPUT_ZERO_POINT: Range<usize> = 12..13;
     pub const RESERVED: Range<usize> = 13..16;
     pub const INPUT_SHAPE: Range<usize> = 16..22;
     pub const OUTPUT_SHAPE: Range<usize> = 22..28;
-    pub const SUM_SCALE: Range<usize> = 28..32;
+    pub const PRE_ACTIVATION_SCALE: Range<usize> = 28..32;
     pub const OUTPUT_SCALE: Range<usize> = 32..36;
     pub const WEIGHTS: Range<usize> = 36..40;
     pub const BIASES: Range<usize> = 40..44;
     pub const MANTISSAS: Range<usize> = 44..48;
     pub const SHIFTS: Range<usize> = 48..52;
     pub const TABLE: Range<usize> = 52..56;
-    pub const CORRECTIONS: Range<usize> = 56..60;
+    pub const ZERO_POINT_CORRECTIONS: Range<usize> = 56..60;
     pub const LAST_RESERVED: Range<usize> = 60..64;
     pub const LEN: usize = 64;
 }
@@ -71,6 +71,6 @@ pub(crate) mod layout {
 /// Codes of [`entry::ACTIVATION`].
 pub(crate) mod activation {
     pub const CLAMP: u8 = 0;
-    pub const TABLE: u8 = 1;
-    pub const WIDE_TABLE: u8 = 2;
+    pub const LUT8: u8 = 1;
+    pub const LUT16: u8 = 2;
 }

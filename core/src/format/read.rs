@@ -7,7 +7,7 @@ use super::{ALIGN, MAGIC, VERSION, aligned, entry_at, file_crc, is_control};
 use crate::error::ModelError;
 use crate::layer::Layer;
 use crate::ops::section_lens;
-use crate::types::{Activation, MAX_LAYERS, Op, Quant, Shape, WIDE_TABLE_LEN, WeightBits, Window};
+use crate::types::{Activation, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window};
 
 /// What the header says, beside the layers.
 #[derive(Clone, Copy, Debug)]
@@ -365,8 +365,8 @@ impl Entry<'_> {
     fn activation(&self) -> Result<(usize, [i8; 2]), ModelError> {
         let table_bytes = match self.byte(entry::ACTIVATION) {
             activation::CLAMP => 0,
-            activation::TABLE => 256,
-            activation::WIDE_TABLE => 2 * WIDE_TABLE_LEN,
+            activation::LUT8 => 256,
+            activation::LUT16 => 2 * LUT16_LEN,
             _ => return Err(self.unknown(entry::ACTIVATION)),
         };
         let clamp: [u8; 2] = self.array(entry::CLAMP);
@@ -421,20 +421,24 @@ pub(crate) fn read_layer<'a>(
     let output_shape = read.shape(entry::OUTPUT_SHAPE);
     let lens = section_lens(layer, op, weight_bits, input_shape, output_shape)?;
     let channels = lens.channels as u64;
-    let corrections = match input.zero_point {
+    let correction_count = match input.zero_point {
         0 => 0,
-        _ => lens.corrections,
+        _ => lens.zero_point_corrections,
     };
     // In the order of the file.
     let weights = read.section(sections, entry::WEIGHTS, lens.weights)?;
     let bias = read.section(sections, entry::BIASES, 4 * channels)?;
     let mantissas = read.section(sections, entry::MANTISSAS, 4 * channels)?;
     let shifts = read.section(sections, entry::SHIFTS, channels)?;
-    let corrections = read.section(sections, entry::CORRECTIONS, 4 * corrections)?;
+    let zero_point_corrections = read.section(
+        sections,
+        entry::ZERO_POINT_CORRECTIONS,
+        4 * correction_count,
+    )?;
     let table = read.section(sections, entry::TABLE, table_bytes as u64)?;
     let activation = match (table.first_chunk(), table.as_chunks().0.first_chunk()) {
-        (_, Some(wide)) => Activation::WideTable(wide),
-        (Some(narrow), None) => Activation::Table(narrow),
+        (_, Some(lut)) => Activation::Lut16(lut),
+        (Some(lut), None) => Activation::Lut8(lut),
         (None, None) => Activation::Clamp { min, max },
     };
     Ok(Layer {
@@ -442,7 +446,10 @@ pub(crate) fn read_layer<'a>(
         input_shape,
         output_shape,
         input,
-        sum: read.quant(entry::SUM_SCALE, entry::SUM_ZERO_POINT),
+        pre_activation: read.quant(
+            entry::PRE_ACTIVATION_SCALE,
+            entry::PRE_ACTIVATION_ZERO_POINT,
+        ),
         output: read.quant(entry::OUTPUT_SCALE, entry::OUTPUT_ZERO_POINT),
         activation,
         weight_bits,
@@ -450,6 +457,6 @@ pub(crate) fn read_layer<'a>(
         bias,
         mantissas,
         shifts,
-        corrections,
+        zero_point_corrections,
     })
 }

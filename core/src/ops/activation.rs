@@ -2,12 +2,12 @@
 
 use crate::fixed::{Multiplier, Rescale};
 use crate::layer::Layer;
-use crate::types::{Activation, WIDE_TABLE_LEN};
+use crate::types::{Activation, LUT16_LEN};
 
 /// What turns the sums of one output channel into activations.
 ///
 /// The product of a sum, within `±2^30`, and the multiplier is added to the zero point and
-/// clamped; a table is then looked up at the clamped value plus 128. Before a wide table the
+/// clamped; a table is then looked up at the clamped value plus 128. Before a 16-bit table the
 /// clamp is to 16 bits, and the table is interpolated.
 #[derive(Clone, Copy, Debug)]
 pub struct Requantizer<'a> {
@@ -30,8 +30,8 @@ impl Requantizer<'_> {
     fn activate(&self, sum: i32) -> i8 {
         match self.activation {
             Activation::Clamp { min, max } => clamp(sum, i32::from(min), i32::from(max)),
-            Activation::Table(table) => look_up(table, sum),
-            Activation::WideTable(table) => interpolate(table, sum),
+            Activation::Lut8(table) => look_up(table, sum),
+            Activation::Lut16(table) => interpolate(table, sum),
         }
     }
 
@@ -60,12 +60,12 @@ impl Requantizer<'_> {
                     clamp(rescale.apply(sum, start), min, max)
                 });
             }
-            Activation::Table(table) => {
+            Activation::Lut8(table) => {
                 each(sums, y, step, |sum| {
                     look_up(table, rescale.apply(sum, start))
                 });
             }
-            Activation::WideTable(table) => {
+            Activation::Lut16(table) => {
                 each(sums, y, step, |sum| {
                     interpolate(table, rescale.apply(sum, start))
                 });
@@ -87,7 +87,7 @@ fn look_up(table: &[u8; 256], sum: i32) -> i8 {
 /// TensorFlow Lite's `LUTLookup` for 16 bits: 512 steps of 128, straight lines between their
 /// ends, rounded; then the high byte, rounded, ties up.
 #[inline]
-fn interpolate(table: &[[u8; 2]; WIDE_TABLE_LEN], sum: i32) -> i8 {
+fn interpolate(table: &[[u8; 2]; LUT16_LEN], sum: i32) -> i8 {
     let sum = sum.clamp(-0x8000, 0x7fff) + 0x8000;
     let (step, offset) = ((sum >> 7) as usize & 0x1ff, sum & 0x7f);
     let entry = |at: usize| i32::from(i16::from_le_bytes(table[at]));
@@ -109,10 +109,10 @@ pub(crate) fn requantize(
             let (min, max) = (i32::from(min), i32::from(max));
             each_channel(layer, channels, sums, y, |sum| clamp(sum, min, max));
         }
-        Activation::Table(table) => {
+        Activation::Lut8(table) => {
             each_channel(layer, channels, sums, y, |sum| look_up(table, sum));
         }
-        Activation::WideTable(table) => {
+        Activation::Lut16(table) => {
             each_channel(layer, channels, sums, y, |sum| interpolate(table, sum));
         }
     }
@@ -126,7 +126,7 @@ fn each_channel(
     y: &mut [i8],
     f: impl Fn(i32) -> i8,
 ) {
-    let zero_point = layer.sum.zero_point;
+    let zero_point = layer.pre_activation.zero_point;
     for ((y, &sum), (bias, multiplier)) in y.iter_mut().zip(sums).zip(channels) {
         let sum = bias.wrapping_add(sum);
         *y = f(match Rescale::new(multiplier, zero_point) {

@@ -43,7 +43,7 @@ pub(crate) fn section_lens(
     Ok(SectionLens {
         weights: product([window.kernel, window.kernel, output.c, 4 * quads(input.c)]),
         channels: output.c,
-        corrections: product([window.kernel, window.stride, output.c, 1]),
+        zero_point_corrections: product([window.kernel, window.stride, output.c, 1]),
     })
 }
 
@@ -76,7 +76,7 @@ const fn taps_and_before(window: Window, r: usize) -> (usize, usize) {
     }
 }
 
-/// A kernel row, a phase and an output channel: what a correction belongs to.
+/// A kernel row, a phase and an output channel: what a zero-point correction belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PhasePlace {
     pub ky: usize,
@@ -84,7 +84,7 @@ pub(crate) struct PhasePlace {
     pub output: usize,
 }
 
-/// All of them, in the order of the corrections.
+/// All of them, in the order of the zero-point corrections.
 pub(crate) fn phase_places(window: Window, c_out: usize) -> impl Iterator<Item = PhasePlace> {
     let rows = (0..window.kernel).flat_map(move |ky| (0..window.stride).map(move |r| (ky, r)));
     rows.flat_map(move |(ky, phase)| (0..c_out).map(move |output| PhasePlace { ky, phase, output }))
@@ -111,11 +111,11 @@ pub(crate) fn tap_sum(
     sum
 }
 
-/// The first correction that is not what the weights say.
-pub(crate) fn wrong_correction(layer: &Layer<'_>, window: Window) -> Option<usize> {
+/// The first zero-point correction that is not what the weights say.
+pub(crate) fn wrong_zero_point_correction(layer: &Layer<'_>, window: Window) -> Option<usize> {
     let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
     let zero_point = i32::from(layer.input.zero_point);
-    let stored = layer.corrections.as_chunks::<4>().0.iter();
+    let stored = layer.zero_point_corrections.as_chunks::<4>().0.iter();
     let mut stored = stored.zip(phase_places(window, c_out));
     stored.position(|(&stored, place)| {
         let sum = tap_sum(window, c_in, c_out, place, layer.weights);
@@ -230,7 +230,7 @@ pub(crate) fn output_row<'x, K: KernelSet>(
     start(layer, starts);
     for (i, (ky, iy)) in inside.enumerate() {
         // The margins stay from row to row.
-        K::widen(input_row(iy), &row, &blocks, plane, i == 0);
+        K::pack(input_row(iy), &row, &blocks, plane, i == 0);
         add_row::<K>(layer, (ky, &columns), &row, &blocks, plane, sums);
         correct(layer, ky, starts);
     }
@@ -246,10 +246,10 @@ fn start(layer: &Layer<'_>, starts: &mut [i32]) {
     }
 }
 
-/// And the corrections of the kernel rows that are added, because planes hold values with
+/// Adds the zero-point corrections of a kernel row that is added: planes hold values with
 /// their zero point.
 fn correct(layer: &Layer<'_>, ky: usize, starts: &mut [i32]) {
-    let corrections = layer.corrections.get(4 * ky * starts.len()..);
+    let corrections = layer.zero_point_corrections.get(4 * ky * starts.len()..);
     let corrections = corrections.unwrap_or(&[]).as_chunks::<4>().0;
     for (start, &correction) in starts.iter_mut().zip(corrections) {
         *start = start.wrapping_add(i32::from_le_bytes(correction));
@@ -312,7 +312,7 @@ fn finish(
             for (c, (((_, multiplier), &start), sums)) in channels {
                 let requantizer = Requantizer {
                     multiplier,
-                    zero_point: layer.sum.zero_point,
+                    zero_point: layer.pre_activation.zero_point,
                     activation: layer.activation,
                 };
                 let y = y.get_mut(c..).unwrap_or(&mut []);

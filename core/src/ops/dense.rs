@@ -18,7 +18,7 @@ pub(crate) fn section_lens(
     SectionLens {
         weights: blocks * quads(input_len) as u64 * quad_bytes(bits),
         channels: output_len,
-        corrections: 0,
+        zero_point_corrections: 0,
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn output_row<K: KernelSet>(
     let Some((words, rest)) = scratch.split_at_mut_checked(2 * quads_in) else {
         return;
     };
-    K::widen_dense(x, layer.input.zero_point, words);
+    K::pack_dense(x, layer.input.zero_point, words);
     match layer.weight_bits {
         WeightBits::Eight => {
             let sums = bytemuck::must_cast_slice_mut::<u32, i32>(rest);

@@ -22,8 +22,8 @@ pub(crate) struct SectionLens {
     pub weights: u64,
     /// Biases and multipliers.
     pub channels: usize,
-    /// Corrections, where the input has a zero point.
-    pub corrections: u64,
+    /// Zero-point corrections, where the input has a zero point.
+    pub zero_point_corrections: u64,
 }
 
 /// Lengths of the sections of layer number `layer`, whose shapes have to fit the operator.
@@ -159,11 +159,11 @@ impl Layer<'_> {
         })
     }
 
-    /// The first correction that is not what the weights say.
-    pub(crate) fn wrong_correction(&self) -> Option<usize> {
+    /// The first zero-point correction that is not what the weights say.
+    pub(crate) fn wrong_zero_point_correction(&self) -> Option<usize> {
         match self.op {
             Op::Dense => None,
-            Op::ConvTranspose(window) => conv_transpose::wrong_correction(self, window),
+            Op::ConvTranspose(window) => conv_transpose::wrong_zero_point_correction(self, window),
         }
     }
 

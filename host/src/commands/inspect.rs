@@ -113,7 +113,7 @@ fn layer_json(layer: &Layer<'_>) -> serde_json::Value {
         "parameters": layer.parameter_count(),
         "flash_bytes": layer.flash_bytes(),
         "macs": layer.mac_count(),
-        "sum": quant(layer.sum),
+        "sum": quant(layer.pre_activation),
         "output_quant": quant(layer.output),
     })
 }

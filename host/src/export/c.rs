@@ -120,11 +120,11 @@ fn tables(text: &mut String, i: usize, layer: &Layer<'_>) {
     );
     match layer.activation {
         Activation::Clamp { .. } => {}
-        Activation::Table(table) => {
+        Activation::Lut8(table) => {
             let values = table.iter().map(|&q| i16::from(q as i8));
             array(text, "int16_t", &format!("gan_table_{i}"), values);
         }
-        Activation::WideTable(table) => {
+        Activation::Lut16(table) => {
             let values = table.iter().map(|&entry| i16::from_le_bytes(entry));
             let values = values.map(i32::from);
             array(text, "int16_t", &format!("gan_table_{i}"), values);
@@ -135,8 +135,8 @@ fn tables(text: &mut String, i: usize, layer: &Layer<'_>) {
 fn entry(i: usize, layer: &Layer<'_>) -> String {
     let (act, [min, max]) = match layer.activation {
         Activation::Clamp { min, max } => (0, [min, max]),
-        Activation::Table(_) => (1, [-128, 127]),
-        Activation::WideTable(_) => (2, [-128, 127]),
+        Activation::Lut8(_) => (1, [-128, 127]),
+        Activation::Lut16(_) => (2, [-128, 127]),
     };
     let table = match act {
         0 => "0".to_owned(),
@@ -151,7 +151,7 @@ fn entry(i: usize, layer: &Layer<'_>) -> String {
     format!(
         "{{{}, {}, {}, {}, {}, {}, {kernel}, {stride}, {top}, {left}, {}, {}, {act}, {min}, {max}, \
          gan_weights_{i}, gan_bias_{i}, gan_mantissa_{i}, gan_shift_{i}, {table}}},\n",
-        a.h, a.w, a.c, b.h, b.w, b.c, layer.input.zero_point, layer.sum.zero_point
+        a.h, a.w, a.c, b.h, b.w, b.c, layer.input.zero_point, layer.pre_activation.zero_point
     )
 }
 

@@ -11,13 +11,13 @@ pub fn function(layer: &Layer<'_>) -> Option<Activation> {
     // Input and output, in their own steps.
     let entries: Vec<(f32, f32)> = match layer.activation {
         CoreActivation::Clamp { .. } => return None,
-        CoreActivation::Table(table) => {
-            let sums = (0..=255u8).map(|i| dequantize((i ^ 0x80) as i8, &layer.sum));
+        CoreActivation::Lut8(table) => {
+            let sums = (0..=255u8).map(|i| dequantize((i ^ 0x80) as i8, &layer.pre_activation));
             sums.zip(table.iter().map(|&q| f32::from(q as i8)))
                 .collect()
         }
-        CoreActivation::WideTable(table) => {
-            let sums = (0i16..).map(|i| f32::from(i - 256) * 128.0 * layer.sum.scale);
+        CoreActivation::Lut16(table) => {
+            let sums = (0i16..).map(|i| f32::from(i - 256) * 128.0 * layer.pre_activation.scale);
             let wide = |&entry: &[u8; 2]| f32::from(i16::from_le_bytes(entry)) / 256.0;
             sums.zip(table.iter().map(wide)).collect()
         }
@@ -29,7 +29,7 @@ pub fn function(layer: &Layer<'_>) -> Option<Activation> {
     };
     let worst = |act: Activation| entries.iter().map(|e| error(act, e)).fold(0.0, f32::max);
     let unit = match layer.activation {
-        CoreActivation::WideTable(_) => 1.0 / 256.0,
+        CoreActivation::Lut16(_) => 1.0 / 256.0,
         _ => 1.0,
     };
     let others = |act: Activation| {

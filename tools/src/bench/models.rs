@@ -188,11 +188,11 @@ impl Numbers {
             weights: &self.weights,
             bias: &self.bias,
             multipliers: &self.multipliers,
-            sum: self.output,
+            pre_activation: self.output,
             output: self.output,
             weight_bits: WeightBits::Eight,
             activation: if self.last {
-                Activation::Table(table)
+                Activation::Lut8(table)
             } else {
                 Activation::Clamp {
                     min: -128,

@@ -4,7 +4,7 @@
 //! output channel run by, and two neighbouring taps share the words they load. For two taps
 //! and eight pixels 24 instructions do 32 multiplications.
 
-use super::portable::{accumulate_pairs, add_any, widen_pairs};
+use super::portable::{accumulate_pairs, add_any, pack_pairs};
 use super::{Blocks, KernelSet, Row, Taps};
 
 /// For ARMv7E-M, and ARMv8-M main with the DSP extension; elsewhere, and for a file that does
@@ -29,8 +29,8 @@ impl KernelSet for Dsp {
     }
 
     #[cfg(not(gan_kernels = "dsp"))]
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
-        widen_pairs(values, row, blocks, plane, margins);
+    fn pack(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
+        pack_pairs(values, row, blocks, plane, margins);
     }
 
     #[cfg(not(gan_kernels = "dsp"))]
@@ -39,11 +39,11 @@ impl KernelSet for Dsp {
     }
 
     #[cfg(gan_kernels = "dsp")]
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
+    fn pack(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
         if row.c_in.is_multiple_of(4) && values.as_ptr().cast::<u32>().is_aligned() {
-            arm::widen(values, row, blocks, plane, margins);
+            arm::pack(values, row, blocks, plane, margins);
         } else {
-            widen_pairs(values, row, blocks, plane, margins);
+            pack_pairs(values, row, blocks, plane, margins);
         }
     }
 
@@ -220,12 +220,12 @@ mod arm {
         "gan_dsp 8, 2, 40, r11",
         "gan_dsp 8, 2, 48, r11",
         // (plane r0, values r1, pixels r2, quads r3, bytes of a lane [sp])
-        ".section .text.gan_dsp_widen, \"ax\", %progbits",
+        ".section .text.gan_dsp_pack, \"ax\", %progbits",
         ".p2align 2",
-        ".global gan_dsp_widen",
-        ".type gan_dsp_widen, %function",
+        ".global gan_dsp_pack",
+        ".type gan_dsp_pack, %function",
         ".thumb_func",
-        "gan_dsp_widen:",
+        "gan_dsp_pack:",
         "ldr r12, [sp]",
         "push {{r4-r8, lr}}",
         "2:",
@@ -328,7 +328,7 @@ mod arm {
         fn gan_dsp_8_1_48(s: *mut i32, x: *const u32, w: *const u8, we: *const u8, xe: *const u32);
         fn gan_dsp_8_2_40(s: *mut i32, x: *const u32, w: *const u8, we: *const u8, xe: *const u32);
         fn gan_dsp_8_2_48(s: *mut i32, x: *const u32, w: *const u8, we: *const u8, xe: *const u32);
-        fn gan_dsp_widen(plane: *mut u32, values: *const i8, px: usize, quads: usize, lane: usize);
+        fn gan_dsp_pack(plane: *mut u32, values: *const i8, px: usize, quads: usize, lane: usize);
         fn gan_dsp_clear(sums: *mut i32, end: *mut i32);
         fn gan_dsp_dense(words: *const u32, w: *const u8, end: *const u32, sums: *mut i32);
     }
@@ -393,7 +393,7 @@ mod arm {
     }
 
     /// `c_in` is a multiple of 4, and so is the values' address.
-    pub fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
+    pub fn pack(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
         let margin = i16::from(row.zero_point);
         let (quads, columns) = (row.c_in / 4, values.len() / row.c_in.max(1));
         for (at, block) in plane
@@ -413,7 +413,7 @@ mod arm {
                 // room for them behind `skip`, and there are two lanes a quad.
                 unsafe {
                     let plane = block.as_mut_ptr().wrapping_add(skip);
-                    gan_dsp_widen(plane, pixels.as_ptr(), px, quads, 4 * blocks.words);
+                    gan_dsp_pack(plane, pixels.as_ptr(), px, quads, 4 * blocks.words);
                 }
             }
         }

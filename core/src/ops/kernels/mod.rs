@@ -108,7 +108,7 @@ pub trait KernelSet {
 
     /// Lays out one input row `[w, c_in]`; channels are filled up to a multiple of four
     /// with zeros. `margins`: whether the plane's margins must be written too.
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool);
+    fn pack(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool);
 
     /// Adds the products of every block to its `sums` `[c_out][px]`; weights are
     /// `[c_out][c_in / 4][taps][4]`.
@@ -121,8 +121,8 @@ pub trait KernelSet {
 
     /// Lays out a dense layer's input, less its zero point, for [`dense`](Self::dense):
     /// two words for each four values.
-    fn widen_dense(values: &[i8], zero_point: i8, words: &mut [u32]) {
-        Portable::widen_dense(values, zero_point, words);
+    fn pack_dense(values: &[i8], zero_point: i8, words: &mut [u32]) {
+        Portable::pack_dense(values, zero_point, words);
     }
 
     /// The products of four dense outputs, summed; `weights` are `[n_in / 4][4][4]`.

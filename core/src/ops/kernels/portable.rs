@@ -10,7 +10,7 @@ const PX: usize = 8;
 pub struct Portable;
 
 /// Lays out pairs of channels, for this set and every other that reads such words.
-pub(crate) fn widen_pairs(
+pub(crate) fn pack_pairs(
     values: &[i8],
     row: &Row,
     blocks: &Blocks,
@@ -117,15 +117,15 @@ impl KernelSet for Portable {
         }
     }
 
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
-        widen_pairs(values, row, blocks, plane, margins);
+    fn pack(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
+        pack_pairs(values, row, blocks, plane, margins);
     }
 
     fn accumulate(sums: &mut [i32], plane: &[u32], weights: &[u8], blocks: &Blocks, taps: Taps) {
         accumulate_pairs::<PX>(sums, plane, weights, blocks, taps, add_eight);
     }
 
-    fn widen_dense(values: &[i8], zero_point: i8, words: &mut [u32]) {
+    fn pack_dense(values: &[i8], zero_point: i8, words: &mut [u32]) {
         for (words, quad) in words
             .as_chunks_mut::<2>()
             .0

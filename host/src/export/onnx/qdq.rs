@@ -49,7 +49,7 @@ fn kind(op: Op) -> &'static str {
 
 /// Whether a clamp is ReLU.
 fn is_relu(layer: &Layer<'_>) -> bool {
-    let (min, max) = (layer.sum.zero_point, 127);
+    let (min, max) = (layer.pre_activation.zero_point, 127);
     layer.activation == CoreActivation::Clamp { min, max }
 }
 
@@ -64,7 +64,7 @@ fn constants(
     let (mut bias, mut scales, mut bias_scales) = (Vec::new(), Vec::new(), Vec::new());
     for (b, multiplier) in layer.channels(0) {
         let real = f64::from(multiplier.mantissa) * 2f64.powi(i32::from(multiplier.shift) - 31);
-        let product_scale = real * f64::from(layer.sum.scale);
+        let product_scale = real * f64::from(layer.pre_activation.scale);
         bias.push(b);
         scales.push((product_scale / f64::from(layer.input.scale)) as f32);
         bias_scales.push(product_scale as f32);
@@ -92,7 +92,9 @@ fn early(chain: &mut Chain, i: usize, layer: &Layer<'_>, linear: &Linear) {
             ..0 => 2f32.powi(i32::from(multiplier.shift) - 1),
             0.. => 0.0,
         });
-    let early: Vec<f32> = steps.map(|steps| steps * layer.sum.scale).collect();
+    let early: Vec<f32> = steps
+        .map(|steps| steps * layer.pre_activation.scale)
+        .collect();
     let name = format!("layer{i}.early");
     chain.add_away(&name, linear, &linear.channels(&early));
 }
@@ -125,17 +127,17 @@ fn activate(
                 max,
             });
         }
-        CoreActivation::Table(_) => {
+        CoreActivation::Lut8(_) => {
             let act = act?;
             early(chain, i, layer, linear);
-            chain.round(format!("layer{i}.sum"), &layer.sum);
+            chain.round(format!("layer{i}.sum"), &layer.pre_activation);
             chain.activate(i, act);
         }
         // Operator set 13 has no int16: floats hold the steps. The table's own have eight more
         // bits than the output's, and are rounded up at a half, so half of one early.
-        CoreActivation::WideTable(_) => {
+        CoreActivation::Lut16(_) => {
             early(chain, i, layer, linear);
-            chain.round_wide(format!("layer{i}.sum"), layer.sum.scale);
+            chain.round_wide(format!("layer{i}.sum"), layer.pre_activation.scale);
             chain.activate(i, act?);
             chain.add(format!("layer{i}.half"), layer.output.scale / 512.0);
         }

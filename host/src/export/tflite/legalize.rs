@@ -19,7 +19,7 @@ struct Rewritten {
     weights: Vec<i8>,
     bias: Vec<i32>,
     multipliers: Vec<Multiplier>,
-    sum: Quant,
+    pre_activation: Quant,
     table: Option<[u8; 256]>,
 }
 
@@ -44,10 +44,10 @@ pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
             weight_bits: layer.weight_bits,
             bias: &new.bias,
             multipliers: &new.multipliers,
-            sum: new.sum,
+            pre_activation: new.pre_activation,
             output: layer.output,
             activation: match &new.table {
-                Some(table) => CoreActivation::Table(table),
+                Some(table) => CoreActivation::Lut8(table),
                 None => layer.activation,
             },
         })
@@ -69,8 +69,8 @@ pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
 
 fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
     let act = function(layer);
-    let mut sum = layer.sum;
-    if matches!(layer.activation, CoreActivation::WideTable(_)) {
+    let mut sum = layer.pre_activation;
+    if matches!(layer.activation, CoreActivation::Lut16(_)) {
         sum.scale *= WIDE_STEPS;
         if act == Some(Activation::Tanh) {
             sum.scale = sum.scale.min(TANH_REACH / 127.0);
@@ -79,9 +79,11 @@ fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
     let (bias, multipliers) = layer
         .channels(0)
         .map(|(bias, m)| {
-            let narrowed = match sum == layer.sum {
+            let narrowed = match sum == layer.pre_activation {
                 true => m,
-                false => multiplier(real(m) * f64::from(layer.sum.scale) / f64::from(sum.scale)),
+                false => multiplier(
+                    real(m) * f64::from(layer.pre_activation.scale) / f64::from(sum.scale),
+                ),
             };
             let scale = filter_scale(narrowed, layer.input.scale, sum.scale);
             (bias, quotient(layer.input.scale, scale, sum.scale))
@@ -101,7 +103,7 @@ fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
         weights: layer.weights().collect(),
         bias,
         multipliers,
-        sum,
+        pre_activation: sum,
         table,
     })
 }

@@ -158,13 +158,19 @@ fn dense(writer: &mut Writer<'_>, layer: &Layer<'_>, name: &str, x: i32) -> i32 
     let flat = writer.activations(&Tensor {
         name: &format!("{name}.flat"),
         shape: &[1, 1, 1, outputs],
-        quant: layer.sum,
+        quant: layer.pre_activation,
     });
     let options = Options::Conv {
         relu: is_relu(layer),
     };
     writer.operator(Builtin::Conv, &[x, weights, bias], flat, Some(options));
-    reshape(writer, name, &nhwc(layer.output_shape), layer.sum, flat)
+    reshape(
+        writer,
+        name,
+        &nhwc(layer.output_shape),
+        layer.pre_activation,
+        flat,
+    )
 }
 
 fn reshape(writer: &mut Writer<'_>, name: &str, shape: &[usize; 4], quant: Quant, x: i32) -> i32 {
@@ -199,7 +205,7 @@ fn conv_transpose(
     let map = writer.activations(&Tensor {
         name: if cropped { &full_name } else { name },
         shape: &nhwc(drawn),
-        quant: layer.sum,
+        quant: layer.pre_activation,
     });
     let shape = writer.integers(&format!("{name}.shape"), &nhwc(drawn));
     let options = Options::TransposeConv {
@@ -215,7 +221,7 @@ fn conv_transpose(
     let sliced = writer.activations(&Tensor {
         name,
         shape: &nhwc(output),
-        quant: layer.sum,
+        quant: layer.pre_activation,
     });
     let begin = [0, window.crop_top, window.crop_left, 0];
     let begin = writer.integers(&format!("{name}.begin"), &begin);
@@ -242,7 +248,7 @@ fn parameters(
     name: &str,
     shape: &[usize],
 ) -> (i32, i32) {
-    let (input, sum) = (layer.input.scale, layer.sum.scale);
+    let (input, sum) = (layer.input.scale, layer.pre_activation.scale);
     let (bias, scales): (Vec<i32>, Vec<f32>) = layer
         .channels(0)
         .map(|(bias, m)| (bias, legalize::filter_scale(m, input, sum)))

@@ -47,7 +47,7 @@ impl KernelSet for Packed {
         }
     }
 
-    fn widen(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
+    fn pack(values: &[i8], row: &Row, blocks: &Blocks, plane: &mut [u32], margins: bool) {
         if margins {
             plane.fill(packed(row.zero_point, row.zero_point));
         }
