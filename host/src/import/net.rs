@@ -11,8 +11,9 @@ use super::kind::Kind;
 use crate::config::{
     Config, ConfigError, Data, Discriminator, Generator, Image, Training, explain, read_text,
 };
+use crate::nn::activation::LEAKY_SLOPE;
 use crate::nn::network::{BlockSpec, Op};
-use crate::nn::norm::{LEAKY_SLOPE, NORM_EPSILON};
+use crate::nn::norm::NORM_EPSILON;
 use crate::nn::{Activation, Conv};
 
 /// A checked description.

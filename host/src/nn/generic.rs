@@ -3,14 +3,14 @@
 
 use dfdx::prelude::{
     Axis, BroadcastTo, Device, GatherTo, HasErr, HasShape, MeanTo, ReshapeTo, SumTo, Tape, TryAdd,
-    TryConcatAlong, TryMatMul, TryMul, TryPReLU, TrySub,
+    TryConcatAlong, TryMatMul, TryMul, TrySub,
 };
 
 use super::conv::Conv;
 use super::geometry::Geometry;
 use super::network::{Block, Network, Op, PassStats};
-use super::norm::{Activation, BatchStats, NORM_EPSILON};
-use super::{Backend, Float, Mat};
+use super::norm::{BatchStats, NORM_EPSILON};
+use super::{Activation, Backend, Float, Mat};
 
 type Result<T, D> = std::result::Result<T, <D as HasErr>::Err>;
 
@@ -127,7 +127,7 @@ fn norm_act<E: Float, D: Device<E>, T: Tape<E, D>>(
     let y = centred
         .try_mul(scale.try_broadcast_like::<_, Axis<0>>(&shape)?)?
         .try_add(beta.try_broadcast_like::<_, Axis<0>>(&shape)?)?;
-    Ok((activate(y, act)?, stats))
+    Ok((act.on_tape(y)?, stats))
 }
 
 /// Bias and activation. *Shapes*: `x` `[rows, c]`, `bias` `[1, c]`.
@@ -138,23 +138,7 @@ fn bias_act<E: Float, D: Device<E>, T: Tape<E, D>>(
 ) -> Result<Mat<E, D, T>, D> {
     let shape = *x.shape();
     let bias = bias.retaped::<T>().try_reshape_like(&(shape.1,))?;
-    activate(
-        x.try_add(bias.try_broadcast_like::<_, Axis<0>>(&shape)?)?,
-        act,
-    )
-}
-
-fn activate<E: Float, D: Device<E>, T: Tape<E, D>>(
-    x: Mat<E, D, T>,
-    act: Activation,
-) -> Result<Mat<E, D, T>, D> {
-    match act {
-        Activation::Linear => Ok(x),
-        Activation::Relu => x.try_relu(),
-        Activation::LeakyRelu(slope) => x.try_prelu(E::of(slope)),
-        Activation::Tanh => x.try_tanh(),
-        Activation::Sigmoid => x.try_sigmoid(),
-    }
+    act.on_tape(x.try_add(bias.try_broadcast_like::<_, Axis<0>>(&shape)?)?)
 }
 
 /// Rows of `x` `[rows, c]` by index; `None` gathers a row of zeros.

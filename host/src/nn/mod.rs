@@ -5,6 +5,7 @@
 //! [`Backend`] is what its devices have to offer: a whole pass by fast kernels on `Cpu`,
 //! by dfdx's own ops elsewhere.
 
+pub mod activation;
 pub mod backend;
 pub mod buffers;
 pub mod conv;
@@ -18,10 +19,11 @@ pub mod optim;
 pub mod param;
 pub mod unfold;
 
+pub use activation::Activation;
 pub use backend::{Backend, GradMask, Mat};
 pub use conv::Conv;
 pub use geometry::{Geometry, Margins};
-pub use norm::{Activation, BatchStats};
+pub use norm::BatchStats;
 pub use param::Param;
 
 /// Element types that every kernel takes: `f32` to train, `f64` to check gradients.

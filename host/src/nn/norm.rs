@@ -1,185 +1,13 @@
 //! Batch normalization, bias and activation in one pass over the data.
 
-use std::fmt;
-
 use rayon::prelude::*;
-use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::activation::by_activation;
 use super::conv::add_in_order;
-use super::{Float, group_len};
-
-/// What follows a layer's sum; each is invertible enough that its derivative is a
-/// function of its output alone.
-///
-/// In a configuration it is its name, or `{ leaky_relu = 0.01 }` for a slope other than
-/// [`LEAKY_SLOPE`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    /// `x`
-    Linear,
-    /// `max(x, 0)`
-    Relu,
-    /// `x` where positive, `slope * x` elsewhere; the slope is at least 0 and below 1
-    LeakyRelu(f64),
-    /// hyperbolic tangent
-    Tanh,
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-}
-
-/// Runs a loop over `$act` in one copy for each activation: a choice within the loop would
-/// keep it from the processor's vectors.
-macro_rules! by_activation {
-    ($act:ident, $body:expr) => {
-        match $act {
-            Activation::Linear => {
-                let $act = Activation::Linear;
-                $body
-            }
-            Activation::Relu => {
-                let $act = Activation::Relu;
-                $body
-            }
-            Activation::LeakyRelu(slope) => {
-                let $act = Activation::LeakyRelu(slope);
-                $body
-            }
-            Activation::Tanh => {
-                let $act = Activation::Tanh;
-                $body
-            }
-            Activation::Sigmoid => {
-                let $act = Activation::Sigmoid;
-                $body
-            }
-        }
-    };
-}
-
-/// Slope of [`Activation::LeakyRelu`] below zero where none is given (Radford et al. 2016).
-pub const LEAKY_SLOPE: f64 = 0.2;
+use super::{Activation, Float, group_len};
 
 /// Added to the variance before its root, as PyTorch does.
 pub const NORM_EPSILON: f64 = 1e-5;
-
-impl Activation {
-    /// Its name in a configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "linear",
-            Self::Relu => "relu",
-            Self::LeakyRelu(_) => "leaky_relu",
-            Self::Tanh => "tanh",
-            Self::Sigmoid => "sigmoid",
-        }
-    }
-
-    /// The function's value at `x`.
-    #[inline(always)]
-    pub fn apply<E: Float>(self, x: E) -> E {
-        match self {
-            Self::Linear => x,
-            // Not `max`, which would hide a NaN.
-            Self::Relu => {
-                if x < E::zero() {
-                    E::zero()
-                } else {
-                    x
-                }
-            }
-            Self::LeakyRelu(slope) => x.max(x * E::of(slope)),
-            Self::Tanh => x.tanh(),
-            Self::Sigmoid => (E::one() + (-x).exp()).recip(),
-        }
-    }
-
-    /// The derivative where the function's value is `y`.
-    #[inline(always)]
-    pub fn slope<E: Float>(self, y: E) -> E {
-        let step = |below: E| if y > E::zero() { E::one() } else { below };
-        match self {
-            Self::Linear => E::one(),
-            Self::Relu => step(E::zero()),
-            Self::LeakyRelu(slope) => step(E::of(slope)),
-            Self::Tanh => E::one() - y * y,
-            Self::Sigmoid => y * (E::one() - y),
-        }
-    }
-}
-
-impl Serialize for Activation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match *self {
-            Self::LeakyRelu(slope) if slope != LEAKY_SLOPE => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry(self.name(), &slope)?;
-                map.end()
-            }
-            _ => serializer.serialize_str(self.name()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Activation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ActivationVisitor)
-    }
-}
-
-struct ActivationVisitor;
-
-/// Names of activations, for serde's errors.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Name {
-    Linear,
-    Relu,
-    LeakyRelu,
-    Tanh,
-    Sigmoid,
-}
-
-/// The activation that has a number.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Key {
-    LeakyRelu,
-}
-
-impl<'de> Visitor<'de> for ActivationVisitor {
-    type Value = Activation;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of an activation, or { leaky_relu = 0.01 }")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Activation, E> {
-        Ok(match Name::deserialize(name.into_deserializer())? {
-            Name::Linear => Activation::Linear,
-            Name::Relu => Activation::Relu,
-            Name::LeakyRelu => Activation::LeakyRelu(LEAKY_SLOPE),
-            Name::Tanh => Activation::Tanh,
-            Name::Sigmoid => Activation::Sigmoid,
-        })
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Activation, M::Error> {
-        let entry = map.next_entry::<Key, f64>()?;
-        let Some((Key::LeakyRelu, slope)) = entry else {
-            return Err(de::Error::invalid_length(0, &self));
-        };
-        if map.next_key::<Key>()?.is_some() {
-            return Err(de::Error::invalid_length(2, &self));
-        }
-        if !(0.0..1.0).contains(&slope) {
-            return Err(de::Error::custom(format!(
-                "leaky_relu is {slope}, use a slope from 0 to below 1"
-            )));
-        }
-        Ok(Activation::LeakyRelu(slope))
-    }
-}
 
 /// Mean and (biased) variance of each channel over a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -299,7 +127,7 @@ pub fn norm_act_grads<E: Float>(
         let tiles = x.chunks(tile).zip(y.chunks(tile));
         for (g, (x, y)) in g.chunks_mut(tile).zip(tiles) {
             let slopes = g.iter_mut().zip(y);
-            by_activation!(act, slopes.for_each(|(g, &y)| *g *= act.slope(y)));
+            by_activation!(act, slopes.for_each(|(g, &y)| *g *= act.slope_of_output(y)));
             g_beta.iter_mut().zip(&*g).for_each(|(sum, &g)| *sum += g);
             let centred = x.iter().zip(&means).map(|(&x, &mean)| x - mean);
             for ((sum, &g), centred) in g_gamma.iter_mut().zip(&*g).zip(centred) {
@@ -347,7 +175,7 @@ pub fn bias_act_grads<E: Float>(y: &[E], c: usize, act: Activation, g: &mut [E])
             by_activation!(
                 act,
                 values.for_each(|((g, &y), sum)| {
-                    *g *= act.slope(y);
+                    *g *= act.slope_of_output(y);
                     *sum += *g;
                 })
             );

@@ -7,6 +7,7 @@ use super::OnnxError;
 use super::chain::{Chain, Linear, Provenance};
 use crate::export::function::function;
 use crate::nn::Activation;
+use crate::quant::multiplier_value;
 
 /// The file of a model, which draws what [`Model::run`] draws but for the rounding of floats,
 /// and for tanh itself in the place of a wide table's straight lines. Its input has the latent as real numbers and
@@ -63,8 +64,7 @@ fn constants(
 ) -> Result<(), OnnxError> {
     let (mut bias, mut scales, mut bias_scales) = (Vec::new(), Vec::new(), Vec::new());
     for (b, multiplier) in layer.channels(0) {
-        let real = f64::from(multiplier.mantissa) * 2f64.powi(i32::from(multiplier.shift) - 31);
-        let product_scale = real * f64::from(layer.pre_activation.scale);
+        let product_scale = multiplier_value(multiplier) * f64::from(layer.pre_activation.scale);
         bias.push(b);
         scales.push((product_scale / f64::from(layer.input.scale)) as f32);
         bias_scales.push(product_scale as f32);

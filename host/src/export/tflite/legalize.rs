@@ -6,7 +6,7 @@ use gan_core::{Activation as CoreActivation, Layer, Model, Multiplier, Quant};
 use super::TfliteError;
 use super::function;
 use crate::nn::Activation;
-use crate::quant::multiplier;
+use crate::quant::{multiplier, multiplier_value};
 
 /// Steps of a wide sum in one of a narrow sum of the same range.
 const WIDE_STEPS: f32 = 256.0;
@@ -82,7 +82,8 @@ fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
             let narrowed = match sum == layer.pre_activation {
                 true => m,
                 false => multiplier(
-                    real(m) * f64::from(layer.pre_activation.scale) / f64::from(sum.scale),
+                    multiplier_value(m) * f64::from(layer.pre_activation.scale)
+                        / f64::from(sum.scale),
                 ),
             };
             let scale = filter_scale(narrowed, layer.input.scale, sum.scale);
@@ -108,10 +109,6 @@ fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
     })
 }
 
-fn real(m: Multiplier) -> f64 {
-    f64::from(m.mantissa) * 2f64.powi(i32::from(m.shift) - 31)
-}
-
 /// The multiplier that TensorFlow Lite computes from scales
 /// (`PopulateConvolutionQuantizationParams`).
 fn quotient(input: f32, filter: f32, output: f32) -> Multiplier {
@@ -122,7 +119,7 @@ fn quotient(input: f32, filter: f32, output: f32) -> Multiplier {
 /// nearest multiplier that a scale of 24 bits can give.
 pub(super) fn filter_scale(wanted: Multiplier, input: f32, output: f32) -> f32 {
     // Less than any multiplier, where it is to be 0.
-    let real = real(wanted).max(2f64.powi(-40));
+    let real = multiplier_value(wanted).max(2f64.powi(-40));
     let scale = (real * f64::from(output) / f64::from(input)) as f32;
     let scale = scale.max(f32::MIN_POSITIVE);
     let near = [scale, scale.next_down(), scale.next_up()];

@@ -1,0 +1,214 @@
+//! Layers in integers, each rounded for what the rounded ones before it compute.
+
+use gan_core::encode::LayerSpec;
+use gan_core::types::{WeightBits, Window};
+use gan_core::{Activation as CoreActivation, Multiplier, Op as CoreOp, Quant, Shape};
+
+use super::multiplier::multiplier;
+use super::range::TensorQuants;
+use super::table::{IntActivation, activation};
+use super::weights::{RoundedRow, channels, in_place, round_rows, weight_bits};
+use super::{Options, QuantizeError};
+use crate::config::Image;
+use crate::generator::FloatLayer;
+use crate::nn::Activation;
+use crate::nn::network::Op;
+
+/// A layer in integers, owned.
+pub(super) struct IntLayer {
+    op: CoreOp,
+    input_shape: Shape,
+    output_shape: Shape,
+    weight_bits: WeightBits,
+    weights: Vec<i8>,
+    bias: Vec<i32>,
+    multipliers: Vec<Multiplier>,
+    pre_activation: Quant,
+    output: Quant,
+    activation: IntActivation,
+}
+
+impl IntLayer {
+    pub fn spec(&self) -> LayerSpec<'_> {
+        LayerSpec {
+            op: self.op,
+            input_shape: self.input_shape,
+            output_shape: self.output_shape,
+            weights: &self.weights,
+            bias: &self.bias,
+            multipliers: &self.multipliers,
+            pre_activation: self.pre_activation,
+            output: self.output,
+            weight_bits: self.weight_bits,
+            activation: match &self.activation {
+                IntActivation::Clamp { min } => CoreActivation::Clamp {
+                    min: *min,
+                    max: 127,
+                },
+                IntActivation::Lut8(table) => CoreActivation::Lut8(table),
+                IntActivation::Lut16(table) => CoreActivation::Lut16(table),
+            },
+        }
+    }
+}
+
+/// A map as the runtime has it.
+pub(crate) fn map_shape(map: Image) -> Shape {
+    Shape {
+        h: map.height,
+        w: map.width,
+        c: map.channels,
+    }
+}
+
+/// A map of one pixel.
+pub(super) fn flat(c: usize) -> Shape {
+    Shape { h: 1, w: 1, c }
+}
+
+/// The input of the first layer.
+pub(super) struct Input {
+    /// `[n, len]`
+    pub x: Vec<f32>,
+    pub shape: Shape,
+    pub quant: Quant,
+    /// Values from here on are classes.
+    pub latent: usize,
+}
+
+/// Rounds layers one after the other, each for what the rounded ones before leave it:
+/// `(whole, tuned)`, see [`quantize_tuned`]. `dense_output`: the map of a layer of so many dense
+/// outputs.
+pub(super) fn round_layers<'l>(
+    pairs: impl Iterator<Item = (&'l FloatLayer, &'l FloatLayer)>,
+    input: Input,
+    dense_output: impl Fn(usize, usize) -> Shape,
+    options: &Options,
+) -> Result<Vec<IntLayer>, QuantizeError> {
+    let Input {
+        mut x,
+        mut shape,
+        mut quant,
+        latent,
+    } = input;
+    let mut rounded_x = x.clone();
+    let mut layers = Vec::new();
+    for (i, (whole, layer)) in pairs.enumerate() {
+        let mut sums = whole.sums(&x);
+        if !sums.iter().chain(&layer.weight).all(|v| v.is_finite()) {
+            return Err(QuantizeError::NotANumber { layer: i });
+        }
+        let bits = weight_bits(layer.op, options);
+        let latent = if i == 0 { latent } else { usize::MAX };
+        let rows = round_rows(layer, bits, latent, Some(quant.scale));
+        let rounded = FloatLayer {
+            weight: in_place(layer, &rows),
+            ..layer.clone()
+        };
+        let mut rounded_sums = rounded.sums(&rounded_x);
+        let correction = correction(layer.activation, &sums, &rounded_sums, channels(layer.op));
+        for sums in rounded_sums.chunks_exact_mut(correction.len()) {
+            sums.iter_mut()
+                .zip(&correction)
+                .for_each(|(sum, c)| *sum += c);
+        }
+        let largest_scale = rows.iter().map(|row| row.scale).fold(0.0, f64::max);
+        let products = f64::from(quant.scale) * largest_scale;
+        let wide = options.wide_table.then_some(products as f32);
+        let tensor = TensorQuants::choose(layer.activation, &sums, channels(layer.op), wide);
+        let (rows, input) = ((bits, rows), (shape, quant));
+        let op = runtime_op(layer.op, |n_out| dense_output(i, n_out));
+        let int = int_layer(layer, rows, input, &tensor, &correction, op);
+        let int = int.map_err(|channel| QuantizeError::Bias { layer: i, channel })?;
+        layer.activate(&mut sums);
+        tensor.round(layer.activation, &mut rounded_sums);
+        (x, rounded_x) = (sums, rounded_sums);
+        (shape, quant) = (int.output_shape, int.output);
+        layers.push(int);
+    }
+    Ok(layers)
+}
+
+/// What to add to each output channel of `rounded` so that its activations come nearest to
+/// those of `sums` `[rows, c]`: the mean difference, weighted by the square of the
+/// activation's slope, for where it is flat nothing is seen of a difference.
+fn correction(act: Activation, sums: &[f32], rounded: &[f32], c: usize) -> Vec<f32> {
+    let (mut differences, mut weights) = (vec![0f64; c], vec![0f64; c]);
+    for (sums, rounded) in sums.chunks_exact(c).zip(rounded.chunks_exact(c)) {
+        for (i, (sum, rounded)) in sums.iter().zip(rounded).enumerate() {
+            let weight = f64::from(act.slope(*sum)).powi(2);
+            differences[i] += weight * f64::from(sum - rounded);
+            weights[i] += weight;
+        }
+    }
+    let means = differences.iter().zip(weights);
+    means
+        .map(|(sum, weight)| (sum / weight.max(1e-9)) as f32)
+        .collect()
+}
+
+/// The most that a bias may be in steps of a layer's products: it leaves room for the largest
+/// sum of products that a layer may have.
+const MOST_BIAS_STEPS: f64 = 5e8;
+
+/// Puts a layer's integers together. *Errors*: a channel whose bias is too large.
+fn int_layer(
+    layer: &FloatLayer,
+    (weight_bits, rows): (WeightBits, Vec<RoundedRow>),
+    (input_shape, input): (Shape, Quant),
+    tensor: &TensorQuants,
+    correction: &[f32],
+    (op, output_shape): (CoreOp, Shape),
+) -> Result<IntLayer, usize> {
+    let mut int = IntLayer {
+        op,
+        input_shape,
+        output_shape,
+        weight_bits,
+        weights: Vec::new(),
+        bias: Vec::new(),
+        multipliers: Vec::new(),
+        pre_activation: tensor.pre_activation,
+        output: tensor.output,
+        activation: activation(layer.activation, tensor),
+    };
+    for (o, (row, correction)) in rows.into_iter().zip(correction).enumerate() {
+        let bias = layer.bias[o % layer.bias.len()];
+        int.weights.extend(row.steps);
+        let product_scale = f64::from(input.scale) * row.scale;
+        let bias = (f64::from(bias + correction) / product_scale).round();
+        if bias.abs() > MOST_BIAS_STEPS {
+            return Err(o);
+        }
+        int.bias.push(bias as i32);
+        int.multipliers.push(multiplier(
+            product_scale / f64::from(tensor.pre_activation.scale),
+        ));
+    }
+    Ok(int)
+}
+
+/// The runtime's operator and the map that it writes.
+pub(crate) fn runtime_op(op: Op, dense_output: impl Fn(usize) -> Shape) -> (CoreOp, Shape) {
+    match op {
+        Op::Dense { n_out, .. } => (CoreOp::Dense, dense_output(n_out)),
+        Op::ConvTranspose(conv) | Op::Conv(conv) => {
+            let g = conv.geometry;
+            let full = |i: usize| (g.small[i] - 1) * g.stride + g.kernel;
+            let window = Window {
+                kernel: g.kernel,
+                stride: g.stride,
+                crop_top: g.top,
+                crop_left: g.left,
+                crop_bottom: full(0) - g.top - g.big[0],
+                crop_right: full(1) - g.left - g.big[1],
+            };
+            let shape = Shape {
+                h: g.big[0],
+                w: g.big[1],
+                c: conv.c_out,
+            };
+            (CoreOp::ConvTranspose(window), shape)
+        }
+    }
+}
