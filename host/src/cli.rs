@@ -79,6 +79,20 @@ pub struct Reading {
     pub skip_invalid: bool,
 }
 
+/// What images are judged by.
+#[derive(Args)]
+pub struct JudgeArgs {
+    /// The real images: what `train --data` takes [default: the embedded set of the format;
+    /// for `evaluate RUN` the run's own]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
+    /// A file of features, made by `host features`
+    #[arg(long, value_name = "FILE")]
+    pub features: Option<PathBuf>,
+}
+
 #[derive(Args)]
 pub struct Train {
     /// Networks and recipe: fashion (28x28 grey), avatar (16x16 RGB), seed or seed-relu
@@ -204,12 +218,8 @@ pub struct Evaluate {
     /// A run folder (float and int8), a .gan file, a generator (.safetensors), a folder of
     /// pictures or an IDX file
     pub subject: PathBuf,
-    /// The real pictures: what `train --data` takes [default: the run's own, or the embedded
-    /// set of the format]
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<PathBuf>,
     #[command(flatten)]
-    pub reading: Reading,
+    pub judge: JudgeArgs,
     /// Format that a folder of pictures is judged in: height x width, and x3 for colour
     /// [default: that of --features or of --data, where that has at most 256 pixels a side]
     #[arg(long, value_name = "HxW[x3]", value_parser = parse_format)]
@@ -220,9 +230,6 @@ pub struct Evaluate {
     /// Seed of the first picture
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// A file of features, made by `host features`
-    #[arg(long, value_name = "FILE")]
-    pub features: Option<PathBuf>,
     /// An ONNX file whose outputs are the features, for comparison with published figures; its
     /// input is `[n, c, h, w]`, RGB or grey from 0 to 1. Needs `--features onnx` of cargo
     #[arg(long, value_name = "FILE", conflicts_with = "features")]
@@ -316,14 +323,8 @@ pub struct Vet {
     /// strange
     #[arg(long, default_value_t = host::risk::knn_metrics::FLAGGED)]
     pub max_risk: f64,
-    /// The real pictures: what `train --data` takes [default: the embedded set of the format]
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<PathBuf>,
     #[command(flatten)]
-    pub reading: Reading,
-    /// A file of features, made by `host features`
-    #[arg(long, value_name = "FILE")]
-    pub features: Option<PathBuf>,
+    pub judge: JudgeArgs,
     /// File to write [default: the file itself]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -336,14 +337,8 @@ pub struct Critic {
     /// Share of the pictures that need no further candidate
     #[arg(long, default_value_t = 0.8)]
     pub passing: f64,
-    /// The real pictures: what `train --data` takes [default: the embedded set of the format]
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<PathBuf>,
     #[command(flatten)]
-    pub reading: Reading,
-    /// A file of features, made by `host features`
-    #[arg(long, value_name = "FILE")]
-    pub features: Option<PathBuf>,
+    pub judge: JudgeArgs,
     /// File to write [default: the file itself]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -17,11 +17,8 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     let bytes = super::read_gan(&file)?;
     let model = super::parse_gan(&bytes, &file)?;
     super::ensure_drawable(&model, &file)?;
-    let data = args.reading.data(args.data.clone());
-    let dataset = super::load_data(&data, super::image_of(&model))?;
-    super::note_other_data(file.display(), &model, &dataset);
     let mut progress = super::stages()?;
-    let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
+    let (dataset, extractor) = super::judging(&args.judge, &model, &file, &mut progress)?;
     let judge = Judge::new(&extractor, &[], &dataset, usize::MAX, &mut progress)?;
     let taught = teach(
         &bytes,

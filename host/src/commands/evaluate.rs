@@ -44,7 +44,7 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     let mut progress = super::stages()?;
     let extractor = match &args.features_onnx {
         Some(path) => read_onnx(path)?,
-        None => super::find_features(args.features.as_deref(), &dataset, &mut progress)?,
+        None => super::find_features(args.judge.features.as_deref(), &dataset, &mut progress)?,
     };
     let mut count = args.count;
     for (_, subject) in &subjects {
@@ -68,13 +68,13 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
         [float, int8] => differences(float, int8),
         _ => Vec::new(),
     };
-    // A look at all training pictures again, which the printed card does without.
-    let looked_at = if args.json || args.html.is_some() {
+    // Compares with all training images again, which the printed card does not need.
+    let listed = if args.json || args.html.is_some() {
         drawn.as_slice()
     } else {
         &[]
     };
-    let pictures: Result<Vec<_>, _> = looked_at.iter().map(|images| judge.each(images)).collect();
+    let pictures: Result<Vec<_>, _> = listed.iter().map(|images| judge.each(images)).collect();
     let report = Report {
         rule: rule_text(),
         cards,
@@ -161,7 +161,7 @@ fn subjects(args: &Evaluate) -> anyhow::Result<Vec<(String, Subject)>> {
         Some("safetensors") => Subject::Float(load_generator(path)?.into()),
         _ => {
             let image = format_of(args)?;
-            let data = args.reading.data(None);
+            let data = args.judge.reading.data(None);
             Subject::Pictures(data::load_all(&super::request(&data, image), path)?)
         }
     };
@@ -179,7 +179,7 @@ fn format_of(args: &Evaluate) -> anyhow::Result<Image> {
     } else if let Some(image) = features_format(args)? {
         (image, "that of --features".to_owned())
     } else {
-        let of = args.data.as_ref().unwrap_or(&args.subject);
+        let of = args.judge.data.as_ref().unwrap_or(&args.subject);
         let (height, width, channels) = data::format(of)?;
         let name = of.display();
         ensure!(
@@ -204,7 +204,7 @@ fn format_of(args: &Evaluate) -> anyhow::Result<Image> {
 }
 
 fn features_format(args: &Evaluate) -> anyhow::Result<Option<Image>> {
-    let features = args.features.as_deref().map(super::read_features);
+    let features = args.judge.features.as_deref().map(super::read_features);
     Ok(features.transpose()?.and_then(|features| features.image()))
 }
 
@@ -271,16 +271,16 @@ fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Res
         Subject::Int8(bytes, _) => super::image_of(&Model::parse(bytes)?),
         Subject::Pictures(images) => host::risk::features::format(images),
     };
-    if args.data.is_some() {
+    if args.judge.data.is_some() {
         source = Data {
-            path: args.data.clone(),
+            path: args.judge.data.clone(),
             fit: source.fit,
             background: source.background,
             transpose: source.transpose,
             ..Data::default()
         };
     }
-    args.reading.change(&mut source);
+    args.judge.reading.change(&mut source);
     super::load_data(&source, image)
 }
 

@@ -1,6 +1,6 @@
 //! `host inspect`: what a `.gan` file holds and needs.
 
-use gan_core::{Critic, Layer, Mode, Op};
+use gan_core::{Critic, Layer, Mode, Model, Op};
 use host::say;
 use serde_json::json;
 
@@ -10,33 +10,50 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
     let file = super::gan_of(&args.file);
     let bytes = super::read_gan(&file)?;
     let model = super::parse_gan(&bytes, &file)?;
-    let labels: Vec<_> = model.labels().collect();
-    let (layers, shape) = (model.layers(), model.output_shape());
-    let parameters: usize = layers.iter().map(Layer::parameter_count).sum();
-    let macs: u64 = layers.iter().map(Layer::mac_count).sum();
     if args.json {
-        let report = json!({
-            "name": model.name(),
-            "dataset": model.dataset(),
-            "steps": model.steps(),
-            "seed": model.seed(),
-            "labels": labels,
-            "latent": model.latent_len(),
-            "image": [shape.h, shape.w, shape.c],
-            "flash_bytes": model.file_bytes(),
-            "arena_bytes": model.required_bytes(Mode::Streamed),
-            "arena_row_bytes": model.row_bytes(Mode::Streamed),
-            "arena_whole_layers_bytes": model.required_bytes(Mode::WholeLayers),
-            "parameters": parameters,
-            "macs": macs,
-            "vetted_seeds": model.vetted_count() * model.class_count().max(1),
-            "critic_bytes": model.critic().map(Critic::flash_bytes),
-            "crc32": format!("{:08x}", model.crc32()),
-            "layers": layers.iter().map(layer_json).collect::<Vec<_>>(),
-        });
-        say!("{}", serde_json::to_string_pretty(&report)?);
-        return Ok(());
+        say!("{}", serde_json::to_string_pretty(&report(&model))?);
+    } else {
+        print_model(&model);
+        print_memory(&model);
+        print_layers(model.layers());
     }
+    Ok(())
+}
+
+/// Everything that is printed as text, as JSON.
+fn report(model: &Model<'_>) -> serde_json::Value {
+    let shape = model.output_shape();
+    json!({
+        "name": model.name(),
+        "dataset": model.dataset(),
+        "steps": model.steps(),
+        "seed": model.seed(),
+        "labels": model.labels().collect::<Vec<_>>(),
+        "latent": model.latent_len(),
+        "image": [shape.h, shape.w, shape.c],
+        "flash_bytes": model.file_bytes(),
+        "arena_bytes": model.required_bytes(Mode::Streamed),
+        "arena_row_bytes": model.row_bytes(Mode::Streamed),
+        "arena_whole_layers_bytes": model.required_bytes(Mode::WholeLayers),
+        "parameters": parameter_count(model),
+        "macs": mac_count(model),
+        "vetted_seeds": model.vetted_count() * model.class_count().max(1),
+        "critic_bytes": model.critic().map(Critic::flash_bytes),
+        "crc32": format!("{:08x}", model.crc32()),
+        "layers": model.layers().iter().map(layer_json).collect::<Vec<_>>(),
+    })
+}
+
+fn parameter_count(model: &Model<'_>) -> usize {
+    model.layers().iter().map(Layer::parameter_count).sum()
+}
+
+fn mac_count(model: &Model<'_>) -> u64 {
+    model.layers().iter().map(Layer::mac_count).sum()
+}
+
+fn print_model(model: &Model<'_>) {
+    let shape = model.output_shape();
     say!("model       {}, CRC-32 {:08x}", model.name(), model.crc32());
     say!(
         "trained on  {}, {} steps, seed {}",
@@ -47,11 +64,14 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
     say!(
         "input       {} latent values, {} classes",
         model.latent_len(),
-        labels.len()
+        model.class_count()
     );
-    say!("classes     {}", labels.join(", "));
     say!(
-        "pictures    {}x{}x{} (height x width x channels)",
+        "classes     {}",
+        model.labels().collect::<Vec<_>>().join(", ")
+    );
+    say!(
+        "images      {}x{}x{} (height x width x channels)",
         shape.h,
         shape.w,
         shape.c
@@ -69,6 +89,9 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             critic.passing()
         ),
     }
+}
+
+fn print_memory(model: &Model<'_>) {
     say!("flash       {} bytes", model.file_bytes());
     say!(
         "arena       {} bytes, {} of them rows ({} bytes with whole layers)",
@@ -76,8 +99,11 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
         model.row_bytes(Mode::Streamed),
         model.required_bytes(Mode::WholeLayers)
     );
-    say!("parameters  {parameters}");
-    say!("MACs        {macs} a picture\n");
+    say!("parameters  {}", parameter_count(model));
+    say!("MACs        {} an image\n", mac_count(model));
+}
+
+fn print_layers(layers: &[Layer<'_>]) {
     say!("layer            input         output        kernel  parameters  bytes        MACs");
     for layer in layers {
         let (name, window) = operator(layer);
@@ -91,7 +117,6 @@ pub fn run(args: &Inspect) -> anyhow::Result<()> {
             layer.mac_count()
         );
     }
-    Ok(())
 }
 
 fn operator(layer: &Layer<'_>) -> (&'static str, String) {
@@ -113,7 +138,7 @@ fn layer_json(layer: &Layer<'_>) -> serde_json::Value {
         "parameters": layer.parameter_count(),
         "flash_bytes": layer.flash_bytes(),
         "macs": layer.mac_count(),
-        "sum": quant(layer.pre_activation),
+        "pre_activation": quant(layer.pre_activation),
         "output_quant": quant(layer.output),
     })
 }

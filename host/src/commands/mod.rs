@@ -29,7 +29,7 @@ use host::risk::features::Extractor;
 use host::run_folder::RunFolder;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::Command;
+use crate::cli::{Command, JudgeArgs};
 
 pub fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
@@ -174,6 +174,20 @@ fn note_other_data(name: impl Display, model: &gan_core::Model<'_>, dataset: &Da
     if learned != given {
         note!("{name} was trained on {learned}; it is compared with {given} (--data)");
     }
+}
+
+/// The real images and the features by which a model of a file is judged.
+fn judging(
+    args: &JudgeArgs,
+    model: &gan_core::Model<'_>,
+    file: &Path,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<(Dataset, Extractor)> {
+    let data = args.reading.data(args.data.clone());
+    let dataset = load_data(&data, image_of(model))?;
+    note_other_data(file.display(), model, &dataset);
+    let extractor = find_features(args.features.as_deref(), &dataset, progress)?;
+    Ok((dataset, extractor))
 }
 
 /// Format of a model's pictures.

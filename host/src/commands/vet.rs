@@ -25,11 +25,8 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     super::ensure_drawable(&model, &file)?;
     let each = model.output_shape().len() + size_of::<u32>();
     reserved::<u8>("--count", &[args.count, each])?;
-    let data = args.reading.data(args.data.clone());
-    let dataset = super::load_data(&data, super::image_of(&model))?;
-    super::note_other_data(file.display(), &model, &dataset);
     let mut progress = super::stages()?;
-    let extractor = super::find_features(args.features.as_deref(), &dataset, &mut progress)?;
+    let (dataset, extractor) = super::judging(&args.judge, &model, &file, &mut progress)?;
     let judge = Judge::new(&extractor, &[], &dataset, usize::MAX, &mut progress)?;
     if args.max_risk > 0.0 {
         let able = judge.ensure_can_flag(args.max_risk, dataset.held_out.len());

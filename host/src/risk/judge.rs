@@ -286,23 +286,7 @@ impl<'a> Judge<'a> {
         let class_risk = self.class_risk(images, &points)?;
         let sample = Sample::new(points, &self.train);
         let near = compare(&self.reference_sample, &sample);
-        let told_apart = |[risk, accuracy_key]: [&'static str; 2], name, accuracy: Estimate| {
-            [
-                (risk, name, accuracy.map(|a| (2.0 * a - 1.0).max(0.0))),
-                (accuracy_key, "  its accuracy", accuracy),
-            ]
-        };
-        let mut figures = Vec::from(told_apart(
-            ["risk_one_nearest", "one_nearest"],
-            "R by the nearest neighbour in features",
-            near.one_nearest,
-        ));
-        for (i, test) in self.tests.iter().enumerate() {
-            progress(subject, i, self.tests.len() + 1);
-            let accuracy = test.accuracy(&self.reference, images)?;
-            figures.extend(told_apart(test.keys, test.name, accuracy));
-        }
-        progress(subject, self.tests.len(), self.tests.len() + 1);
+        let mut figures = self.two_sample_figures(images, near.one_nearest, subject, progress)?;
         let not = |estimate: Estimate| estimate.map(|share| 1.0 - share);
         figures.extend([
             (
@@ -345,6 +329,35 @@ impl<'a> Judge<'a> {
         let kernel = kernel_distance(real, points);
         figures.push(("kd", "KID in these features", kernel));
         progress(subject, self.tests.len() + 1, self.tests.len() + 1);
+        Ok(figures)
+    }
+
+    /// The risk R of each two-sample test, and the accuracy that it comes from; `one_nearest` is
+    /// that of the nearest neighbour.
+    fn two_sample_figures(
+        &self,
+        images: &Images,
+        one_nearest: Estimate,
+        subject: &str,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<Measured>, RiskError> {
+        let pair = |[risk, accuracy_key]: [&'static str; 2], name, accuracy: Estimate| {
+            [
+                (risk, name, accuracy.map(|a| (2.0 * a - 1.0).max(0.0))),
+                (accuracy_key, "  its accuracy", accuracy),
+            ]
+        };
+        let mut figures = Vec::from(pair(
+            ["risk_one_nearest", "one_nearest"],
+            "R by the nearest neighbour in features",
+            one_nearest,
+        ));
+        for (i, test) in self.tests.iter().enumerate() {
+            progress(subject, i, self.tests.len() + 1);
+            let accuracy = test.accuracy(&self.reference, images)?;
+            figures.extend(pair(test.keys, test.name, accuracy));
+        }
+        progress(subject, self.tests.len(), self.tests.len() + 1);
         Ok(figures)
     }
 
