@@ -106,12 +106,13 @@ impl Run {
         let compared = compared.unwrap_or_default();
         let compared: Value = serde_json::from_slice(&compared).unwrap_or_default();
         let model = std::fs::metadata(folder.int8_generator());
+        let steps = state.end_step();
         Ok(Self {
             run: path.display().to_string(),
             preset: state.config.name,
             dataset: state.dataset,
             step: state.step,
-            steps: state.config.training.steps,
+            steps,
             rollbacks: state.rollbacks,
             discriminator_loss: last["discriminator_loss"].as_f64(),
             generator_loss: last["generator_loss"].as_f64(),

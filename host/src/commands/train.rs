@@ -249,7 +249,10 @@ fn train_on<D: Backend<f32>>(
         );
         return Ok(());
     }
-    write_config(folder, &trainer.config)?;
+    // The steps that were done, where a budget or the risk set their number.
+    let mut config = trainer.config.clone();
+    config.training.steps = trainer.end_step;
+    write_config(folder, &config)?;
     let generator = folder.final_generator();
     if folder.best().exists() {
         let best = read_regular(&folder.best(), MOST_BYTES);
@@ -279,6 +282,7 @@ fn trainer<D: Backend<f32>>(
         );
         trainer.config = config;
         if args.steps.is_some() {
+            trainer.end_step = trainer.config.training.steps;
             (trainer.extended_at, trainer.budget) = (trainer.step(), None);
         }
         trainer
@@ -417,7 +421,7 @@ const LINE_EVERY: u64 = 100;
 
 impl Progress {
     fn new<D: Backend<f32>>(trainer: &Trainer<D>, args: &Train) -> anyhow::Result<Self> {
-        let steps = trainer.config.training.steps;
+        let steps = trainer.end_step;
         let bar = ProgressBar::new(steps);
         let template = "step {pos}/{len} {wide_bar} {msg} {eta} left";
         bar.set_style(ProgressStyle::with_template(template)?);

@@ -127,6 +127,7 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
             rollbacks: 0,
             generator_updates: None,
             budget: None,
+            end_step: None,
             extended_at: 0,
             anchors: Anchors::default(),
             data: None,

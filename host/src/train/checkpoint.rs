@@ -49,12 +49,22 @@ pub struct RunState {
     /// The time that the run is to fill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// The step that the run ends at; `training.steps` where older versions did not write it down.
+    #[serde(default)]
+    pub end_step: Option<u64>,
     /// The step at which a finished run was last given more steps.
     #[serde(default)]
     pub extended_at: u64,
     /// What it is trained on; older versions did not write it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DatasetFingerprint>,
+}
+
+impl RunState {
+    /// The step that the run ends at.
+    pub fn end_step(&self) -> u64 {
+        self.end_step.unwrap_or(self.config.training.steps)
+    }
 }
 
 /// Why a checkpoint could not be read or written.
@@ -171,6 +181,7 @@ fn state_of<D: Backend<f32>>(trainer: &Trainer<D>, dataset: &str) -> RunState {
         generator_updates: Some(trainer.generator_moments.updates),
         anchors: trainer.anchors,
         budget: trainer.budget,
+        end_step: Some(trainer.end_step),
         extended_at: trainer.extended_at,
         data: trainer.data.clone(),
     }
@@ -397,7 +408,9 @@ fn rebuild<D: Backend<f32>>(
     let Opened {
         state, mut tensors, ..
     } = opened;
+    let end_step = state.end_step();
     let mut trainer = Trainer::new(state.config, device)?;
+    trainer.end_step = end_step;
     (trainer.step, trainer.rollbacks) = (state.step, state.rollbacks);
     trainer.data = state.data;
     trainer.anchors = state.anchors;

@@ -113,7 +113,7 @@ pub fn train<D: Backend<f32>>(
         // From here on a killed run can go on, to as many steps as it was given.
         save_point(trainer, dataset, folder, &mut logs)?;
     }
-    while trainer.step < trainer.config.training.steps {
+    while trainer.step < trainer.end_step {
         if stop.load(Ordering::Relaxed) {
             clock.note(trainer);
             let healthy = watch.healthy() || !watched;
@@ -141,11 +141,11 @@ pub fn train<D: Backend<f32>>(
             notify(Event::Planned { steps });
         }
         let every = |steps: u64| report.step.is_multiple_of(steps);
-        let ends = report.step == trainer.config.training.steps;
+        let ends = report.step == trainer.end_step;
         if let Some(risk) = risk.as_mut().filter(|risk| every(risk.every) || ends) {
             observe(trainer, dataset, risk, &mut logs, &mut notify)?;
         }
-        let last = report.step == trainer.config.training.steps;
+        let last = report.step == trainer.end_step;
         let mut saved = Ok(());
         if every(trainer.config.training.sample_every) || last {
             saved = save_samples(trainer, dataset, folder, &mut notify);
@@ -189,19 +189,19 @@ impl Clock {
         self.note(trainer);
         let (step, first_step) = (trainer.step, self.first_step);
         let budget = trainer.budget.as_mut()?;
-        let steps = &mut trainer.config.training.steps;
+        let end_step = &mut trainer.end_step;
         let mut planned = None;
         if !budget.is_planned && step == first_step + TIMED_STEPS {
             budget.is_planned = true;
             let step_s = self.begin.elapsed().as_secs_f64() / TIMED_STEPS as f64;
             // A tenth of the budget is kept for what comes after.
             let left_s = 0.9 * budget.total_s - budget.spent_s;
-            *steps = step + (left_s / step_s).max(1.0) as u64;
-            planned = Some(*steps);
+            *end_step = step + (left_s / step_s).max(1.0) as u64;
+            planned = Some(*end_step);
         }
         if budget.spent_s > 0.95 * budget.total_s {
             // The machine has become slower than the plan: what there is has to do.
-            *steps = step;
+            *end_step = step;
         }
         planned
     }
@@ -281,7 +281,7 @@ fn observe<D: Backend<f32>>(
         is_over,
     });
     if is_over {
-        trainer.config.training.steps = trainer.step;
+        trainer.end_step = trainer.step;
     }
     Ok(())
 }
@@ -330,6 +330,7 @@ fn roll_back<D: Backend<f32>>(
     trainer.config = before.config;
     trainer.data = before.data;
     trainer.budget = before.budget;
+    trainer.end_step = before.end_step;
     trainer.extended_at = before.extended_at;
     trainer.rollbacks = before.rollbacks;
     trainer.go_on_from_ema();

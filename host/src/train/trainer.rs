@@ -67,6 +67,8 @@ pub struct Trainer<D: Backend<f32>> {
     pub(super) anchors: Anchors,
     /// The time that the run is to fill, if its steps are not given.
     pub budget: Option<Budget>,
+    /// The step that the run ends at: `training.steps`, unless a budget or the risk set another.
+    pub end_step: u64,
     /// The step at which a finished run was last given more steps.
     pub extended_at: u64,
     /// The state that the run goes back to when it goes wrong.
@@ -136,6 +138,7 @@ impl<D: Backend<f32>> Trainer<D> {
             data: None,
             anchors: Anchors::default(),
             budget: None,
+            end_step: config.training.steps,
             extended_at: 0,
             rollback: None,
             teacher: None,
@@ -426,7 +429,7 @@ impl<D: Backend<f32>> Trainer<D> {
     /// Constant at first, then falling linearly; halved by each rollback.
     fn rate_share(&self) -> f32 {
         let t = &self.config.training;
-        let progress = self.step as f32 / t.steps as f32;
+        let progress = self.step as f32 / self.end_step as f32;
         let fall = (progress - t.decay_from) / (1.0 - t.decay_from).max(f32::EPSILON);
         let share = 1.0 + (t.decay_to - 1.0) * fall.clamp(0.0, 1.0);
         share * 0.5f32.powi(self.rollbacks as i32)
