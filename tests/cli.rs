@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use host::config::Config;
 use host::data::{DataRequest, load};
+use host::nn::network;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -429,7 +430,9 @@ fn the_article_presets_are_the_articles_network_and_its_mended_form() {
         "the old name"
     );
     let blocks = mended.generator_blocks().unwrap();
-    let counts = blocks.iter().map(|block| block.op.weight_shape());
+    let counts = blocks
+        .iter()
+        .map(|block| network::Op::from(block.op).weight_shape());
     assert_eq!(
         counts.map(|(rows, columns)| rows * columns).sum::<usize>(),
         weights

@@ -7,7 +7,7 @@ use host::config::Config;
 use host::data::Images;
 use host::export::onnx::{float, qdq};
 use host::generator::{FloatGenerator, FloatLayer};
-use host::nn::network::Op;
+use host::nn::network::{GeneratorOp, Op};
 use host::nn::{Activation, Conv, Geometry};
 use host::quant::{Options, quantize};
 use host::risk::features::Extractor;
@@ -152,13 +152,13 @@ fn generator(case: &Case, seed: u64) -> FloatGenerator {
     [first.height, first.width] = case.small;
     first.channels = case.c_small;
     let n_out = case.small[0] * case.small[1] * case.c_small;
-    let dense = Op::Dense {
+    let dense = GeneratorOp::Dense {
         n_in: 10,
         n_out,
         c_out: case.c_small,
     };
     let [top, left, ..] = case.margin;
-    let conv = Op::ConvTranspose(Conv {
+    let conv = GeneratorOp::ConvTranspose(Conv {
         geometry: Geometry {
             big: case.big(),
             small: case.small,
@@ -180,8 +180,8 @@ fn generator(case: &Case, seed: u64) -> FloatGenerator {
         Activation::Linear,
         Activation::LeakyRelu(0.2),
     ];
-    let mut layer = |op: Op, biases: usize, activation: Activation| {
-        let (rows, columns) = op.weight_shape();
+    let mut layer = |op: GeneratorOp, biases: usize, activation: Activation| {
+        let (rows, columns) = Op::from(op).weight_shape();
         let mut units = |n| noise.units(n).into_iter().map(|v| 0.5 * v as f32);
         FloatLayer {
             op,

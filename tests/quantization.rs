@@ -6,7 +6,7 @@ use host::compare::compare;
 use host::config::Config;
 use host::data::{DataRequest, load};
 use host::generator::{FloatGenerator, FloatLayer};
-use host::nn::network;
+use host::nn::network::GeneratorOp;
 use host::quant::{self, Options};
 use host::train::checkpoint::averaged;
 use host::train::trainer::Trainer;
@@ -47,7 +47,7 @@ fn plain_sums(
     let magnitudes: Vec<f64> = x.iter().map(|v| v.abs()).collect();
     let weights: Vec<f64> = float.weight.iter().map(|&w| f64::from(w)).collect();
     let (mut sums, reach) = match (layer.op, float.op) {
-        (Op::Dense, network::Op::Dense { n_out, .. }) => {
+        (Op::Dense, GeneratorOp::Dense { n_out, .. }) => {
             let product = |o: usize| (0..x.len()).map(|i| x[i] * weights[i * n_out + o]).sum();
             let reach = magnitudes.iter().sum();
             (
@@ -55,7 +55,7 @@ fn plain_sums(
                 vec![reach; n_out],
             )
         }
-        (Op::ConvTranspose(v), _) => {
+        (Op::ConvTranspose(v), GeneratorOp::ConvTranspose(_)) => {
             let case = Case {
                 small: [layer.input_shape.h, layer.input_shape.w],
                 kernel: v.kernel,
@@ -80,14 +80,14 @@ fn plain_sums(
 fn weight_error(float: &FloatLayer, layer: &Layer<'_>, at: usize, step: f64) -> f64 {
     let (c, class_at) = (float.weight.len(), layer.input_shape.len());
     let largest = match float.op {
-        network::Op::Dense { n_out, .. } => {
+        GeneratorOp::Dense { n_out, .. } => {
             // Rows of classes are stored as a third, with steps three times as large.
             let row = |i: usize| f64::from(float.weight[i * n_out + at].abs());
             let stored = |i: usize| row(i) / if i < LATENT { 1.0 } else { 3.0 };
             let clipped = (0..class_at).map(stored).fold(0.0, f64::max) - 127.0 * step;
             return 3.0 * clipped.max(0.5 * step);
         }
-        network::Op::Conv(conv) | network::Op::ConvTranspose(conv) => {
+        GeneratorOp::ConvTranspose(conv) => {
             let channel = (at % conv.c_out..c).step_by(conv.c_out);
             channel
                 .map(|i| f64::from(float.weight[i].abs()))

@@ -111,7 +111,13 @@ fn main() {
     let generator = config.generator_blocks().expect("a valid preset");
     let discriminator = config.discriminator_blocks().expect("a valid preset");
     let mut ops = Vec::new();
-    for (network, blocks) in [("generator", generator), ("discriminator", discriminator)] {
+    for (network, blocks) in [
+        (
+            "generator",
+            generator.into_iter().map(BlockSpec::from).collect(),
+        ),
+        ("discriminator", discriminator),
+    ] {
         let mut params = 0;
         for (i, spec) in blocks.iter().enumerate() {
             let first = f64::from(u8::from(i == 0));

@@ -101,7 +101,7 @@ fn network_of(generator: &FloatGenerator) -> Result<Network<f32, Cpu>, <Cpu as H
     let blocks = generator.layers.iter().enumerate().map(|(i, layer)| {
         let spec = BlockSpec {
             name: i.to_string(),
-            op: layer.op,
+            op: layer.op.into(),
             norm: false,
             spectral: false,
             activation: layer.activation,

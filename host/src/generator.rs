@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::config::{Config, Image};
 use crate::nn::buffers::Buffers;
 use crate::nn::cpu::linear;
-use crate::nn::network::{BlockSpec, Op};
+use crate::nn::network::{GeneratorBlock, GeneratorOp, Op};
 use crate::nn::norm::norm_affine;
 use crate::nn::{Activation, BatchStats};
 
@@ -13,7 +13,7 @@ use crate::nn::{Activation, BatchStats};
 #[derive(Clone, Debug, PartialEq)]
 pub struct FloatLayer {
     /// The linear part.
-    pub op: Op,
+    pub op: GeneratorOp,
     /// Shape by [`Op::weight_shape`].
     pub weight: Vec<f32>,
     /// `[c]`
@@ -39,7 +39,7 @@ impl FloatLayer {
     /// Folds normalization with fixed statistics into the weights and the bias:
     /// `w' = w * gamma / std`, `b' = beta - mean * gamma / std`.
     fn fold(
-        spec: BlockSpec,
+        spec: GeneratorBlock,
         mut weight: Vec<f32>,
         beta: Vec<f32>,
         norm: Option<(Vec<f32>, BatchStats<f32>)>,
@@ -65,9 +65,10 @@ impl FloatLayer {
     /// Values before the activation. *Shapes*: `x` `[n, values in]`, result
     /// `[n, values out]`.
     pub fn sums(&self, x: &[f32]) -> Vec<f32> {
-        let n = x.len() / self.op.input_len();
-        let mut sums = vec![0.0; n * self.op.output_len()];
-        linear(&self.op, x, &self.weight, &mut sums, &Buffers::default());
+        let op = Op::from(self.op);
+        let n = x.len() / op.input_len();
+        let mut sums = vec![0.0; n * op.output_len()];
+        linear(&op, x, &self.weight, &mut sums, &Buffers::default());
         for sums in sums.chunks_exact_mut(self.bias.len()) {
             sums.iter_mut()
                 .zip(&self.bias)
@@ -104,7 +105,7 @@ impl FloatGenerator {
         };
         let mut layers = Vec::new();
         for spec in config.generator_blocks()? {
-            let ((rows, cols), c) = (spec.op.weight_shape(), spec.op.c_out());
+            let ((rows, cols), c) = (Op::from(spec.op).weight_shape(), Op::from(spec.op).c_out());
             let mut of = |part: &str, len| find(format!("{}.{part}", spec.name), len);
             let weight = of("weight", rows * cols)?;
             let beta = of("beta", c)?;

@@ -8,6 +8,7 @@ use host::files::write_atomic;
 use host::finetune::finetune;
 use host::generator::FloatGenerator;
 use host::memory::reserved;
+use host::nn::network::Op;
 use host::quant::{self, Options};
 use host::run_folder::RunFolder;
 use host::say;
@@ -29,7 +30,10 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
     let folder = RunFolder::new(&args.run);
     let _lock = super::lock_run(&folder)?;
     let generator = load_generator(&folder.generator())?;
-    let values = generator.layers.iter().map(|layer| layer.op.output_len());
+    let values = generator
+        .layers
+        .iter()
+        .map(|layer| Op::from(layer.op).output_len());
     let values = values.sum::<usize>() + generator.config.input_len();
     reserved::<f32>("--calibration-images", &[args.calibration_images, values])?;
     let mut plain = None;

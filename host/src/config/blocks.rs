@@ -2,14 +2,15 @@
 
 use super::limits::check_map;
 use super::{Config, DenseLayer};
-use crate::nn::network::{BlockSpec, Op};
+use crate::nn::network::{BlockSpec, GeneratorBlock, GeneratorOp, Op};
 use crate::nn::{Activation, Conv, Geometry, Margins};
 
 impl Config {
     /// Weights of both networks.
     pub fn weights(&self) -> Result<usize, String> {
-        let blocks = [self.generator_blocks()?, self.discriminator_blocks()?].concat();
-        let shapes = blocks.iter().map(|block| block.op.weight_shape());
+        let generator = self.generator_blocks()?.into_iter().map(BlockSpec::from);
+        let blocks = generator.chain(self.discriminator_blocks()?);
+        let shapes = blocks.map(|block| block.op.weight_shape());
         Ok(shapes.map(|(rows, columns)| rows * columns).sum())
     }
 
@@ -19,7 +20,7 @@ impl Config {
     }
 
     /// The generator, layer by layer; an error says which layer does not fit.
-    pub fn generator_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+    pub fn generator_blocks(&self) -> Result<Vec<GeneratorBlock>, String> {
         let mut blocks = self.dense_blocks()?;
         blocks.extend(self.conv_transpose_blocks()?);
         if let Some(last) = blocks.last().filter(|b| b.activation != Activation::Tanh) {
@@ -32,7 +33,7 @@ impl Config {
     }
 
     /// The generator's dense layers, of which the last makes the first map.
-    fn dense_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+    fn dense_blocks(&self) -> Result<Vec<GeneratorBlock>, String> {
         let first = &self.generator.dense;
         let map_len = first.height * first.width * first.channels;
         check_map(
@@ -51,9 +52,9 @@ impl Config {
             blocks.push(layer.block(format!("hidden{}", i + 1), n_in));
             n_in = layer.units;
         }
-        blocks.push(BlockSpec {
+        blocks.push(GeneratorBlock {
             name: "dense".into(),
-            op: Op::Dense {
+            op: GeneratorOp::Dense {
                 n_in,
                 n_out: map_len,
                 c_out: if first.per_value {
@@ -70,7 +71,7 @@ impl Config {
     }
 
     /// The generator's transposed convolutions, from the first map to the image.
-    fn conv_transpose_blocks(&self) -> Result<Vec<BlockSpec>, String> {
+    fn conv_transpose_blocks(&self) -> Result<Vec<GeneratorBlock>, String> {
         let first = &self.generator.dense;
         let (mut size, mut c_in) = ([first.height, first.width], first.channels);
         let mut blocks = Vec::new();
@@ -81,9 +82,9 @@ impl Config {
                 .and_then(|crop| Geometry::conv_transpose(size, layer.kernel, layer.stride, crop))
                 .ok_or_else(|| format!("{at} leaves nothing of its {size:?} input"))?;
             check_map(&at, geometry.big, layer.channels)?;
-            blocks.push(BlockSpec {
+            blocks.push(GeneratorBlock {
                 name: format!("conv_transpose{}", i + 1),
-                op: Op::ConvTranspose(Conv {
+                op: GeneratorOp::ConvTranspose(Conv {
                     geometry,
                     c_in,
                     c_out: layer.channels,
@@ -135,7 +136,7 @@ impl Config {
             if layer.units == 0 {
                 return Err(format!("discriminator.dense number {} has no units", i + 1));
             }
-            blocks.push(layer.block(format!("dense{}", i + 1), n_in));
+            blocks.push(layer.block(format!("dense{}", i + 1), n_in).into());
             n_in = layer.units;
         }
         let judgement = DenseLayer {
@@ -143,7 +144,7 @@ impl Config {
             norm: false,
             activation: Activation::Linear,
         };
-        blocks.push(judgement.block("judgement".into(), n_in));
+        blocks.push(judgement.block("judgement".into(), n_in).into());
         for block in &mut blocks {
             block.spectral = self.discriminator.spectral_norm;
         }
@@ -153,10 +154,10 @@ impl Config {
 
 impl DenseLayer {
     /// The layer as a block that reads `n_in` values.
-    fn block(&self, name: String, n_in: usize) -> BlockSpec {
-        BlockSpec {
+    fn block(&self, name: String, n_in: usize) -> GeneratorBlock {
+        GeneratorBlock {
             name,
-            op: Op::Dense {
+            op: GeneratorOp::Dense {
                 n_in,
                 n_out: self.units,
                 c_out: self.units,

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::console::check_text;
 use crate::data::MAX_CLASSES;
 use crate::files::read_regular;
+use crate::nn::network::BlockSpec;
 
 pub use data::Data;
 pub use layers::{ConvLayer, ConvTransposeLayer, DenseLayer, Discriminator, FirstMap, Generator};
@@ -135,7 +136,8 @@ impl Config {
         self.check_sizes().map_err(shape)?;
         let generator = self.generator_blocks().map_err(shape)?;
         let discriminator = self.discriminator_blocks().map_err(shape)?;
-        let blocks = [generator, discriminator].concat();
+        let generator = generator.into_iter().map(BlockSpec::from);
+        let blocks: Vec<_> = generator.chain(discriminator).collect();
         self.check_memory(&blocks).map_err(|e| shape(e.to_string()))
     }
 }

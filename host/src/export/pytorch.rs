@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::generator::{FloatGenerator, FloatLayer};
 use crate::nn::Activation;
-use crate::nn::network::Op;
+use crate::nn::network::GeneratorOp;
 
 /// The bytes of the file.
 pub fn safetensors(generator: &FloatGenerator) -> Result<Vec<u8>, SafeTensorError> {
@@ -55,11 +55,11 @@ fn le_bytes(values: &[f32]) -> Vec<u8> {
 fn weight(layer: &FloatLayer, map: [usize; 3]) -> (Vec<usize>, Vec<f32>) {
     let ours = &layer.weight;
     match layer.op {
-        Op::Dense { n_in, n_out, .. } => {
+        GeneratorOp::Dense { n_in, n_out, .. } => {
             let row = |place: usize| (0..n_in).map(move |i| ours[i * n_out + place]);
             (vec![n_out, n_in], places(map).flat_map(row).collect())
         }
-        Op::ConvTranspose(conv) | Op::Conv(conv) => {
+        GeneratorOp::ConvTranspose(conv) => {
             let (taps, k) = (conv.geometry.taps(), conv.geometry.kernel);
             let kernel = |i: usize, o: usize| {
                 (0..taps).map(move |tap| ours[(i * taps + tap) * conv.c_out + o])
@@ -75,7 +75,7 @@ fn weight(layer: &FloatLayer, map: [usize; 3]) -> (Vec<usize>, Vec<f32>) {
 fn bias(layer: &FloatLayer, map: [usize; 3]) -> Vec<f32> {
     let ours = &layer.bias;
     match layer.op {
-        Op::Dense { .. } => places(map).map(|place| ours[place % ours.len()]).collect(),
+        GeneratorOp::Dense { .. } => places(map).map(|place| ours[place % ours.len()]).collect(),
         _ => ours.clone(),
     }
 }
@@ -87,8 +87,8 @@ fn places([c, h, w]: [usize; 3]) -> impl Iterator<Item = usize> {
 
 fn describe(layer: &FloatLayer, map: [usize; 3]) -> Value {
     let mut about = match layer.op {
-        Op::Dense { .. } => json!({ "map": map }),
-        Op::ConvTranspose(conv) | Op::Conv(conv) => {
+        GeneratorOp::Dense { .. } => json!({ "map": map }),
+        GeneratorOp::ConvTranspose(conv) => {
             let g = conv.geometry;
             let full = |i: usize| (g.small[i] - 1) * g.stride + g.kernel;
             let (bottom, right) = (full(0) - g.top - g.big[0], full(1) - g.left - g.big[1]);

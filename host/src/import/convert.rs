@@ -10,7 +10,7 @@ use super::net::{Embedding, Joined, Section};
 use super::weights::{Tensor, Tensors};
 use crate::config::Image;
 use crate::nn::Conv;
-use crate::nn::network::{BlockSpec, Op};
+use crate::nn::network::{GeneratorBlock, GeneratorOp, Op};
 use crate::nn::norm::NORM_EPSILON;
 use crate::train::checkpoint::{Named, ema_tensor};
 
@@ -69,7 +69,7 @@ impl<'t> Converter<'t> {
     pub fn layer(
         &mut self,
         i: usize,
-        spec: &BlockSpec,
+        spec: &GeneratorBlock,
         map: &Image,
         modules: &Modules,
     ) -> Option<Layer> {
@@ -99,7 +99,7 @@ impl<'t> Converter<'t> {
         };
         // Keras's order is ours.
         let order = match self.section.channels_last && kind == Kind::Linear {
-            true => &flat(spec.op.output_len()),
+            true => &flat(Op::from(spec.op).output_len()),
             false => map,
         };
         let of_norm = modules.norm.iter();
@@ -112,7 +112,7 @@ impl<'t> Converter<'t> {
             note: format!("{:<16} {kind} {module}{of_norm}", spec.name),
         };
         match (spec.op, kind) {
-            (Op::Dense { n_in, n_out, .. }, _) => {
+            (GeneratorOp::Dense { n_in, n_out, .. }, _) => {
                 for v in layer.vectors_mut().filter(|v| v.len() == n_out) {
                     *v = layout::map_to_nhwc(v, order);
                 }
@@ -121,7 +121,7 @@ impl<'t> Converter<'t> {
                     layer.fold_embedding(joined, tensor, latent, n_out);
                 }
             }
-            (Op::ConvTranspose(conv) | Op::Conv(conv), Kind::Conv2dPixelShuffle) => {
+            (GeneratorOp::ConvTranspose(conv), Kind::Conv2dPixelShuffle) => {
                 layer.merge_phases(&conv);
                 if layer.phases.is_some() && !reaches_all(&conv) {
                     self.problems.push(format!(
@@ -139,12 +139,12 @@ impl<'t> Converter<'t> {
     fn weight_forms(
         &mut self,
         i: usize,
-        spec: &BlockSpec,
+        spec: &GeneratorBlock,
         map: &Image,
         modules: &Modules,
     ) -> Vec<Form<Kind>> {
         let conv = match spec.op {
-            Op::Dense { n_in, n_out, .. } => {
+            GeneratorOp::Dense { n_in, n_out, .. } => {
                 let n_in = match (i, self.embedding()) {
                     (0, Some((_, tensor))) => n_in - tensor.shape[0] + tensor.shape[1],
                     _ => n_in,
@@ -155,7 +155,7 @@ impl<'t> Converter<'t> {
                     (Kind::ConvTranspose2d, of_map),
                 ];
             }
-            Op::ConvTranspose(conv) | Op::Conv(conv) => conv,
+            GeneratorOp::ConvTranspose(conv) => conv,
         };
         let kinds = match self.section.kind(i) {
             Some(kind) => vec![kind],
@@ -178,8 +178,8 @@ impl<'t> Converter<'t> {
     }
 
     /// Says of a weight of another shape what a `Conv2d` of that shape could be.
-    fn hint(&mut self, i: usize, spec: &BlockSpec, name: &str) {
-        let (Op::ConvTranspose(conv) | Op::Conv(conv)) = spec.op else {
+    fn hint(&mut self, i: usize, spec: &GeneratorBlock, name: &str) {
+        let GeneratorOp::ConvTranspose(conv) = spec.op else {
             return;
         };
         let tensor = self.tensors.get(name);
@@ -214,7 +214,7 @@ impl<'t> Converter<'t> {
     /// The bias of a layer of this kind, if it has one; a `Linear`'s has a number for each value.
     fn bias(
         &mut self,
-        spec: &BlockSpec,
+        spec: &GeneratorBlock,
         module: &str,
         kind: Option<Kind>,
         map: &Image,
@@ -237,7 +237,7 @@ impl<'t> Converter<'t> {
     fn norm(
         &mut self,
         i: usize,
-        spec: &BlockSpec,
+        spec: &GeneratorBlock,
         module: Option<&str>,
         kind: Option<Kind>,
         map: &Image,
@@ -290,7 +290,7 @@ impl<'t> Converter<'t> {
     /// The tensor of a name, if it has one of these shapes, and which.
     fn take<K: Copy + Display>(
         &mut self,
-        spec: &BlockSpec,
+        spec: &GeneratorBlock,
         name: &str,
         forms: &[Form<K>],
     ) -> Option<(K, &'t Tensor)> {
@@ -334,15 +334,15 @@ impl<'t> Converter<'t> {
 }
 
 /// A weight in our layout; a dense layer's values are `order`'s `[c, h, w]`.
-fn ours(values: &[f32], op: Op, kind: Kind, order: &Image) -> Vec<f32> {
+fn ours(values: &[f32], op: GeneratorOp, kind: Kind, order: &Image) -> Vec<f32> {
     match (op, kind) {
-        (Op::Dense { n_out, .. }, Kind::Linear) => {
+        (GeneratorOp::Dense { n_out, .. }, Kind::Linear) => {
             layout::linear(values, values.len() / n_out, order)
         }
-        (Op::Dense { n_out, .. }, _) => {
+        (GeneratorOp::Dense { n_out, .. }, _) => {
             layout::first_conv_transpose(values, values.len() / n_out, order)
         }
-        (Op::ConvTranspose(conv) | Op::Conv(conv), kind) => match kind {
+        (GeneratorOp::ConvTranspose(conv), kind) => match kind {
             Kind::UpsampleConv2d => layout::upsampled(values, &conv),
             Kind::Conv2dPixelShuffle => layout::pixel_shuffled(values, &conv),
             _ => layout::convolution(values, &conv, kind == Kind::Conv2d),
@@ -351,7 +351,7 @@ fn ours(values: &[f32], op: Op, kind: Kind, order: &Image) -> Vec<f32> {
 }
 
 /// What to say of a weight that may be of two kinds.
-fn ambiguity(i: usize, spec: &BlockSpec, conv: &Conv, module: &str) -> String {
+fn ambiguity(i: usize, spec: &GeneratorBlock, conv: &Conv, module: &str) -> String {
     let (c, k, stride) = (conv.c_in, conv.geometry.kernel, conv.geometry.stride);
     let of_kernel = format!("({c}, {c}, {k}");
     let otherwise = match stride {
@@ -369,14 +369,14 @@ fn ambiguity(i: usize, spec: &BlockSpec, conv: &Conv, module: &str) -> String {
 }
 
 /// Shapes of a bias or a normalization, the one for each channel last.
-fn vector_forms(spec: &BlockSpec, kind: Option<Kind>, map: &Image) -> Vec<Form<&'static str>> {
+fn vector_forms(spec: &GeneratorBlock, kind: Option<Kind>, map: &Image) -> Vec<Form<&'static str>> {
     let channels = |c| ("each channel", vec![c]);
     match spec.op {
-        Op::Dense { n_out, .. } if n_out != map.channels => {
+        GeneratorOp::Dense { n_out, .. } if n_out != map.channels => {
             vec![("each value", vec![n_out]), channels(map.channels)]
         }
-        Op::Dense { .. } => vec![channels(map.channels)],
-        Op::ConvTranspose(conv) | Op::Conv(conv) => {
+        GeneratorOp::Dense { .. } => vec![channels(map.channels)],
+        GeneratorOp::ConvTranspose(conv) => {
             let shuffled = conv.c_out * conv.geometry.stride.pow(2);
             let mut forms = vec![channels(conv.c_out)];
             if kind == Some(Kind::Conv2dPixelShuffle) {
@@ -537,8 +537,9 @@ impl Layer {
 
     /// The tensors under their names in a run's file. A bias before normalization is taken from
     /// the mean.
-    pub fn named(self, spec: &BlockSpec) -> Vec<Named> {
-        let ((rows, cols), c) = (spec.op.weight_shape(), spec.op.c_out());
+    pub fn named(self, spec: &GeneratorBlock) -> Vec<Named> {
+        let op = Op::from(spec.op);
+        let ((rows, cols), c) = (op.weight_shape(), op.c_out());
         let name = |part: &str| ema_tensor(&format!("{}.{part}", spec.name));
         let mut named = vec![(name("weight"), vec![rows, cols], self.weight)];
         let bias = self.bias.unwrap_or_else(|| vec![0.0; c]);

@@ -24,7 +24,7 @@ use crate::config::{Config, ConfigError};
 use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
 use crate::nn::Activation;
-use crate::nn::network::BlockSpec;
+use crate::nn::network::{GeneratorBlock, Op};
 use crate::train::checkpoint::{Named, RunState, ema_tensor};
 use crate::train::loss::Anchors;
 
@@ -96,7 +96,10 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
     }
     notes.extend(slopes_note(&blocks));
     let at = config.generator.hidden.len();
-    let (first, values) = (&mut config.generator.dense, blocks[at].op.output_len());
+    let (first, values) = (
+        &mut config.generator.dense,
+        Op::from(blocks[at].op).output_len(),
+    );
     if !first.per_value && layers[at].has_len(values) && values > first.channels {
         notes.push(
             "dense: has a bias or BatchNorm for each value, so per_value = true was set".into(),
@@ -143,7 +146,7 @@ fn take_layers(
     net: &Path,
     config: &Config,
     section: &mut Section,
-    blocks: &[BlockSpec],
+    blocks: &[GeneratorBlock],
 ) -> Result<(Vec<Layer>, Vec<String>), ImportError> {
     let path = || weights.to_owned();
     let bytes = read_regular(weights, MOST_BYTES).map_err(|source| ImportError::Unreadable {
@@ -183,7 +186,7 @@ fn take_layers(
 }
 
 /// The slopes of the layers with leaky `ReLU`, which a file does not tell.
-fn slopes_note(blocks: &[BlockSpec]) -> Option<String> {
+fn slopes_note(blocks: &[GeneratorBlock]) -> Option<String> {
     let slopes = blocks.iter().filter_map(|spec| match spec.activation {
         Activation::LeakyRelu(slope) => Some(format!("{slope} ({})", spec.name)),
         _ => None,
@@ -201,7 +204,7 @@ fn slopes_note(blocks: &[BlockSpec]) -> Option<String> {
 /// writes one more channel, which is always the same.
 fn carry_phases(
     config: &mut Config,
-    blocks: &[BlockSpec],
+    blocks: &[GeneratorBlock],
     layers: &mut [Layer],
     notes: &mut Vec<String>,
 ) {
@@ -218,7 +221,7 @@ fn carry_phases(
             i => &mut config.generator.conv_transpose[i - 1].channels,
         };
         layers[i].add_input(&offsets, value);
-        layers[i - 1].add_constant(*channels, from.op.c_out());
+        layers[i - 1].add_constant(*channels, Op::from(from.op).c_out());
         *channels += 1;
         notes.push(format!(
             "{}: one more channel, always {value}, with which {} adds what its biases differ by \

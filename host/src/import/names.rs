@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::net::Section;
 use super::select::first_parts;
 use super::weights::{Tensor, Tensors};
-use crate::nn::network::BlockSpec;
+use crate::nn::network::GeneratorBlock;
 
 /// The modules of a layer, by the prefixes of their tensors' names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub fn tensor_name(module: &str, part: &str) -> String {
 /// The modules of each layer; what cannot be told is added to `problems`.
 pub fn assign(
     tensors: &Tensors,
-    blocks: &[BlockSpec],
+    blocks: &[GeneratorBlock],
     section: &Section,
     problems: &mut Vec<String>,
 ) -> Vec<Modules> {

@@ -12,7 +12,7 @@ use crate::config::{
     Config, ConfigError, Data, Discriminator, Generator, Image, Training, explain, read_text,
 };
 use crate::nn::activation::LEAKY_SLOPE;
-use crate::nn::network::{BlockSpec, Op};
+use crate::nn::network::{GeneratorBlock, GeneratorOp};
 use crate::nn::norm::NORM_EPSILON;
 use crate::nn::{Activation, Conv};
 
@@ -222,7 +222,7 @@ impl Net {
 /// Gives the `LeakyReLU`s that do not say it their slopes.
 fn give_slopes(
     config: &mut Config,
-    blocks: &[BlockSpec],
+    blocks: &[GeneratorBlock],
     slopes: &PerLayer,
     problems: &mut Vec<String>,
 ) {
@@ -261,7 +261,7 @@ impl Section {
     }
 
     /// What does not fit the layers, a line each.
-    fn problems(&self, blocks: &[BlockSpec]) -> Vec<String> {
+    fn problems(&self, blocks: &[GeneratorBlock]) -> Vec<String> {
         let mut problems = Vec::new();
         let count = blocks.len();
         let lists = [("layers", &self.layers), ("norms", &self.norms)];
@@ -325,7 +325,7 @@ impl Section {
     }
 
     /// Kinds that a layer cannot have, a line each.
-    fn kind_problems(&self, blocks: &[BlockSpec], problems: &mut Vec<String>) {
+    fn kind_problems(&self, blocks: &[GeneratorBlock], problems: &mut Vec<String>) {
         let mut given = BTreeMap::new();
         for (key, layers, kind) in self.kinds() {
             for &i in layers {
@@ -385,9 +385,9 @@ impl Section {
 }
 
 /// A layer's name and convolution, if it is one.
-fn convolution(spec: &BlockSpec) -> Option<(&str, &Conv)> {
+fn convolution(spec: &GeneratorBlock) -> Option<(&str, &Conv)> {
     match &spec.op {
-        Op::Dense { .. } => None,
-        Op::Conv(conv) | Op::ConvTranspose(conv) => Some((&spec.name, conv)),
+        GeneratorOp::Dense { .. } => None,
+        GeneratorOp::ConvTranspose(conv) => Some((&spec.name, conv)),
     }
 }

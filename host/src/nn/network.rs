@@ -59,19 +59,59 @@ impl Op {
     }
 }
 
+/// The linear part of a generator's block: what a device can compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GeneratorOp {
+    /// As [`Op::Dense`].
+    Dense {
+        /// Values in.
+        n_in: usize,
+        /// Values out.
+        n_out: usize,
+        /// Channels of the output.
+        c_out: usize,
+    },
+    /// As [`Op::ConvTranspose`].
+    ConvTranspose(Conv),
+}
+
+impl From<GeneratorOp> for Op {
+    fn from(op: GeneratorOp) -> Self {
+        match op {
+            GeneratorOp::Dense { n_in, n_out, c_out } => Self::Dense { n_in, n_out, c_out },
+            GeneratorOp::ConvTranspose(conv) => Self::ConvTranspose(conv),
+        }
+    }
+}
+
 /// What a block is made of, before it has values.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BlockSpec {
+pub struct BlockSpec<O = Op> {
     /// Prefix of its parameters' names.
     pub name: String,
     /// The linear part.
-    pub op: Op,
+    pub op: O,
     /// Batch normalization instead of a bias.
     pub norm: bool,
     /// Weights over their largest singular value.
     pub spectral: bool,
     /// What follows.
     pub activation: Activation,
+}
+
+/// A block of a generator.
+pub type GeneratorBlock = BlockSpec<GeneratorOp>;
+
+impl From<GeneratorBlock> for BlockSpec {
+    fn from(block: GeneratorBlock) -> Self {
+        Self {
+            name: block.name,
+            op: block.op.into(),
+            norm: block.norm,
+            spectral: block.spectral,
+            activation: block.activation,
+        }
+    }
 }
 
 /// Linear part, then batch normalization or a bias, then an activation.

@@ -2,6 +2,7 @@
 
 use super::calibration_input;
 use crate::generator::FloatGenerator;
+use crate::nn::network::Op;
 
 /// A channel whose value never changes, far from those of its layer's other channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +28,7 @@ pub fn loud_constants(generator: &FloatGenerator) -> Vec<LoudConstant> {
     // The last layer's scale is that of grey levels.
     let inner = generator.layers.len().saturating_sub(1);
     for (layer, of_layer) in generator.layers.iter().take(inner).enumerate() {
-        let c = of_layer.op.c_out();
+        let c = Op::from(of_layer.op).c_out();
         x = of_layer.sums(&x);
         of_layer.activate(&mut x);
         let mut ranges = vec![[f32::MAX, f32::MIN]; c];

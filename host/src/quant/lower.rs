@@ -12,7 +12,7 @@ use super::{Options, QuantizeError};
 use crate::config::Image;
 use crate::generator::FloatLayer;
 use crate::nn::Activation;
-use crate::nn::network::Op;
+use crate::nn::network::GeneratorOp;
 
 /// A layer in integers, owned.
 pub(super) struct IntLayer {
@@ -189,10 +189,13 @@ fn int_layer(
 }
 
 /// The runtime's operator and the map that it writes.
-pub(crate) fn runtime_op(op: Op, dense_output: impl Fn(usize) -> Shape) -> (CoreOp, Shape) {
+pub(crate) fn runtime_op(
+    op: GeneratorOp,
+    dense_output: impl Fn(usize) -> Shape,
+) -> (CoreOp, Shape) {
     match op {
-        Op::Dense { n_out, .. } => (CoreOp::Dense, dense_output(n_out)),
-        Op::ConvTranspose(conv) | Op::Conv(conv) => {
+        GeneratorOp::Dense { n_out, .. } => (CoreOp::Dense, dense_output(n_out)),
+        GeneratorOp::ConvTranspose(conv) => {
             let g = conv.geometry;
             let full = |i: usize| (g.small[i] - 1) * g.stride + g.kernel;
             let window = Window {

@@ -21,7 +21,7 @@ use gan_core::{ModelError, Quant};
 use self::lower::{Input, IntLayer, flat, round_layers};
 use crate::config::Config;
 use crate::generator::{FloatGenerator, FloatLayer};
-use crate::nn::network::BlockSpec;
+use crate::nn::network::{GeneratorBlock, Op};
 use crate::sample::{Order, float_input};
 use crate::seeds;
 
@@ -123,9 +123,12 @@ fn calibration_input(generator: &FloatGenerator, count: usize) -> Vec<f32> {
 /// Checks that the runtime can draw what a configuration describes, by quantizing a generator
 /// of it whose weights are all 0.
 pub fn check(config: &Config, dataset: &str) -> Result<(), String> {
-    let blank = |block: BlockSpec| FloatLayer {
-        weight: vec![0.0; block.op.weight_shape().0 * block.op.weight_shape().1],
-        bias: vec![0.0; block.op.c_out()],
+    let blank = |block: GeneratorBlock| FloatLayer {
+        weight: vec![
+            0.0;
+            Op::from(block.op).weight_shape().0 * Op::from(block.op).weight_shape().1
+        ],
+        bias: vec![0.0; Op::from(block.op).c_out()],
         op: block.op,
         activation: block.activation,
     };
@@ -155,7 +158,9 @@ pub fn quantize_critic(
     passing: i8,
 ) -> Result<Vec<u8>, QuantizeError> {
     let model = gan_core::Model::parse(file)?;
-    let n_in = layers.first().map_or(0, |layer| layer.op.input_len());
+    let n_in = layers
+        .first()
+        .map_or(0, |layer| Op::from(layer.op).input_len());
     let last = model.layers().last().map(|layer| layer.output);
     let input = Input {
         x: seen,

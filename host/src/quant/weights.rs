@@ -6,21 +6,21 @@ use rayon::prelude::*;
 
 use super::Options;
 use crate::generator::FloatLayer;
-use crate::nn::network::Op;
+use crate::nn::network::GeneratorOp;
 
 /// Bits of a layer's weights.
-pub fn weight_bits(op: Op, options: &Options) -> WeightBits {
+pub fn weight_bits(op: GeneratorOp, options: &Options) -> WeightBits {
     match op {
-        Op::Dense { .. } => options.dense_bits,
+        GeneratorOp::Dense { .. } => options.dense_bits,
         _ => WeightBits::Eight,
     }
 }
 
 /// Outputs with a bias of their own in the runtime.
-pub(super) fn channels(op: Op) -> usize {
+pub(super) fn channels(op: GeneratorOp) -> usize {
     match op {
-        Op::Dense { n_out, .. } => n_out,
-        Op::Conv(conv) | Op::ConvTranspose(conv) => conv.c_out,
+        GeneratorOp::Dense { n_out, .. } => n_out,
+        GeneratorOp::ConvTranspose(conv) => conv.c_out,
     }
 }
 
@@ -117,13 +117,16 @@ type Place = (usize, f32);
 
 /// Number of output channels (dense: values), and the weights of each in the runtime's
 /// order; inputs from `latent` on are classes.
-pub(crate) fn rows_of(op: Op, latent: usize) -> (usize, impl Fn(usize) -> Vec<Place> + Sync) {
+pub(crate) fn rows_of(
+    op: GeneratorOp,
+    latent: usize,
+) -> (usize, impl Fn(usize) -> Vec<Place> + Sync) {
     let places = move |o: usize| match op {
-        Op::Dense { n_in, n_out, .. } => {
+        GeneratorOp::Dense { n_in, n_out, .. } => {
             let unit = |i: usize| if i < latent { 1.0 } else { class_unit() };
             (0..n_in).map(|i| (i * n_out + o, unit(i))).collect()
         }
-        Op::ConvTranspose(conv) | Op::Conv(conv) => {
+        GeneratorOp::ConvTranspose(conv) => {
             let taps = conv.geometry.taps();
             let at = |tap: usize, i: usize| ((i * taps + tap) * conv.c_out + o, 1.0);
             let taps = 0..taps;

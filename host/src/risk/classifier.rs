@@ -11,7 +11,7 @@ use crate::generator::{FloatLayer, pixel_value};
 use crate::memory::reserved;
 use crate::nn::activation::LEAKY_SLOPE;
 use crate::nn::buffers::Buffers;
-use crate::nn::network::{Block, BlockSpec, Network, Op};
+use crate::nn::network::{Block, BlockSpec, GeneratorOp, Network, Op};
 use crate::nn::optim::{Adam, Moments};
 use crate::nn::{Activation, Backend, Conv, Geometry, GradMask, Margins};
 use crate::random::{self, Purpose};
@@ -217,6 +217,11 @@ impl Classifier {
     /// The layers of a classifier of two classes without convolutions, the last one's output
     /// being how much likelier the second class is (the difference of the logits).
     pub(super) fn two_dense_layers(&self) -> Option<Vec<FloatLayer>> {
+        let dense = |n_in, n_out| GeneratorOp::Dense {
+            n_in,
+            n_out,
+            c_out: n_out,
+        };
         let layer = |network: &Network<f32, Cpu>| {
             let [block] = network.blocks.as_slice() else {
                 return None;
@@ -224,7 +229,7 @@ impl Classifier {
             let params = network.params().into_iter();
             let mut values = params.map(|(_, param)| param.values.to_vec());
             Some(FloatLayer {
-                op: block.spec.op,
+                op: dense(block.spec.op.input_len(), block.spec.op.output_len()),
                 weight: values.next()?,
                 bias: values.next()?,
                 activation: block.spec.activation,
@@ -235,11 +240,7 @@ impl Classifier {
         let difference = |pair: &[f32]| Some(pair.get(1)? - pair.first()?);
         last.weight = last.weight.chunks_exact(2).filter_map(difference).collect();
         last.bias = last.bias.chunks_exact(2).filter_map(difference).collect();
-        last.op = Op::Dense {
-            n_in: last.weight.len(),
-            n_out: 1,
-            c_out: 1,
-        };
+        last.op = dense(last.weight.len(), 1);
         Some(vec![first, last])
     }
 

@@ -13,7 +13,7 @@ use crate::config::{Config, Training};
 use crate::data::{DatasetFingerprint, Images};
 use crate::generator::{FloatGenerator, input_row, pixel_value};
 use crate::nn::backend::values;
-use crate::nn::network::Network;
+use crate::nn::network::{BlockSpec, Network};
 use crate::nn::optim::{Adam, Moments};
 use crate::nn::{Backend, GradMask, Mat};
 use crate::random::{self, Purpose};
@@ -127,6 +127,7 @@ impl<D: Backend<f32>> Trainer<D> {
             Network::new(blocks, config.training.init_std, normal, &device)
                 .map_err(TrainerError::device)
         };
+        let g_blocks = g_blocks.into_iter().map(BlockSpec::from).collect();
         let generator = network(g_blocks, Purpose::GeneratorInit)?;
         let discriminator = network(d_blocks, Purpose::DiscriminatorInit)?;
         let mut trainer = Self {
