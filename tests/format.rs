@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
+use gan_core::error::{FileError, LayerError};
 use gan_core::types::Window;
 use gan_core::{Activation, Mode, Model, ModelError, Multiplier, Op, Quant, Shape, WeightBits};
 use proptest::prelude::*;
@@ -76,10 +77,10 @@ pub fn file() -> &'static [u8] {
         let error = encode(&spec, &mut vec![0; have_bytes]);
         assert_eq!(
             error,
-            Err(ModelError::BufferTooSmall {
+            Err(ModelError::File(FileError::BufferTooSmall {
                 need_bytes,
                 have_bytes
-            })
+            }))
         );
         bytes
     })
@@ -189,7 +190,14 @@ fn a_map_beyond_the_limit_is_refused() {
         layers: &[layer],
     };
     let error = encode(&spec, &mut vec![0; encoded_bytes(&spec)]);
-    assert_eq!(error, Err(ModelError::MapSize { layer: 0 }));
+    let lie = LayerError::MapSize;
+    assert_eq!(
+        error,
+        Err(ModelError::Layer {
+            index: 0,
+            error: lie
+        })
+    );
 }
 
 /// A file that passes may draw anything, but must not panic.
@@ -232,10 +240,10 @@ fn weights_that_do_not_fit_their_zero_point_corrections_are_refused() {
         let error = Model::parse(&lie).err();
         let is_found = matches!(
             error,
-            Some(
-                ModelError::ZeroPointCorrection { layer: 1, .. }
-                    | ModelError::Weight { layer: 1, .. }
-            )
+            Some(ModelError::Layer {
+                index: 1,
+                error: LayerError::ZeroPointCorrection { .. } | LayerError::Weight { .. }
+            })
         );
         assert!(is_found, "byte {i}: {error:?}");
     }

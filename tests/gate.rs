@@ -5,6 +5,7 @@ use gan_core::choose::Memory;
 use gan_core::encode::{
     CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encode_seeds, encoded_bytes,
 };
+use gan_core::error::{CriticError, FileError, LayerError, SeedsError};
 use gan_core::latent::Pcg32;
 use gan_core::{
     Activation, Critic, Mode, Model, ModelError, Multiplier, Op, Quant, Shape, WeightBits,
@@ -267,18 +268,21 @@ fn seeds_and_critics_can_be_replaced() {
     };
     assert_eq!(
         with_critic(file(), &wrong),
-        Err(ModelError::InputShape { layer: 2 })
+        Err(ModelError::Critic(CriticError::Layer {
+            index: 0,
+            error: LayerError::InputShape
+        }))
     );
     let (found, class_count) = (3, 2);
-    let error = Err(ModelError::SeedCount { found, class_count });
+    let error = Err(SeedsError::Count { found, class_count }.into());
     assert_eq!(with_seeds(file(), &[1, 2, 3]), error);
     let need_bytes = first.len();
     assert_eq!(
         encode_critic(file(), &critic(false, 1), &mut []),
-        Err(ModelError::BufferTooSmall {
+        Err(ModelError::File(FileError::BufferTooSmall {
             need_bytes,
             have_bytes: 0
-        })
+        }))
     );
 }
 

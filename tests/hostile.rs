@@ -31,10 +31,12 @@ fn every_lie_is_refused_for_what_it_is() {
     assert_eq!(names.len(), 32, "{names:?}");
 }
 
-/// The error's name, without its numbers.
+/// The error's names, from the part of the file to what is wrong with it, without numbers.
 pub fn variant(error: E) -> String {
-    let name = format!("{error:?}");
-    name.split(' ').next().unwrap_or_default().to_owned()
+    let text = format!("{error:?}");
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    let names = words.filter(|word| word.starts_with(char::is_uppercase));
+    names.collect::<Vec<_>>().join(" ")
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Changes to a good file, one by one, and what has to be found wrong.
 
 use gan_core::ModelError as E;
+use gan_core::error::{
+    CriticError as C, FileError as F, LayerError as L, SectionError as S, SeedsError,
+};
 
 use crate::files::{rich, stretched};
 use crate::format::fix_crc;
@@ -33,6 +36,25 @@ fn section(layer: usize, at: usize) -> usize {
     field(entry(layer) + at)
 }
 
+/// What is wrong with a layer, the critic's two counted on.
+fn of(layer: usize, error: impl Into<L>) -> E {
+    let error = error.into();
+    match layer {
+        0..3 => E::Layer {
+            index: layer,
+            error,
+        },
+        _ => E::Critic(C::Layer {
+            index: layer - 3,
+            error,
+        }),
+    }
+}
+
+fn of_seeds(error: impl Into<SeedsError>) -> E {
+    E::Seeds(error.into())
+}
+
 impl Lies {
     fn change(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>), expected: E) {
         let mut bytes = rich().to_vec();
@@ -56,46 +78,51 @@ impl Lies {
 
     fn header(&mut self) {
         let (text, text_bytes, len) = (48 + 3 * 64, field(32), rich().len());
-        self.set("magic", 3, b"9", E::BadMagic);
-        let (found, supported) = (2, 3);
+        self.set("magic", 3, b"9", E::File(F::BadMagic));
+        let (found, newest) = (2, 3);
         self.set(
             "version",
             4,
             &[2],
-            E::UnsupportedVersion { found, supported },
+            E::File(F::UnsupportedVersion { found, newest }),
         );
-        self.set("no layer", 6, &[0], E::LayerCount { found: 0 });
-        self.set("17 layers", 6, &[17], E::LayerCount { found: 17 });
-        let lie = E::HeaderLength {
+        self.set("no layer", 6, &[0], E::File(F::LayerCount { found: 0 }));
+        self.set("17 layers", 6, &[17], E::File(F::LayerCount { found: 17 }));
+        let lie = E::File(F::HeaderLength {
             found: 48 + 64 * 4,
             need: 48 + 64 * 3,
-        };
+        });
         self.set("header longer", 36, &[48, 1], lie);
-        let lie = E::HeaderLength {
+        let lie = E::File(F::HeaderLength {
             found: 48 + 64 * 3,
             need: 48 + 64 * 2,
-        };
+        });
         self.set("a layer less", 6, &[2], lie);
-        let lie = E::TextLength {
+        let lie = E::File(F::TextLength {
             need_bytes: u32::MAX as usize,
             left_bytes: len - text,
-        };
+        });
         self.set("text to the end of memory", 32, &[255; 4], lie);
-        self.set("text of half a character", text, &[0xC3], E::NotUtf8);
+        self.set(
+            "text of half a character",
+            text,
+            &[0xC3],
+            E::File(F::NotUtf8),
+        );
         self.set(
             "3 classes, 2 labels",
             18,
             &[3],
-            E::LineCount { found: 4, need: 5 },
+            E::File(F::LineCount { found: 4, need: 5 }),
         );
         self.set(
             "65535 classes",
             18,
             &[255; 2],
-            E::LineCount {
+            E::File(F::LineCount {
                 found: 4,
                 need: 65_537,
-            },
+            }),
         );
         // As far as into the weights, whose first byte is made a letter.
         let first = section(0, 36);
@@ -105,23 +132,26 @@ impl Lies {
             bytes[32..36].copy_from_slice(&len.to_le_bytes());
         };
         // Zeros between text and weights are no text.
-        let lie = E::ControlCharacter { at: text_bytes };
+        let lie = E::File(F::ControlCharacter { at: text_bytes });
         self.change("text over weights", overlap, lie);
         assert!(text + text_bytes < first, "a gap");
         self.set(
             "a gap is used",
             text + text_bytes,
             &[1],
-            E::NotZero {
-                at: text + text_bytes,
-            },
+            of(
+                0,
+                S::NotZero {
+                    at: text + text_bytes,
+                },
+            ),
         );
-        self.set("no latent", 16, &[0], E::InputShape { layer: 0 });
+        self.set("no latent", 16, &[0], of(0, L::InputShape));
     }
 
     fn entries(&mut self) {
         let at = entry;
-        let unknown = |layer, at, found| E::UnknownCode { layer, at, found };
+        let unknown = |layer, at, found| of(layer, L::UnknownCode { at, found });
         self.set("operator", at(1), &[2], unknown(1, 0, 2));
         self.set("layout", at(0) + 1, &[0], unknown(0, 1, 0));
         self.set("4-bit convolution", at(1) + 1, &[2], unknown(1, 1, 2));
@@ -130,97 +160,72 @@ impl Lies {
             "dense stride",
             at(0) + 4,
             &[1],
-            E::NotZero { at: at(0) + 4 },
+            of(0, S::NotZero { at: at(0) + 4 }),
         );
-        self.set("reserved", at(1) + 15, &[1], E::NotZero { at: at(1) + 15 });
+        self.set(
+            "reserved",
+            at(1) + 15,
+            &[1],
+            of(1, S::NotZero { at: at(1) + 15 }),
+        );
         self.set(
             "reserved, behind",
             at(2) + 63,
             &[1],
-            E::NotZero { at: at(2) + 63 },
+            of(2, S::NotZero { at: at(2) + 63 }),
         );
         self.set(
             "table of a clamp",
             at(1) + 52,
             &[16],
-            E::NotZero { at: at(1) + 52 },
+            of(1, S::NotZero { at: at(1) + 52 }),
         );
         self.set(
             "dense zero-point corrections",
             at(0) + 56,
             &[16],
-            E::NotZero { at: at(0) + 56 },
+            of(0, S::NotZero { at: at(0) + 56 }),
         );
         for (name, i) in ["height", "width", "channels"].into_iter().zip(0..) {
             let name = format!("no {name}");
-            self.set(&name, at(1) + 16 + 2 * i, &[0, 0], E::MapSize { layer: 1 });
-            self.set(&name, at(1) + 22 + 2 * i, &[0, 0], E::MapSize { layer: 1 });
+            self.set(&name, at(1) + 16 + 2 * i, &[0, 0], of(1, L::MapSize));
+            self.set(&name, at(1) + 22 + 2 * i, &[0, 0], of(1, L::MapSize));
         }
-        self.set(
-            "2^48 values",
-            at(0) + 22,
-            &[255; 6],
-            E::MapSize { layer: 0 },
-        );
-        let lie = E::MapSize { layer: 0 };
+        self.set("2^48 values", at(0) + 22, &[255; 6], of(0, L::MapSize));
+        let lie = of(0, L::MapSize);
         self.set(
             "2^24 values and more",
             at(0) + 22,
             &[0, 16, 0, 16, 2, 0],
             lie,
         );
-        self.set("kernel 0", at(1) + 3, &[0], E::Window { layer: 1 });
-        self.set("stride 0", at(2) + 4, &[0], E::Window { layer: 2 });
-        self.set("crops", at(1) + 6, &[255], E::Crops { layer: 1 });
-        self.set("crop", at(1) + 5, &[5], E::Crops { layer: 1 });
-        self.set("a row more", at(2) + 22, &[9], E::OutputShape { layer: 2 });
-        self.set("a crop less", at(2) + 8, &[0], E::OutputShape { layer: 2 });
+        self.set("kernel 0", at(1) + 3, &[0], of(1, L::Window));
+        self.set("stride 0", at(2) + 4, &[0], of(2, L::Window));
+        self.set("crops", at(1) + 6, &[255], of(1, L::Crops));
+        self.set("crop", at(1) + 5, &[5], of(1, L::Crops));
+        self.set("a row more", at(2) + 22, &[9], of(2, L::OutputShape));
+        self.set("a crop less", at(2) + 8, &[0], of(2, L::OutputShape));
         // As many values as the next layer reads, in another shape.
         self.set(
             "broken chain",
             at(0) + 22,
             &[1, 0, 4, 0],
-            E::InputShape { layer: 1 },
+            of(1, L::InputShape),
         );
-        self.set("clamp", at(1) + 9, &[4, 3], E::Clamp { layer: 1 });
-        self.set(
-            "clamp of a table",
-            at(2) + 9,
-            &[0x81],
-            E::Clamp { layer: 2 },
-        );
+        self.set("clamp", at(1) + 9, &[4, 3], of(1, L::Clamp));
+        self.set("clamp of a table", at(2) + 9, &[0x81], of(2, L::Clamp));
         self.set(
             "zero point",
             at(2) + 11,
             &[7],
-            E::ZeroPoint { layer: 2, found: 7 },
+            of(2, L::ZeroPoint { found: 7 }),
         );
-        self.set(
-            "another output",
-            at(0) + 12,
-            &[0],
-            E::OutputQuant { layer: 0 },
-        );
-        self.set(
-            "another scale",
-            at(1) + 32,
-            &[1],
-            E::OutputQuant { layer: 1 },
-        );
+        self.set("another output", at(0) + 12, &[0], of(0, L::OutputQuant));
+        self.set("another scale", at(1) + 32, &[1], of(1, L::OutputQuant));
         for scale in [0.0, -0.25, f32::NAN, f32::INFINITY] {
             let name = format!("scale {scale}");
-            self.set(
-                &name,
-                at(2) + 28,
-                &scale.to_le_bytes(),
-                E::Scale { layer: 2 },
-            );
-            self.set(
-                &name,
-                at(2) + 32,
-                &scale.to_le_bytes(),
-                E::Scale { layer: 2 },
-            );
+            self.set(&name, at(2) + 28, &scale.to_le_bytes(), of(2, L::Scale));
+            self.set(&name, at(2) + 32, &scale.to_le_bytes(), of(2, L::Scale));
         }
     }
 
@@ -250,7 +255,7 @@ impl Lies {
                 ];
                 for found in others {
                     let name = format!("{name} at {found:#x}");
-                    let lie = E::SectionOffset { layer, found, need };
+                    let lie = of(layer, S::Offset { found, need });
                     self.set(&name, entry(layer) + at, &(found as u32).to_le_bytes(), lie);
                 }
             }
@@ -261,11 +266,13 @@ impl Lies {
             let window = [255, 2, 126, 126, 127, 127];
             bytes[entry(1) + 3..entry(1) + 9].copy_from_slice(&window);
         };
-        let lie = E::SectionLength {
-            layer: 1,
-            need_bytes,
-            left_bytes,
-        };
+        let lie = of(
+            1,
+            S::Length {
+                need_bytes,
+                left_bytes,
+            },
+        );
         self.change("a kernel of 255", kernel, lie);
         let left_bytes = rich().len() - section(0, 36);
         let most = |bytes: &mut Vec<u8>| {
@@ -275,22 +282,21 @@ impl Lies {
             bytes[entry(0) + 16..entry(0) + 28].copy_from_slice(&shapes);
         };
         let need_bytes = u32::MAX as usize;
-        let lie = E::SectionLength {
-            layer: 0,
-            need_bytes,
-            left_bytes,
-        };
+        let lie = of(
+            0,
+            S::Length {
+                need_bytes,
+                left_bytes,
+            },
+        );
         self.change("weights beyond 32 bits", most, lie);
         let at = section(1, 36) + 180;
-        self.set("a gap between sections", at, &[1], E::NotZero { at });
+        self.set("a gap between sections", at, &[1], of(1, S::NotZero { at }));
     }
 
     fn values(&mut self) {
         for mantissa in [1i32, (1 << 30) - 1, -1, i32::MIN] {
-            let lie = E::Multiplier {
-                layer: 1,
-                channel: 2,
-            };
+            let lie = of(1, L::Multiplier { channel: 2 });
             let at = section(1, 44) + 8;
             self.set(
                 &format!("mantissa {mantissa}"),
@@ -300,10 +306,7 @@ impl Lies {
             );
         }
         for shift in [31i8, -32, 127, -128] {
-            let lie = E::Multiplier {
-                layer: 2,
-                channel: 1,
-            };
+            let lie = of(2, L::Multiplier { channel: 1 });
             self.set(
                 &format!("shift {shift}"),
                 section(2, 48) + 1,
@@ -312,10 +315,7 @@ impl Lies {
             );
         }
         for bias in [i32::MIN, i32::MAX, 1 << 30] {
-            let lie = E::Overflow {
-                layer: 1,
-                channel: 4,
-            };
+            let lie = of(1, L::Overflow { channel: 4 });
             self.set(
                 &format!("bias {bias}"),
                 section(1, 40) + 16,
@@ -323,7 +323,7 @@ impl Lies {
                 lie,
             );
         }
-        let weight = |layer, index| E::Weight { layer, index };
+        let weight = |layer, index| of(layer, L::Weight { index });
         let at = |layer, index| section(layer, 36) + index;
         self.set("-128", at(1, 7), &[0x80], weight(1, 7));
         self.set("-8 in four bits, low", at(0, 3), &[0x18], weight(0, 3));
@@ -338,88 +338,94 @@ impl Lies {
             weight(2, 4 * 4 * 8 * 3 - 1),
         );
         let at = section(1, 56);
-        let (layer, index) = (1, 0);
         let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1;
         self.change(
             "zero-point correction",
             flip,
-            E::ZeroPointCorrection { layer, index },
+            of(1, L::ZeroPointCorrection { index: 0 }),
         );
     }
 
     fn gate(&mut self) {
         let (critic, seeds, len) = (field(44), field(40), rich().len());
         for found in [16, 40, critic - 16, critic + 1, len, 0xFFFF_FFF0] {
-            let lie = E::GateOffset {
+            let lie = S::Offset {
                 found,
                 need: critic,
             };
+            let lie = E::Critic(C::Section(lie));
             self.set("critic elsewhere", 44, &(found as u32).to_le_bytes(), lie);
         }
         for found in [16, critic, seeds + 4, 0xFFFF_FFFF] {
-            let lie = E::GateOffset { found, need: seeds };
+            let lie = of_seeds(S::Offset { found, need: seeds });
             self.set("seeds elsewhere", 40, &(found as u32).to_le_bytes(), lie);
         }
-        let lie = E::GateOffset {
+        let lie = of_seeds(S::Offset {
             found: seeds,
             need: critic,
-        };
+        });
         self.set("no critic before the seeds", 44, &[0; 4], lie);
-        let lie = E::WrongLength {
+        let lie = E::File(F::WrongLength {
             need_bytes: seeds_end(),
             have_bytes: len,
-        };
+        });
         self.set("seeds that nobody names", 40, &[0; 4], lie);
-        self.set("halved", critic, &[2], E::CriticCode { found: 2 });
+        self.set(
+            "halved",
+            critic,
+            &[2],
+            E::Critic(C::UnknownCode { found: 2 }),
+        );
         self.set(
             "reserved",
             critic + 15,
             &[1],
-            E::NotZero { at: critic + 15 },
+            E::Critic(C::Section(S::NotZero { at: critic + 15 })),
         );
-        let lie = E::UnknownCode {
-            layer: 4,
-            at: 0,
-            found: 1,
-        };
+        let lie = of(4, L::UnknownCode { at: 0, found: 1 });
         let convolution = [1, 1, 0, 1, 1];
         self.set("a convolution judges", entry(4), &convolution, lie);
-        self.set("sees it whole", critic, &[0], E::InputShape { layer: 3 });
-        let lie = E::OutputShape { layer: 3 };
+        self.set("sees it whole", critic, &[0], of(3, L::InputShape));
+        let lie = of(3, L::OutputShape);
         self.set(
             "hidden values in two columns",
             entry(3) + 24,
             &[2, 0, 3, 0],
             lie,
         );
-        let lie = E::Weight { layer: 3, index: 0 };
+        let lie = of(3, L::Weight { index: 0 });
         self.set("critic's weight", section(3, 36), &[0x80], lie);
         let seeds_len = |count: usize| 4 + 4 * count;
         for each in [4u32, 1 << 30, u32::MAX] {
             let need_bytes = seeds_len(each as usize * 2).min(u32::MAX as usize);
             let left_bytes = len - seeds;
-            let lie = E::GateLength {
+            let lie = of_seeds(S::Length {
                 need_bytes,
                 left_bytes,
-            };
+            });
             self.set(&format!("{each} seeds"), seeds, &each.to_le_bytes(), lie);
         }
-        let lie = E::SeedCount {
+        let lie = of_seeds(SeedsError::Count {
             found: 0,
             class_count: 2,
-        };
+        });
         self.set("no seeds", seeds, &[0; 4], lie);
-        self.set("twice a seed", seeds + 8, &[3], E::SeedOrder { index: 1 });
+        self.set(
+            "twice a seed",
+            seeds + 8,
+            &[3],
+            of_seeds(SeedsError::Order { index: 1 }),
+        );
         self.set(
             "falling seeds",
             seeds + 4 + 16,
             &[1],
-            E::SeedOrder { index: 4 },
+            of_seeds(SeedsError::Order { index: 4 }),
         );
-        let lie = E::WrongLength {
+        let lie = E::File(F::WrongLength {
             need_bytes: len,
             have_bytes: len.next_multiple_of(16) + 1,
-        };
+        });
         self.change(
             "longer",
             |bytes| bytes.resize(len.next_multiple_of(16) + 1, 0),
@@ -428,12 +434,12 @@ impl Lies {
         self.change(
             "a byte behind",
             |bytes| bytes.push(7),
-            E::NotZero { at: len },
+            E::File(F::NotZero { at: len }),
         );
-        let lie = E::GateLength {
+        let lie = of_seeds(S::Length {
             need_bytes: seeds_len(6),
             left_bytes: seeds_len(6) - 1,
-        };
+        });
         self.change("shorter", |bytes| bytes.truncate(len - 1), lie);
     }
 }
@@ -452,7 +458,10 @@ pub fn lies() -> Vec<Lie> {
     lies.values();
     lies.gate();
     let (bytes, error) = stretched(256, 255);
-    let expected = E::ArenaSize { layer: 3 };
+    let expected = E::Layer {
+        index: 3,
+        error: L::ArenaSize,
+    };
     assert_eq!(error, Some(expected));
     let name = "more memory than 32 bits address".to_owned();
     lies.0.push(Lie {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use gan_core::encode::{ModelSpec, encode, encoded_bytes};
+use gan_core::error::FileError;
 use gan_core::{Model, ModelError};
 use host::config::Config;
 use tempfile::tempdir;
@@ -64,8 +65,11 @@ fn no_file_or_configuration_holds_a_control_character() {
         for [name, dataset, label] in [[&text, "d", "l"], ["n", &text, "l"], ["n", "d", &text]] {
             let refused = model(name, dataset, label).unwrap_err();
             let expected = match control {
-                '\n' => matches!(refused, ModelError::LineCount { .. }),
-                _ => matches!(refused, ModelError::ControlCharacter { .. }),
+                '\n' => matches!(refused, ModelError::File(FileError::LineCount { .. })),
+                _ => matches!(
+                    refused,
+                    ModelError::File(FileError::ControlCharacter { .. })
+                ),
             };
             assert!(expected, "{control:?}: {refused:?}");
         }
@@ -88,7 +92,7 @@ fn no_file_or_configuration_holds_a_control_character() {
         bytes[48 + 3 * 64 + 2] = control as u8;
         fix_crc(&mut bytes);
         let refused = Model::parse(&bytes).unwrap_err();
-        assert_eq!(refused, ModelError::ControlCharacter { at: 2 });
+        assert_eq!(refused, FileError::ControlCharacter { at: 2 }.into());
     }
     assert!(
         model("größe \u{1F45F}", "d", "l").is_ok(),

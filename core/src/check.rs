@@ -1,6 +1,6 @@
 //! The checks of a layer's values, after which arithmetic can neither overflow nor panic.
 
-use crate::error::ModelError;
+use crate::error::LayerError;
 use crate::layer::Layer;
 use crate::types::{Activation, WeightBits};
 
@@ -13,27 +13,24 @@ const MAX_SCRATCH_WORDS: u64 = 1 << 28;
 
 impl Layer<'_> {
     /// Checks every value that arithmetic relies on.
-    pub(crate) fn check(&self, layer: usize) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), LayerError> {
         // Scales as bits: even a comparison would pull in floating point.
         let [before, output] =
             [self.pre_activation, self.output].map(|q| (q.scale.to_bits(), q.zero_point));
         if !POSITIVE_FINITE.contains(&before.0) || !POSITIVE_FINITE.contains(&output.0) {
-            return Err(ModelError::Scale { layer });
+            return Err(LayerError::Scale);
         }
         match self.activation {
             Activation::Clamp { .. } if before != output => {
-                return Err(ModelError::OutputQuant { layer });
+                return Err(LayerError::OutputQuant);
             }
             Activation::Lut16(_) if before.1 != 0 => {
-                return Err(ModelError::ZeroPoint {
-                    layer,
-                    found: before.1,
-                });
+                return Err(LayerError::ZeroPoint { found: before.1 });
             }
             _ => {}
         }
         if self.scratch_words() > MAX_SCRATCH_WORDS {
-            return Err(ModelError::ArenaSize { layer });
+            return Err(LayerError::ArenaSize);
         }
         // A sum has at most this many products of at most 255 * 127, and stays below
         // 2^30, so that it can be doubled. Taps on the margins of a plane add what the
@@ -41,10 +38,10 @@ impl Layer<'_> {
         let room = ((1usize << 30) - 1).checked_sub(self.most_terms().saturating_mul(255 * 127));
         for (channel, (bias, multiplier)) in self.channels(0).enumerate() {
             if room.is_none_or(|room| bias.unsigned_abs() as usize > room) {
-                return Err(ModelError::Overflow { layer, channel });
+                return Err(LayerError::Overflow { channel });
             }
             if !multiplier.is_valid() {
-                return Err(ModelError::Multiplier { layer, channel });
+                return Err(LayerError::Multiplier { channel });
             }
         }
         let mut weights = self.weights.iter();
@@ -53,10 +50,10 @@ impl Layer<'_> {
             WeightBits::Four => weights.position(|&w| w & 0xf == 8 || w >> 4 == 8),
         };
         if let Some(index) = too_low.or_else(|| self.wrong_filling()) {
-            return Err(ModelError::Weight { layer, index });
+            return Err(LayerError::Weight { index });
         }
         match self.wrong_zero_point_correction() {
-            Some(index) => Err(ModelError::ZeroPointCorrection { layer, index }),
+            Some(index) => Err(LayerError::ZeroPointCorrection { index }),
             None => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! The critic, a judge of single pictures: two dense layers over the picture, halved in size
 //! where it is large. Its score says how ordinary a picture is; more is better.
 
-use crate::error::{InferError, ModelError};
+use crate::error::{CriticError, InferError, LayerError};
 use crate::layer::Layer;
 use crate::ops::dense;
 use crate::ops::kernels::Native;
@@ -28,29 +28,27 @@ pub const fn seen_shape(picture: Shape, halved: bool) -> Shape {
 }
 
 impl<'a> Critic<'a> {
-    /// *Errors*: layers, of which the first has this number, that do not fit the pictures.
+    /// *Errors*: a layer that does not fit the pictures or the other layer.
     pub(crate) fn new(
         picture: Shape,
         halved: bool,
         passing: i8,
         layers: [Layer<'a>; 2],
-        layer: usize,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Self, CriticError> {
         let flat = |c| Shape { h: 1, w: 1, c };
         let [first, second] = &layers;
         let hidden = first.output_shape;
-        if first.input_shape != flat(seen_shape(picture, halved).len()) {
-            return Err(ModelError::InputShape { layer });
-        }
-        if hidden != flat(hidden.c) {
-            return Err(ModelError::OutputShape { layer });
-        }
-        let layer = layer + 1;
-        if second.input_shape != hidden {
-            return Err(ModelError::InputShape { layer });
-        }
-        if second.output_shape != flat(1) {
-            return Err(ModelError::OutputShape { layer });
+        let seen = flat(seen_shape(picture, halved).len());
+        let needed = [(first, seen, flat(hidden.c)), (second, hidden, flat(1))];
+        for (index, (layer, input, output)) in needed.into_iter().enumerate() {
+            if layer.input_shape != input {
+                let error = LayerError::InputShape;
+                return Err(CriticError::Layer { index, error });
+            }
+            if layer.output_shape != output {
+                let error = LayerError::OutputShape;
+                return Err(CriticError::Layer { index, error });
+            }
         }
         Ok(Self {
             picture,

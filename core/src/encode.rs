@@ -1,6 +1,6 @@
 //! Writing a `.gan` file from a description of its model.
 
-use crate::error::ModelError;
+use crate::error::{CriticError, FileError, LayerError, ModelError, SeedsError, TooLarge};
 use crate::fixed::Multiplier;
 use crate::format::field::{activation, critic, entry, header, layout, operator};
 use crate::format::{MAGIC, VERSION, aligned, entry_at, file_crc, gate_at};
@@ -65,9 +65,8 @@ pub struct CriticSpec<'a> {
     pub layers: [LayerSpec<'a>; 2],
 }
 
-fn lens(index: usize, layer: &LayerSpec<'_>) -> Result<SectionLens, ModelError> {
+fn lens(layer: &LayerSpec<'_>) -> Result<SectionLens, LayerError> {
     section_lens(
-        index,
         layer.op,
         layer.weight_bits,
         layer.input_shape,
@@ -87,7 +86,7 @@ pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
 
 /// Where the sections of a layer end that begin behind `at`.
 fn end_of_layer(at: usize, layer: &LayerSpec<'_>, input_zero_point: i8) -> usize {
-    let lens = lens(0, layer).map(|lens| [lens.weights, lens.zero_point_corrections]);
+    let lens = lens(layer).map(|lens| [lens.weights, lens.zero_point_corrections]);
     // No file is as long, and the sum of a few does not overflow.
     let fit = |len: u64| len.min(u64::from(u32::MAX)) as usize;
     let [weights, corrections] = lens.map_or([0; 2], |lens| lens.map(fit));
@@ -125,7 +124,7 @@ fn text_len(spec: &ModelSpec<'_>) -> usize {
 /// the result.
 pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError> {
     let (need_bytes, have_bytes) = (encoded_bytes(spec), out.len());
-    let too_small = ModelError::BufferTooSmall {
+    let too_small = FileError::BufferTooSmall {
         need_bytes,
         have_bytes,
     };
@@ -136,11 +135,11 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
     let (need, breaks) = (2 + spec.labels.len(), breaks.count());
     if breaks > 0 {
         let found = need + breaks;
-        return Err(ModelError::LineCount { found, need });
+        return Err(FileError::LineCount { found, need }.into());
     }
     let found = spec.layers.len();
     if found == 0 || found > MAX_LAYERS {
-        return Err(ModelError::LayerCount { found });
+        return Err(FileError::LayerCount { found }.into());
     }
     out.fill(0);
     let text_at = entry_at(found);
@@ -150,26 +149,36 @@ pub fn encode(spec: &ModelSpec<'_>, out: &mut [u8]) -> Result<usize, ModelError>
         writer.push(line.as_bytes());
     }
     let mut zero_point = 0;
-    for (i, layer) in spec.layers.iter().enumerate() {
-        write_layer(&mut writer, entry_at(i), i, layer, zero_point)?;
+    for (index, layer) in spec.layers.iter().enumerate() {
+        let written = write_layer(&mut writer, entry_at(index), layer, zero_point);
+        written.map_err(|error| ModelError::Layer { index, error })?;
         zero_point = layer.output.zero_point;
     }
-    let u16_of = |value: usize| u16::try_from(value).map_err(|_| ModelError::TooLarge { value });
-    writer.put(header::MAGIC.start, &MAGIC);
-    writer.put(header::VERSION.start, &VERSION.to_le_bytes());
-    writer.put(header::LAYER_COUNT.start, &u16_of(found)?.to_le_bytes());
-    writer.put_len(header::FILE_LEN.start, need_bytes)?;
-    writer.put(header::LATENT_LEN.start, &spec.latent_len.to_le_bytes());
-    writer.put(
-        header::CLASS_COUNT.start,
-        &u16_of(spec.labels.len())?.to_le_bytes(),
-    );
-    writer.put(header::STEPS.start, &spec.steps.to_le_bytes());
-    writer.put(header::SEED.start, &spec.seed.to_le_bytes());
-    writer.put_len(header::TEXT_LEN.start, text_len(spec))?;
-    writer.put_len(header::HEADER_LEN.start, text_at)?;
+    write_header(&mut writer, spec)?;
     seal(writer.out)?;
     Ok(need_bytes)
+}
+
+/// Writes the header of a file that fills its buffer, but for the checksum.
+fn write_header(w: &mut Writer<'_>, spec: &ModelSpec<'_>) -> Result<(), FileError> {
+    let layer_count: u16 = fitting(spec.layers.len())?;
+    let class_count: u16 = fitting(spec.labels.len())?;
+    w.put(header::MAGIC.start, &MAGIC);
+    w.put(header::VERSION.start, &VERSION.to_le_bytes());
+    w.put(header::LAYER_COUNT.start, &layer_count.to_le_bytes());
+    w.put_len(header::FILE_LEN.start, w.out.len())?;
+    w.put(header::LATENT_LEN.start, &spec.latent_len.to_le_bytes());
+    w.put(header::CLASS_COUNT.start, &class_count.to_le_bytes());
+    w.put(header::STEPS.start, &spec.steps.to_le_bytes());
+    w.put(header::SEED.start, &spec.seed.to_le_bytes());
+    w.put_len(header::TEXT_LEN.start, text_len(spec))?;
+    w.put_len(header::HEADER_LEN.start, entry_at(spec.layers.len()))?;
+    Ok(())
+}
+
+/// A number in the type of its field.
+fn fitting<T: TryFrom<usize>>(value: usize) -> Result<T, TooLarge> {
+    T::try_from(value).map_err(|_| TooLarge(value))
 }
 
 /// Writes the checksum and reads the file back.
@@ -198,7 +207,7 @@ pub fn encode_seeds(file: &[u8], seeds: &[u32], out: &mut [u8]) -> Result<usize,
     let class_count = Model::parse(file)?.class_count();
     let (classes, found) = (class_count.max(1), seeds.len());
     if !found.is_multiple_of(classes) {
-        return Err(ModelError::SeedCount { found, class_count });
+        return Err(SeedsError::Count { found, class_count }.into());
     }
     let kept = without_gate(file, true);
     let need_bytes = match seeds {
@@ -210,7 +219,7 @@ pub fn encode_seeds(file: &[u8], seeds: &[u32], out: &mut [u8]) -> Result<usize,
     if !seeds.is_empty() {
         w.section(header::VETTED_SEEDS.start)?;
         let each = seeds.len().checked_div(classes).unwrap_or(0);
-        let each = u32::try_from(each).map_err(|_| ModelError::TooLarge { value: each })?;
+        let each: u32 = fitting(each)?;
         w.push(&each.to_le_bytes());
         seeds.iter().for_each(|seed| w.push(&seed.to_le_bytes()));
     }
@@ -228,7 +237,6 @@ pub fn encode_critic(
     out: &mut [u8],
 ) -> Result<usize, ModelError> {
     let model = Model::parse(file)?;
-    let number = model.layers().len();
     let zero_point = model
         .layers()
         .last()
@@ -245,36 +253,34 @@ pub fn encode_critic(
     w.push(&[u8::from(critic.halved)]);
     w.push(&critic.passing.to_le_bytes());
     w.at = head_end;
-    let record = head_at + critic::LEN;
-    write_layer(&mut w, record, number, first, zero_point)?;
-    let behind = record + entry::LEN;
-    write_layer(&mut w, behind, number + 1, second, first.output.zero_point)?;
+    let zero_points = [zero_point, first.output.zero_point];
+    for (index, (layer, zero_point)) in critic.layers.iter().zip(zero_points).enumerate() {
+        let record = head_at + critic::LEN + entry::LEN * index;
+        let written = write_layer(&mut w, record, layer, zero_point);
+        written.map_err(|error| CriticError::Layer { index, error })?;
+    }
     seal(w.out)?;
     Ok(need_bytes)
 }
 
-/// Writes the entry at `at`, and its sections; `index` is the layer's number in errors.
+/// Writes the entry at `at`, and its sections.
 fn write_layer(
     w: &mut Writer<'_>,
     at: usize,
-    index: usize,
     layer: &LayerSpec<'_>,
     input_zero_point: i8,
-) -> Result<(), ModelError> {
+) -> Result<(), LayerError> {
     write_entry(w, at, layer)?;
-    let lens = lens(index, layer)?;
+    let lens = lens(layer)?;
     let weights = KernelShape::of(layer.op, layer.input_shape, layer.output_shape).len();
     let given = (layer.bias.len(), layer.multipliers.len());
     if given != (lens.channels, lens.channels) || layer.weights.len() != weights {
-        return Err(ModelError::NumberCount { layer: index });
+        return Err(LayerError::NumberCount);
     }
     write_shapes(w, at, layer)?;
     w.section(at + entry::WEIGHTS.start)?;
     let weights_at = w.at;
-    write_weights(w, layer).map_err(|weight| ModelError::Weight {
-        layer: index,
-        index: weight,
-    })?;
+    write_weights(w, layer)?;
     w.at += lens.weights as usize;
     w.section(at + entry::BIASES.start)?;
     layer.bias.iter().for_each(|v| w.push(&v.to_le_bytes()));
@@ -305,7 +311,7 @@ fn write_layer(
 }
 
 /// Writes the fields of the entry at `at`, but for shapes and the sections' offsets.
-fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(), ModelError> {
+fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(), TooLarge> {
     let (op, window) = match layer.op {
         Op::Dense => (operator::DENSE, [0; 6]),
         Op::ConvTranspose(v) => (
@@ -333,7 +339,7 @@ fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(
     w.put(at + entry::LAYOUT.start, &[layout]);
     w.put(at + entry::ACTIVATION.start, &[activation]);
     for (i, value) in window.into_iter().enumerate() {
-        let byte = u8::try_from(value).map_err(|_| ModelError::TooLarge { value })?;
+        let byte: u8 = fitting(value)?;
         w.put(at + entry::WINDOW.start + i, &[byte]);
     }
     w.put(at + entry::CLAMP.start, &clamp.map(i8::cast_unsigned));
@@ -354,34 +360,36 @@ fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(
     Ok(())
 }
 
-fn write_shapes(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(), ModelError> {
+fn write_shapes(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(), TooLarge> {
     for (field, shape) in [
         (entry::INPUT_SHAPE, layer.input_shape),
         (entry::OUTPUT_SHAPE, layer.output_shape),
     ] {
         for (i, value) in [shape.h, shape.w, shape.c].into_iter().enumerate() {
-            let side = u16::try_from(value).map_err(|_| ModelError::TooLarge { value })?;
+            let side: u16 = fitting(value)?;
             w.put(at + field.start + 2 * i, &side.to_le_bytes());
         }
     }
     Ok(())
 }
 
-/// Puts each weight where [`layout`](crate::layout) says. *Errors*: the number of one with too
-/// many bits.
-fn write_weights(w: &mut Writer<'_>, layer: &LayerSpec<'_>) -> Result<(), usize> {
+/// Puts each weight where [`layout`](crate::layout) says. *Errors*: one with too many bits.
+fn write_weights(w: &mut Writer<'_>, layer: &LayerSpec<'_>) -> Result<(), LayerError> {
     let (op, input, output) = (layer.op, layer.input_shape, layer.output_shape);
     let shape = KernelShape::of(op, input, output);
-    for (i, &weight) in layer.weights.iter().enumerate() {
-        let at = weight_index(op, input, output, shape.place(i));
+    for (index, &weight) in layer.weights.iter().enumerate() {
+        let at = weight_index(op, input, output, shape.place(index));
         match layer.weight_bits {
             WeightBits::Eight => w.put(w.at + at, &weight.to_le_bytes()),
             WeightBits::Four if (-7..=7).contains(&weight) => {
                 let (byte, shift) = nibble(at);
-                let place = w.out.get_mut(w.at + byte).ok_or(i)?;
+                let place = w
+                    .out
+                    .get_mut(w.at + byte)
+                    .ok_or(LayerError::Weight { index })?;
                 *place |= (weight as u8 & 0xf) << shift;
             }
-            WeightBits::Four => return Err(i),
+            WeightBits::Four => return Err(LayerError::Weight { index }),
         }
     }
     Ok(())
@@ -395,9 +403,9 @@ struct Writer<'o> {
 
 impl<'o> Writer<'o> {
     /// Begins behind a copy of `kept`, in a file of `need_bytes`.
-    fn behind(kept: &[u8], need_bytes: usize, out: &'o mut [u8]) -> Result<Self, ModelError> {
+    fn behind(kept: &[u8], need_bytes: usize, out: &'o mut [u8]) -> Result<Self, FileError> {
         let have_bytes = out.len();
-        let too_small = ModelError::BufferTooSmall {
+        let too_small = FileError::BufferTooSmall {
             need_bytes,
             have_bytes,
         };
@@ -416,13 +424,8 @@ impl<'o> Writer<'o> {
         }
     }
 
-    fn put_len(&mut self, at: usize, len: usize) -> Result<(), ModelError> {
-        let have_bytes = self.out.len();
-        let too_long = ModelError::WrongLength {
-            need_bytes: len,
-            have_bytes,
-        };
-        self.put(at, &u32::try_from(len).map_err(|_| too_long)?.to_le_bytes());
+    fn put_len(&mut self, at: usize, len: usize) -> Result<(), TooLarge> {
+        self.put(at, &fitting::<u32>(len)?.to_le_bytes());
         Ok(())
     }
 
@@ -432,7 +435,7 @@ impl<'o> Writer<'o> {
     }
 
     /// Begins a section and notes its offset at `field`.
-    fn section(&mut self, field: usize) -> Result<(), ModelError> {
+    fn section(&mut self, field: usize) -> Result<(), TooLarge> {
         self.at = aligned(self.at);
         self.put_len(field, self.at)
     }

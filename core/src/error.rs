@@ -3,20 +3,36 @@
 use core::fmt;
 
 /// Why bytes are not a model, or a description cannot become one.
-///
-/// Layers are counted from 0; a critic's two are counted on behind the generator's.
-#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ModelError {
+    /// The header, the text, or the file as a whole.
+    File(FileError),
+    /// A layer of the generator.
+    Layer {
+        /// Counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: LayerError,
+    },
+    /// The critic.
+    Critic(CriticError),
+    /// The vetted seeds.
+    Seeds(SeedsError),
+}
+
+/// What is wrong with a file's header, its text, or the file as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
     missing_docs,
     reason = "the fields say what they are; the variants say the rest"
 )]
-pub enum ModelError {
+pub enum FileError {
     /// The file does not begin with the magic number.
     BadMagic,
-    /// A version that this code does not read.
-    UnsupportedVersion { found: u16, supported: u16 },
+    /// A version that this code does not read; `newest` is the last that it does.
+    UnsupportedVersion { found: u16, newest: u16 },
     /// The file is shorter or longer than its header or its sections say.
     WrongLength {
         need_bytes: usize,
@@ -40,67 +56,8 @@ pub enum ModelError {
     /// A name or label holds a character that [`is_control`](crate::format::is_control) names;
     /// `at` counts the bytes of the text.
     ControlCharacter { at: usize },
-    /// A reserved byte, an unused field or a gap between sections is not zero.
+    /// A byte behind the last section is not zero; `at` counts the file's bytes.
     NotZero { at: usize },
-    /// A byte of a layer's entry has no meaning there.
-    UnknownCode { layer: usize, at: usize, found: u8 },
-    /// A map has no values, or more than [`MAX_MAP_LEN`](crate::types::MAX_MAP_LEN).
-    MapSize { layer: usize },
-    /// Kernel or stride is 0.
-    Window { layer: usize },
-    /// The crops leave nothing of the map.
-    Crops { layer: usize },
-    /// The layer does not read what the one before, or the generator, writes.
-    InputShape { layer: usize },
-    /// The layer does not write what follows from its input and operator.
-    OutputShape { layer: usize },
-    /// As many weights, biases or multipliers were not given as the shapes take.
-    NumberCount { layer: usize },
-    /// Drawing would take more memory than 32 bits address.
-    ArenaSize { layer: usize },
-    /// A section does not begin at the first place behind the one before.
-    SectionOffset {
-        layer: usize,
-        found: usize,
-        need: usize,
-    },
-    /// A section does not end within the file. Lengths beyond 32 bits are given as the most
-    /// that these hold.
-    SectionLength {
-        layer: usize,
-        need_bytes: usize,
-        left_bytes: usize,
-    },
-    /// A scale is not above zero and finite.
-    Scale { layer: usize },
-    /// The output does not mean what the sum does, although there is no table.
-    OutputQuant { layer: usize },
-    /// The clamp is empty, or not the whole range although there is a table.
-    Clamp { layer: usize },
-    /// The sum before a 16-bit table has a zero point.
-    ZeroPoint { layer: usize, found: i8 },
-    /// A multiplier's mantissa or shift is out of range.
-    Multiplier { layer: usize, channel: usize },
-    /// A sum could leave the range that arithmetic relies on.
-    Overflow { layer: usize, channel: usize },
-    /// A weight is out of range, or fills up and is not 0; `index` counts the section's bytes,
-    /// or what is to be encoded.
-    Weight { layer: usize, index: usize },
-    /// A zero-point correction is not what the weights and the input's zero point say.
-    ZeroPointCorrection { layer: usize, index: usize },
-    /// Critic or vetted seeds do not begin at the first place behind what is before them.
-    GateOffset { found: usize, need: usize },
-    /// Critic or vetted seeds do not end within the file.
-    GateLength {
-        need_bytes: usize,
-        left_bytes: usize,
-    },
-    /// Whether the critic sees the picture halved is neither 0 nor 1.
-    CriticCode { found: u8 },
-    /// So many vetted seeds are none for each class.
-    SeedCount { found: usize, class_count: usize },
-    /// A vetted seed is not above the one before it of its class.
-    SeedOrder { index: usize },
     /// A number is too large for its field.
     TooLarge { value: usize },
     /// The buffer to write into is too small.
@@ -110,120 +67,298 @@ pub enum ModelError {
     },
 }
 
-impl ModelError {
-    /// What is wrong with a layer, and where in it.
-    const fn of_layer(&self) -> Option<(usize, &'static str, Option<usize>)> {
-        Some(match *self {
-            Self::MapSize { layer } => (layer, "a map has no values or too many", None),
-            Self::Window { layer } => (layer, "kernel or stride is 0", None),
-            Self::Crops { layer } => (layer, "nothing is left by the crops", None),
-            Self::InputShape { layer } => (layer, "does not read what is before it", None),
-            Self::OutputShape { layer } => (layer, "the output shape does not follow", None),
-            Self::NumberCount { layer } => (layer, "weights or channels are missing", None),
-            Self::ArenaSize { layer } => (layer, "takes too much memory", None),
-            Self::Scale { layer } => (layer, "a scale is not above 0 and finite", None),
-            Self::OutputQuant { layer } => (layer, "the output is not the sum", None),
-            Self::Clamp { layer } => (layer, "the clamp is out of order", None),
-            Self::Multiplier { layer, channel } => {
-                (layer, "multiplier out of range, channel", Some(channel))
-            }
-            Self::Overflow { layer, channel } => {
-                (layer, "sums can overflow, channel", Some(channel))
-            }
-            Self::Weight { layer, index } => (layer, "weight out of range, byte", Some(index)),
-            Self::ZeroPointCorrection { layer, index } => {
-                (layer, "wrong zero-point correction", Some(index))
-            }
-            _ => return None,
-        })
-    }
+/// What is wrong with a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(
+    missing_docs,
+    reason = "the fields say what they are; the variants say the rest"
+)]
+pub enum LayerError {
+    /// One of its sections, or its entry's zeros.
+    Section(SectionError),
+    /// A byte of the entry has no meaning there.
+    UnknownCode { at: usize, found: u8 },
+    /// A map has no values, or more than [`MAX_MAP_LEN`](crate::types::MAX_MAP_LEN).
+    MapSize,
+    /// Kernel or stride is 0.
+    Window,
+    /// The crops leave nothing of the map.
+    Crops,
+    /// It does not read what the layer before, or the generator, writes.
+    InputShape,
+    /// It does not write what follows from its input and operator.
+    OutputShape,
+    /// As many weights, biases or multipliers were not given as the shapes take.
+    NumberCount,
+    /// Drawing would take more memory than 32 bits address.
+    ArenaSize,
+    /// A scale is not above zero and finite.
+    Scale,
+    /// The output does not mean what the sum does, although there is no table.
+    OutputQuant,
+    /// The clamp is empty, or not the whole range although there is a table.
+    Clamp,
+    /// The sum before a 16-bit table has a zero point.
+    ZeroPoint { found: i8 },
+    /// A multiplier's mantissa or shift is out of range.
+    Multiplier { channel: usize },
+    /// A sum could leave the range that arithmetic relies on.
+    Overflow { channel: usize },
+    /// A weight is out of range, or fills up and is not 0; `index` counts the section's bytes,
+    /// or what is to be encoded.
+    Weight { index: usize },
+    /// A zero-point correction is not what the weights and the input's zero point say.
+    ZeroPointCorrection { index: usize },
+    /// A number is too large for its field.
+    TooLarge { value: usize },
+}
 
-    /// What is not as it has to be, and how it is and has to be.
-    const fn of_numbers(&self) -> Option<(&'static str, usize, usize)> {
-        Some(match *self {
-            Self::WrongLength {
-                need_bytes,
-                have_bytes,
-            } => ("cut or damaged: length of the file", have_bytes, need_bytes),
-            Self::HeaderLength { found, need } => ("length of the header", found, need),
-            Self::LineCount { found, need } => ("lines of text", found, need),
-            Self::GateOffset { found, need } => ("place of critic or seeds", found, need),
-            Self::TextLength {
-                need_bytes,
-                left_bytes,
-            } => ("bytes left for the text", left_bytes, need_bytes),
-            Self::GateLength {
-                need_bytes,
-                left_bytes,
-            } => ("bytes left for critic or seeds", left_bytes, need_bytes),
-            Self::BufferTooSmall {
-                need_bytes,
-                have_bytes,
-            } => ("bytes of the buffer", have_bytes, need_bytes),
-            _ => return None,
-        })
+/// What is wrong with the critic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(
+    missing_docs,
+    reason = "the fields say what they are; the variants say the rest"
+)]
+pub enum CriticError {
+    /// Its section, or the section's zeros.
+    Section(SectionError),
+    /// Whether it sees the picture halved is neither 0 nor 1.
+    UnknownCode { found: u8 },
+    /// One of its two layers, counted from 0.
+    Layer { index: usize, error: LayerError },
+}
+
+/// What is wrong with the vetted seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(
+    missing_docs,
+    reason = "the fields say what they are; the variants say the rest"
+)]
+pub enum SeedsError {
+    /// Their section.
+    Section(SectionError),
+    /// So many are none for each class, or not as many for each.
+    Count { found: usize, class_count: usize },
+    /// One is not above the one before it of its class.
+    Order { index: usize },
+}
+
+/// What is wrong with the place of a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(
+    missing_docs,
+    reason = "the fields say what they are; the variants say the rest"
+)]
+pub enum SectionError {
+    /// It does not begin at the first place behind what is before it.
+    Offset { found: usize, need: usize },
+    /// It does not end within the file. Lengths beyond 32 bits are given as the most that
+    /// these hold.
+    Length {
+        need_bytes: usize,
+        left_bytes: usize,
+    },
+    /// A reserved byte, an unused field or a byte of the gap before the section is not zero;
+    /// `at` counts the file's bytes.
+    NotZero { at: usize },
+}
+
+/// A number that is too large for its field.
+pub(crate) struct TooLarge(pub usize);
+
+impl From<TooLarge> for FileError {
+    fn from(TooLarge(value): TooLarge) -> Self {
+        Self::TooLarge { value }
     }
+}
+
+impl From<TooLarge> for LayerError {
+    fn from(TooLarge(value): TooLarge) -> Self {
+        Self::TooLarge { value }
+    }
+}
+
+impl From<TooLarge> for ModelError {
+    fn from(error: TooLarge) -> Self {
+        Self::File(error.into())
+    }
+}
+
+impl From<FileError> for ModelError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<CriticError> for ModelError {
+    fn from(error: CriticError) -> Self {
+        Self::Critic(error)
+    }
+}
+
+impl From<SeedsError> for ModelError {
+    fn from(error: SeedsError) -> Self {
+        Self::Seeds(error)
+    }
+}
+
+impl From<SectionError> for LayerError {
+    fn from(error: SectionError) -> Self {
+        Self::Section(error)
+    }
+}
+
+impl From<SectionError> for CriticError {
+    fn from(error: SectionError) -> Self {
+        Self::Section(error)
+    }
+}
+
+impl From<SectionError> for SeedsError {
+    fn from(error: SectionError) -> Self {
+        Self::Section(error)
+    }
+}
+
+/// Writes what is not as it has to be, how it is, and how it has to be.
+fn differs(f: &mut fmt::Formatter<'_>, what: &str, found: usize, need: usize) -> fmt::Result {
+    write!(f, "{what}: {found}, not {need}")
+}
+
+/// Writes what is wrong, and its number.
+fn numbered(f: &mut fmt::Formatter<'_>, what: &str, number: usize) -> fmt::Result {
+    write!(f, "{what} {number}")
 }
 
 impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((layer, what, place)) = self.of_layer() {
-            write!(f, "layer {layer}: {what}")?;
-            return place.map_or(Ok(()), |place| write!(f, " {place}"));
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Layer { index, error } => write!(f, "layer {index}: {error}"),
+            Self::Critic(error) => write!(f, "critic: {error}"),
+            Self::Seeds(error) => write!(f, "vetted seeds: {error}"),
         }
-        if let Some((what, found, need)) = self.of_numbers() {
-            return write!(f, "{what}: {found}, not {need}");
-        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::BadMagic => f.write_str("not a .gan file: the magic number is wrong"),
-            Self::UnsupportedVersion { found, supported } => {
-                write!(f, "format version {found}; this program reads {supported}")
+            Self::UnsupportedVersion { found, newest } => {
+                write!(
+                    f,
+                    "format version {found}; this program reads up to {newest}"
+                )
             }
+            Self::WrongLength {
+                need_bytes,
+                have_bytes,
+            } => differs(
+                f,
+                "cut or damaged: length of the file",
+                have_bytes,
+                need_bytes,
+            ),
             Self::BadCrc { stored, computed } => write!(
                 f,
                 "checksum {stored:#010x}, content {computed:#010x}: the file is damaged"
             ),
             Self::LayerCount { found } => write!(f, "{found} layers"),
-            Self::NotUtf8 => f.write_str("the text is not UTF-8"),
-            Self::ControlCharacter { at } => {
-                write!(f, "byte {at} of the text is a control character")
-            }
-            Self::NotZero { at } => write!(f, "byte {at} has to be 0"),
-            Self::UnknownCode { layer, at, found } => {
-                write!(f, "layer {layer}: unknown code {found} in byte {at}")
-            }
-            Self::SectionOffset { layer, found, need } => {
-                write!(f, "layer {layer}: section at {found}, not {need}")
-            }
-            Self::SectionLength {
-                layer,
+            Self::HeaderLength { found, need } => differs(f, "length of the header", found, need),
+            Self::TextLength {
                 need_bytes,
                 left_bytes,
-            } => {
-                write!(
-                    f,
-                    "layer {layer}: section of {need_bytes} bytes, {left_bytes} left"
-                )
+            } => differs(f, "bytes left for the text", left_bytes, need_bytes),
+            Self::NotUtf8 => f.write_str("the text is not UTF-8"),
+            Self::LineCount { found, need } => differs(f, "lines of text", found, need),
+            Self::ControlCharacter { at } => numbered(f, "control character in the text, byte", at),
+            Self::NotZero { at } => numbered(f, "not zero: byte", at),
+            Self::TooLarge { value } => numbered(f, "too large for its field:", value),
+            Self::BufferTooSmall {
+                need_bytes,
+                have_bytes,
+            } => differs(f, "bytes of the buffer", have_bytes, need_bytes),
+        }
+    }
+}
+
+impl fmt::Display for LayerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Section(error) => error.fmt(f),
+            Self::UnknownCode { at, found } => write!(f, "unknown code {found} in byte {at}"),
+            Self::MapSize => f.write_str("a map has no values or too many"),
+            Self::Window => f.write_str("kernel or stride is 0"),
+            Self::Crops => f.write_str("nothing is left by the crops"),
+            Self::InputShape => f.write_str("does not read what is before it"),
+            Self::OutputShape => f.write_str("the output shape does not follow"),
+            Self::NumberCount => f.write_str("weights or channels are missing"),
+            Self::ArenaSize => f.write_str("takes too much memory"),
+            Self::Scale => f.write_str("a scale is not above 0 and finite"),
+            Self::OutputQuant => f.write_str("the output is not the sum"),
+            Self::Clamp => f.write_str("the clamp is out of order"),
+            Self::ZeroPoint { found } => write!(f, "zero point {found}, not 0"),
+            Self::Multiplier { channel } => {
+                numbered(f, "multiplier out of range, channel", channel)
             }
-            Self::ZeroPoint { layer, found } => {
-                write!(f, "layer {layer}: zero point {found}, not 0")
+            Self::Overflow { channel } => numbered(f, "sums can overflow, channel", channel),
+            Self::Weight { index } => numbered(f, "weight out of range, byte", index),
+            Self::ZeroPointCorrection { index } => {
+                numbered(f, "wrong zero-point correction", index)
             }
-            Self::CriticCode { found } => write!(f, "critic: unknown code {found}"),
-            Self::SeedCount { found, class_count } => {
-                write!(f, "{found} vetted seeds of {class_count} classes")
+            Self::TooLarge { value } => numbered(f, "too large for its field:", value),
+        }
+    }
+}
+
+impl fmt::Display for CriticError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Section(error) => error.fmt(f),
+            Self::UnknownCode { found } => write!(f, "unknown code {found}"),
+            Self::Layer { index, error } => write!(f, "layer {index}: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for SeedsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Section(error) => error.fmt(f),
+            Self::Count { found, class_count } => {
+                write!(f, "{found} of {class_count} classes")
             }
-            Self::SeedOrder { index } => write!(f, "vetted seed {index} is out of order"),
-            Self::TooLarge { value } => write!(f, "{value} is too large for its field"),
-            // Above.
-            _ => Ok(()),
+            Self::Order { index } => numbered(f, "out of order: number", index),
+        }
+    }
+}
+
+impl fmt::Display for SectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Offset { found, need } => differs(f, "place of the section", found, need),
+            Self::Length {
+                need_bytes,
+                left_bytes,
+            } => differs(f, "bytes left for the section", left_bytes, need_bytes),
+            Self::NotZero { at } => numbered(f, "not zero: byte", at),
         }
     }
 }
 
 impl core::error::Error for ModelError {}
+impl core::error::Error for FileError {}
+impl core::error::Error for LayerError {}
+impl core::error::Error for CriticError {}
+impl core::error::Error for SeedsError {}
+impl core::error::Error for SectionError {}
 
 /// Why a picture could not be drawn.
-#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum InferError {

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use crate::critic::Critic;
-use crate::error::{InferError, ModelError};
+use crate::error::{CriticError, FileError, InferError, LayerError, ModelError};
 use crate::format::{self, Header, Sections};
 use crate::latent::{LATENT_SCALE, ONE_HOT, fill_latent};
 use crate::layer::Layer;
@@ -42,20 +42,18 @@ impl<'a> Model<'a> {
             zero_point: 0,
         };
         let found = header.layer_count;
-        for i in 0..found {
-            let layer = format::read_layer(&mut sections, format::entry_at(i), i, input)?;
-            if layer.input_shape != shape {
-                return Err(ModelError::InputShape { layer: i });
-            }
-            layer.check(i)?;
+        for index in 0..found {
+            let at = format::entry_at(index);
+            let layer = parse_layer(&mut sections, at, shape, input);
+            let layer = layer.map_err(|error| ModelError::Layer { index, error })?;
             (shape, input) = (layer.output_shape, layer.output);
             layers
                 .push(layer)
-                .map_err(|_| ModelError::LayerCount { found })?;
+                .map_err(|_| FileError::LayerCount { found })?;
         }
         let gate = format::gate_at(bytes);
         let critic = match gate.critic {
-            Some(at) => Some(parse_critic(&mut sections, at, shape, input, found)?),
+            Some(at) => Some(parse_critic(&mut sections, at, shape, input)?),
             None => None,
         };
         let seeds = format::read_seeds(&mut sections, gate.seeds, header.class_count)?;
@@ -213,22 +211,36 @@ impl<'a> Model<'a> {
     }
 }
 
-/// Reads and checks the critic at `at` of pictures whose values mean `input`; its layers' numbers
-/// in errors begin with `number`.
+/// Reads and checks the layer whose entry is at `at` and which reads a map of this shape, whose
+/// values mean `input`.
+fn parse_layer<'a>(
+    sections: &mut Sections<'a>,
+    at: usize,
+    shape: Shape,
+    input: Quant,
+) -> Result<Layer<'a>, LayerError> {
+    let layer = format::read_layer(sections, at, input)?;
+    if layer.input_shape != shape {
+        return Err(LayerError::InputShape);
+    }
+    layer.check()?;
+    Ok(layer)
+}
+
+/// Reads and checks the critic at `at` of pictures whose values mean `input`.
 fn parse_critic<'a>(
     sections: &mut Sections<'a>,
     at: usize,
     picture: Shape,
     input: Quant,
-    number: usize,
-) -> Result<Critic<'a>, ModelError> {
+) -> Result<Critic<'a>, CriticError> {
     let head = format::read_critic_head(sections, at)?;
-    let mut read = |i, input| {
-        let layer = format::read_critic_layer(sections, at, i, number + i, input)?;
-        layer.check(number + i)?;
-        Ok(layer)
+    let mut read = |index, input| {
+        let layer = format::read_critic_layer(sections, at, index, input);
+        let checked = layer.and_then(|layer| layer.check().map(|()| layer));
+        checked.map_err(|error| CriticError::Layer { index, error })
     };
     let first = read(0, input)?;
     let layers = [first, read(1, first.output)?];
-    Critic::new(picture, head.halved, head.passing, layers, number)
+    Critic::new(picture, head.halved, head.passing, layers)
 }

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::field::{activation, critic, entry, header, layout, operator};
 use super::{ALIGN, MAGIC, VERSION, aligned, entry_at, file_crc, is_control};
-use crate::error::ModelError;
+use crate::error::{CriticError, FileError, LayerError, SectionError, SeedsError};
 use crate::layer::Layer;
 use crate::ops::section_lens;
 use crate::types::{Activation, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window};
@@ -30,34 +30,19 @@ pub(crate) struct Sections<'a> {
 }
 
 impl<'a> Sections<'a> {
-    /// The next section, of a layer or of the gate, which has to be at `found`.
-    fn take(
-        &mut self,
-        layer: Option<usize>,
-        found: usize,
-        need_bytes: u64,
-    ) -> Result<&'a [u8], ModelError> {
+    /// The next section, which has to be at `found`.
+    fn take(&mut self, found: usize, need_bytes: u64) -> Result<&'a [u8], SectionError> {
         let need = aligned(self.end);
         if found != need {
-            return Err(match layer {
-                Some(layer) => ModelError::SectionOffset { layer, found, need },
-                None => ModelError::GateOffset { found, need },
-            });
+            return Err(SectionError::Offset { found, need });
         }
         // The same on every machine: no file has as many bytes.
         let need_bytes = need_bytes.min(u64::from(u32::MAX)) as usize;
         let rest = self.bytes.get(need..).unwrap_or(&[]);
         let left_bytes = rest.len();
-        let section = rest.get(..need_bytes).ok_or(match layer {
-            Some(layer) => ModelError::SectionLength {
-                layer,
-                need_bytes,
-                left_bytes,
-            },
-            None => ModelError::GateLength {
-                need_bytes,
-                left_bytes,
-            },
+        let section = rest.get(..need_bytes).ok_or(SectionError::Length {
+            need_bytes,
+            left_bytes,
         })?;
         ensure_zero(self.bytes, self.end..need)?;
         self.end = need + need_bytes;
@@ -65,25 +50,32 @@ impl<'a> Sections<'a> {
     }
 
     /// Nothing may follow but zeros up to a multiple of [`ALIGN`].
-    pub(crate) fn finish(&self) -> Result<(), ModelError> {
+    pub(crate) fn finish(&self) -> Result<(), FileError> {
         let (need_bytes, have_bytes) = (self.end, self.bytes.len());
         if have_bytes > aligned(need_bytes) {
-            return Err(ModelError::WrongLength {
+            return Err(FileError::WrongLength {
                 need_bytes,
                 have_bytes,
             });
         }
-        ensure_zero(self.bytes, need_bytes..need_bytes + ALIGN)
+        match first_non_zero(self.bytes, need_bytes..need_bytes + ALIGN) {
+            Some(at) => Err(FileError::NotZero { at }),
+            None => Ok(()),
+        }
     }
 }
 
-/// Checks that these bytes are zero, as far as the file has them.
-fn ensure_zero(bytes: &[u8], range: Range<usize>) -> Result<(), ModelError> {
+/// The first of these bytes that is not zero, as far as the file has them.
+fn first_non_zero(bytes: &[u8], range: Range<usize>) -> Option<usize> {
     let rest = bytes.get(range.start..).unwrap_or(&[]);
-    match rest.iter().take(range.len()).position(|&byte| byte != 0) {
-        Some(i) => Err(ModelError::NotZero {
-            at: range.start + i,
-        }),
+    let i = rest.iter().take(range.len()).position(|&byte| byte != 0)?;
+    Some(range.start + i)
+}
+
+/// Checks that these bytes are zero, as far as the file has them.
+fn ensure_zero(bytes: &[u8], range: Range<usize>) -> Result<(), SectionError> {
+    match first_non_zero(bytes, range) {
+        Some(at) => Err(SectionError::NotZero { at }),
         None => Ok(()),
     }
 }
@@ -111,13 +103,13 @@ const fn behind(at: usize, field: Range<usize>) -> Range<usize> {
 }
 
 /// Checks everything about a file but its sections, which begin behind the text.
-pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), ModelError> {
-    let too_short = ModelError::WrongLength {
+pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), FileError> {
+    let too_short = FileError::WrongLength {
         need_bytes: header::LEN,
         have_bytes: bytes.len(),
     };
     if !bytes.starts_with(&MAGIC) {
-        return Err(ModelError::BadMagic);
+        return Err(FileError::BadMagic);
     }
     if bytes.len() < header::LEN {
         return Err(too_short);
@@ -126,14 +118,14 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), Mo
     let len_at = |field| read_len(bytes, field).ok_or(too_short);
     let found = u16_at(header::VERSION)?;
     if found != VERSION {
-        return Err(ModelError::UnsupportedVersion {
+        return Err(FileError::UnsupportedVersion {
             found,
-            supported: VERSION,
+            newest: VERSION,
         });
     }
     let (need_bytes, have_bytes) = (len_at(header::FILE_LEN)?, bytes.len());
     if need_bytes != have_bytes {
-        return Err(ModelError::WrongLength {
+        return Err(FileError::WrongLength {
             need_bytes,
             have_bytes,
         });
@@ -141,15 +133,15 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), Mo
     let stored = read_u32(bytes, header::CRC32).ok_or(too_short)?;
     let computed = file_crc(bytes);
     if stored != computed {
-        return Err(ModelError::BadCrc { stored, computed });
+        return Err(FileError::BadCrc { stored, computed });
     }
     let layer_count = usize::from(u16_at(header::LAYER_COUNT)?);
     if layer_count == 0 || layer_count > MAX_LAYERS {
-        return Err(ModelError::LayerCount { found: layer_count });
+        return Err(FileError::LayerCount { found: layer_count });
     }
     let (found, need) = (len_at(header::HEADER_LEN)?, entry_at(layer_count));
     if found != need {
-        return Err(ModelError::HeaderLength { found, need });
+        return Err(FileError::HeaderLength { found, need });
     }
     let class_count = usize::from(u16_at(header::CLASS_COUNT)?);
     let text = read_text(bytes, need, len_at(header::TEXT_LEN)?, class_count)?;
@@ -172,24 +164,24 @@ fn read_text(
     at: usize,
     need_bytes: usize,
     class_count: usize,
-) -> Result<&str, ModelError> {
+) -> Result<&str, FileError> {
     let rest = bytes.get(at..).unwrap_or(&[]);
-    let text = rest.get(..need_bytes).ok_or(ModelError::TextLength {
+    let text = rest.get(..need_bytes).ok_or(FileError::TextLength {
         need_bytes,
         left_bytes: rest.len(),
     })?;
-    let text = core::str::from_utf8(text).map_err(|_| ModelError::NotUtf8)?;
+    let text = core::str::from_utf8(text).map_err(|_| FileError::NotUtf8)?;
     let found = 1 + text.bytes().filter(|&byte| byte == b'\n').count();
     let need = 2 + class_count;
     if found != need {
-        return Err(ModelError::LineCount { found, need });
+        return Err(FileError::LineCount { found, need });
     }
     // A line break is known to end a line here.
     let mut controls = text
         .char_indices()
         .filter(|&(_, c)| c != '\n' && is_control(c));
     match controls.next() {
-        Some((at, _)) => Err(ModelError::ControlCharacter { at }),
+        Some((at, _)) => Err(FileError::ControlCharacter { at }),
         None => Ok(text),
     }
 }
@@ -221,12 +213,12 @@ pub(crate) struct CriticHead {
 pub(crate) fn read_critic_head(
     sections: &mut Sections<'_>,
     at: usize,
-) -> Result<CriticHead, ModelError> {
-    let head = sections.take(None, at, (critic::LEN + 2 * entry::LEN) as u64)?;
+) -> Result<CriticHead, CriticError> {
+    let head = sections.take(at, (critic::LEN + 2 * entry::LEN) as u64)?;
     let [halved] = array(head, critic::HALVED).unwrap_or_default();
     let [passing] = array(head, critic::PASSING).unwrap_or_default();
     if halved > 1 {
-        return Err(ModelError::CriticCode { found: halved });
+        return Err(CriticError::UnknownCode { found: halved });
     }
     ensure_zero(sections.bytes, behind(at, critic::RESERVED))?;
     Ok(CriticHead {
@@ -235,24 +227,22 @@ pub(crate) fn read_critic_head(
     })
 }
 
-/// Reads layer `i` of the critic at `at`, a dense one, whose number in errors is `layer`.
+/// Reads layer `index` of the critic at `at`, a dense one.
 pub(crate) fn read_critic_layer<'a>(
     sections: &mut Sections<'a>,
     at: usize,
-    i: usize,
-    layer: usize,
+    index: usize,
     input: Quant,
-) -> Result<Layer<'a>, ModelError> {
-    let entry_at = at + critic::LEN + entry::LEN * i;
+) -> Result<Layer<'a>, LayerError> {
+    let entry_at = at + critic::LEN + entry::LEN * index;
     let op = array(sections.bytes, behind(entry_at, entry::OPERATOR));
     if op == Some([operator::CONV_TRANSPOSE]) {
-        return Err(ModelError::UnknownCode {
-            layer,
+        return Err(LayerError::UnknownCode {
             at: entry::OPERATOR.start,
             found: operator::CONV_TRANSPOSE,
         });
     }
-    read_layer(sections, entry_at, layer, input)
+    read_layer(sections, entry_at, input)
 }
 
 /// Reads the vetted seeds: `[classes][n]`, or none.
@@ -260,16 +250,16 @@ pub(crate) fn read_seeds<'a>(
     sections: &mut Sections<'a>,
     at: Option<usize>,
     class_count: usize,
-) -> Result<&'a [[u8; 4]], ModelError> {
+) -> Result<&'a [[u8; 4]], SeedsError> {
     let Some(at) = at else { return Ok(&[]) };
     // Where `at` is wrong, so is this, and is not used.
     let each = read_u32(sections.bytes, at..at.saturating_add(4)).unwrap_or(0);
     let count = u64::from(each) * class_count.max(1) as u64;
-    let section = sections.take(None, at, 4 + 4 * count)?;
+    let section = sections.take(at, 4 + 4 * count)?;
     let seeds = section.get(4..).unwrap_or(&[]).as_chunks::<4>().0;
     if each == 0 {
         let found = 0;
-        return Err(ModelError::SeedCount { found, class_count });
+        return Err(SeedsError::Count { found, class_count });
     }
     let mut before = None;
     for (index, &seed) in seeds.iter().enumerate() {
@@ -278,7 +268,7 @@ pub(crate) fn read_seeds<'a>(
             before = None;
         }
         if before >= seed {
-            return Err(ModelError::SeedOrder { index });
+            return Err(SeedsError::Order { index });
         }
         before = seed;
     }
@@ -291,8 +281,6 @@ struct Entry<'a> {
     /// The file, and where in it the entry begins.
     bytes: &'a [u8],
     at: usize,
-    /// The layer's number in errors.
-    layer: usize,
 }
 
 impl Entry<'_> {
@@ -305,13 +293,12 @@ impl Entry<'_> {
         byte
     }
 
-    fn ensure_zero(&self, field: Range<usize>) -> Result<(), ModelError> {
+    fn ensure_zero(&self, field: Range<usize>) -> Result<(), SectionError> {
         ensure_zero(self.bytes, behind(self.at, field))
     }
 
-    fn unknown(&self, field: Range<usize>) -> ModelError {
-        ModelError::UnknownCode {
-            layer: self.layer,
+    fn unknown(&self, field: Range<usize>) -> LayerError {
+        LayerError::UnknownCode {
             at: field.start,
             found: self.byte(field),
         }
@@ -330,7 +317,7 @@ impl Entry<'_> {
         }
     }
 
-    fn operator(&self) -> Result<Op, ModelError> {
+    fn operator(&self) -> Result<Op, LayerError> {
         match self.byte(entry::OPERATOR) {
             operator::DENSE => {
                 self.ensure_zero(entry::WINDOW)?;
@@ -353,7 +340,7 @@ impl Entry<'_> {
         }
     }
 
-    fn weight_bits(&self) -> Result<WeightBits, ModelError> {
+    fn weight_bits(&self) -> Result<WeightBits, LayerError> {
         match (self.byte(entry::LAYOUT), self.byte(entry::OPERATOR)) {
             (layout::EIGHT_BITS, _) => Ok(WeightBits::Eight),
             (layout::FOUR_BITS, operator::DENSE) => Ok(WeightBits::Four),
@@ -362,7 +349,7 @@ impl Entry<'_> {
     }
 
     /// Bytes of the activation's table, and its clamp.
-    fn activation(&self) -> Result<(usize, [i8; 2]), ModelError> {
+    fn activation(&self) -> Result<(usize, [i8; 2]), LayerError> {
         let table_bytes = match self.byte(entry::ACTIVATION) {
             activation::CLAMP => 0,
             activation::LUT8 => 256,
@@ -372,7 +359,7 @@ impl Entry<'_> {
         let clamp: [u8; 2] = self.array(entry::CLAMP);
         let [min, max] = clamp.map(|limit| limit as i8);
         if min > max || table_bytes > 0 && (min, max) != (i8::MIN, i8::MAX) {
-            return Err(ModelError::Clamp { layer: self.layer });
+            return Err(LayerError::Clamp);
         }
         Ok((table_bytes, [min, max]))
     }
@@ -383,34 +370,30 @@ impl Entry<'_> {
         sections: &mut Sections<'s>,
         field: Range<usize>,
         len: u64,
-    ) -> Result<&'s [u8], ModelError> {
+    ) -> Result<&'s [u8], SectionError> {
         if len == 0 {
             return self.ensure_zero(field).map(|()| &[][..]);
         }
         let found = read_len(self.entry, field).unwrap_or(0);
-        sections.take(Some(self.layer), found, len)
+        sections.take(found, len)
     }
 }
 
-/// Reads the layer whose entry is at `entry_at`, and whose number in errors is `layer`;
-/// `input` is what its input values mean.
+/// Reads the layer whose entry is at `entry_at`; `input` is what its input values mean.
 pub(crate) fn read_layer<'a>(
     sections: &mut Sections<'a>,
     entry_at: usize,
-    layer: usize,
     input: Quant,
-) -> Result<Layer<'a>, ModelError> {
+) -> Result<Layer<'a>, LayerError> {
     let bytes = sections.bytes;
-    let too_short = ModelError::WrongLength {
-        need_bytes: entry_at + entry::LEN,
-        have_bytes: bytes.len(),
-    };
-    let entry = bytes.get(entry_at..).and_then(<[u8]>::first_chunk);
+    let rest = bytes.get(entry_at..).unwrap_or(&[]);
     let read = Entry {
-        entry: entry.ok_or(too_short)?,
+        entry: rest.first_chunk().ok_or(SectionError::Length {
+            need_bytes: entry::LEN,
+            left_bytes: rest.len(),
+        })?,
         bytes,
         at: entry_at,
-        layer,
     };
     let weight_bits = read.weight_bits()?;
     let op = read.operator()?;
@@ -419,7 +402,7 @@ pub(crate) fn read_layer<'a>(
     read.ensure_zero(entry::LAST_RESERVED)?;
     let input_shape = read.shape(entry::INPUT_SHAPE);
     let output_shape = read.shape(entry::OUTPUT_SHAPE);
-    let lens = section_lens(layer, op, weight_bits, input_shape, output_shape)?;
+    let lens = section_lens(op, weight_bits, input_shape, output_shape)?;
     let channels = lens.channels as u64;
     let correction_count = match input.zero_point {
         0 => 0,

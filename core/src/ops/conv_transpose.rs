@@ -3,21 +3,20 @@
 use super::activation::Requantizer;
 use super::kernels::{Blocks, Dsp, KernelSet, Packed, Portable, Row, Taps};
 use super::{SectionLens, WeightPlace};
-use crate::error::ModelError;
+use crate::error::LayerError;
 use crate::geometry::{Axis, Span, divide};
 use crate::layer::Layer;
 use crate::layout::quads;
 use crate::types::{Shape, Window};
 
-/// Lengths of the sections of layer number `layer`.
+/// Lengths of the sections.
 pub(crate) fn section_lens(
-    layer: usize,
     window: Window,
     input: Shape,
     output: Shape,
-) -> Result<SectionLens, ModelError> {
+) -> Result<SectionLens, LayerError> {
     if window.kernel == 0 || window.stride == 0 {
-        return Err(ModelError::Window { layer });
+        return Err(LayerError::Window);
     }
     // `LayerSpec` may have more than the bytes of a file hold.
     let side = |len: usize, crops: [usize; 2]| {
@@ -28,13 +27,13 @@ pub(crate) fn section_lens(
         if left > 0 {
             Ok(left)
         } else {
-            Err(ModelError::Crops { layer })
+            Err(LayerError::Crops)
         }
     };
     let rows = side(input.h, [window.crop_top, window.crop_bottom])?;
     let columns = side(input.w, [window.crop_left, window.crop_right])?;
     if (rows, columns) != (output.h, output.w) {
-        return Err(ModelError::OutputShape { layer });
+        return Err(LayerError::OutputShape);
     }
     let product = |factors: [usize; 4]| {
         let factors = factors.into_iter().map(|factor| factor as u64);

@@ -7,7 +7,7 @@ mod conv_transpose;
 pub(crate) mod dense;
 pub mod kernels;
 
-use crate::error::ModelError;
+use crate::error::LayerError;
 use crate::layer::Layer;
 use crate::layout::nibble;
 use crate::types::{MAX_MAP_LEN, Op, Shape, WeightBits};
@@ -26,23 +26,22 @@ pub(crate) struct SectionLens {
     pub zero_point_corrections: u64,
 }
 
-/// Lengths of the sections of layer number `layer`, whose shapes have to fit the operator.
+/// Lengths of the sections of a layer, whose shapes have to fit the operator.
 pub(crate) fn section_lens(
-    layer: usize,
     op: Op,
     bits: WeightBits,
     input: Shape,
     output: Shape,
-) -> Result<SectionLens, ModelError> {
+) -> Result<SectionLens, LayerError> {
     let len = |s: Shape| {
         let len = s.h.checked_mul(s.w).and_then(|len| len.checked_mul(s.c));
         let len = len.filter(|&len| len > 0 && len <= MAX_MAP_LEN);
-        len.ok_or(ModelError::MapSize { layer })
+        len.ok_or(LayerError::MapSize)
     };
     let (input_len, output_len) = (len(input)?, len(output)?);
     match op {
         Op::Dense => Ok(dense::section_lens(input_len, output, output_len, bits)),
-        Op::ConvTranspose(window) => conv_transpose::section_lens(layer, window, input, output),
+        Op::ConvTranspose(window) => conv_transpose::section_lens(window, input, output),
     }
 }
 

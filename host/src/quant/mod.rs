@@ -14,6 +14,7 @@ mod table;
 mod weights;
 
 use gan_core::encode::{CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encoded_bytes};
+use gan_core::error::FileError;
 use gan_core::latent::LATENT_SCALE;
 use gan_core::types::WeightBits;
 use gan_core::{ModelError, Quant};
@@ -165,15 +166,14 @@ pub fn quantize_critic(
     let input = Input {
         x: seen,
         shape: flat(n_in),
-        quant: last.ok_or(ModelError::LayerCount { found: 0 })?,
+        quant: last.ok_or(ModelError::from(FileError::LayerCount { found: 0 }))?,
         latent: n_in,
     };
     let pairs = layers.iter().zip(layers);
     let layers = round_layers(pairs, input, |_, c| flat(c), &Options::default())?;
     let [first, second] = layers.as_slice() else {
-        return Err(QuantizeError::Refused(ModelError::LayerCount {
-            found: layers.len(),
-        }));
+        let found = layers.len();
+        return Err(ModelError::from(FileError::LayerCount { found }).into());
     };
     let spec = CriticSpec {
         halved,
@@ -181,7 +181,7 @@ pub fn quantize_critic(
         layers: [first.spec(), second.spec()],
     };
     match encode_critic(file, &spec, &mut []) {
-        Err(ModelError::BufferTooSmall { need_bytes, .. }) => {
+        Err(ModelError::File(FileError::BufferTooSmall { need_bytes, .. })) => {
             let mut bytes = vec![0; need_bytes];
             encode_critic(file, &spec, &mut bytes)?;
             Ok(bytes)
@@ -195,13 +195,13 @@ fn encode_model(generator: &FloatGenerator, layers: &[IntLayer]) -> Result<Vec<u
     let specs: Vec<LayerSpec> = layers.iter().map(IntLayer::spec).collect();
     let config = &generator.config;
     let labels: Vec<&str> = config.data.class_names.iter().map(String::as_str).collect();
+    let latent = config.generator.latent;
     let spec = ModelSpec {
         name: &config.name,
         dataset: &generator.dataset,
         labels: &labels,
-        latent_len: u16::try_from(config.generator.latent).map_err(|_| ModelError::TooLarge {
-            value: config.generator.latent,
-        })?,
+        latent_len: u16::try_from(latent)
+            .map_err(|_| ModelError::from(FileError::TooLarge { value: latent }))?,
         steps: u32::try_from(generator.step).unwrap_or(u32::MAX),
         seed: config.training.seed,
         layers: &specs,
