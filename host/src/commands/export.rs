@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use gan_core::Model;
-use host::export::tflite::{self, TfliteError};
-use host::export::{c, onnx, pytorch};
+use host::export::{ExportError, c, onnx, pytorch, tflite};
 use host::files::write_atomic;
 use host::generator::FloatGenerator;
 use host::run_folder::RunFolder;
@@ -74,9 +73,9 @@ fn floats(model: &Path) -> anyhow::Result<FloatGenerator> {
 }
 
 /// The model as TensorFlow Lite can have it, and its file.
-fn tflite_of(model: &Model<'_>) -> Result<(Vec<u8>, Vec<u8>), TfliteError> {
+fn tflite_of(model: &Model<'_>) -> Result<(Vec<u8>, Vec<u8>), ExportError> {
     let legal = tflite::legalize(model)?;
-    let tflite = tflite::write(&Model::parse(&legal)?, model)?;
+    let tflite = tflite::write(&Model::parse(&legal)?)?;
     Ok((legal, tflite))
 }
 

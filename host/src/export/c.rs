@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use gan_core::latent::{NORMAL_QUANTILES, ONE_HOT};
-use gan_core::{Activation, Layer, Model, Op};
+use gan_core::{Activation, Model, Op};
+
+use super::graph::{Graph, GraphLayer, Int8Parameters};
 
 /// The header of a model; the picture of an input is the one that gan-core draws, bit by bit.
 ///
@@ -11,7 +13,7 @@ use gan_core::{Activation, Layer, Model, Op};
 /// model of one name ends the compilation.
 pub fn header(model: &Model<'_>, name: &str) -> String {
     let prefix = prefix(name);
-    let body = body(model).replace("gan_", &prefix);
+    let body = body(&Graph::of_model(model), model.crc32()).replace("gan_", &prefix);
     let body = body.replace("GAN_", &prefix.to_ascii_uppercase());
     format!(
         "/* {}, trained on {}, {} steps, seed {}; CRC-32 of its .gan file {:08x}.\n\
@@ -36,12 +38,12 @@ fn prefix(name: &str) -> String {
 }
 
 /// The header behind its first comment, with the names of a model that has no name.
-fn body(model: &Model<'_>) -> String {
+fn body(graph: &Graph<Int8Parameters<'_>>, crc32: u32) -> String {
     let mut text = String::new();
-    let (shape, crc32) = (model.output_shape(), model.crc32());
     // The largest two neighbours take turns at the ends of the arena.
-    let lens = model.layers().iter().map(|layer| layer.output_shape.len());
-    let lens: Vec<usize> = lens.collect();
+    let layers = &graph.layers;
+    let lens: Vec<usize> = layers.iter().map(|layer| layer.output.len()).collect();
+    let shape = layers[layers.len() - 1].output;
     let pairs = (0..lens.len()).map(|i| lens[i] + lens.get(i + 1).copied().unwrap_or(0));
     let arena = pairs.max().unwrap_or(0);
     let _ = write!(
@@ -57,20 +59,20 @@ fn body(model: &Model<'_>) -> String {
         shape.h,
         shape.w,
         shape.c,
-        model.latent_len(),
-        model.class_count(),
-        model.input_len(),
+        graph.latent_len,
+        graph.labels.len(),
+        graph.input_len(),
         shape.len(),
-        model.layers().len(),
+        layers.len(),
     );
     text.push_str(TYPES);
     array(&mut text, "int8_t", "gan_quantiles", NORMAL_QUANTILES);
-    for (i, layer) in model.layers().iter().enumerate() {
-        tables(&mut text, i, layer);
+    for layer in layers {
+        tables(&mut text, layer);
     }
     text.push_str("static const gan_layer gan_layers[GAN_LAYERS] = {\n");
-    for (i, layer) in model.layers().iter().enumerate() {
-        text.push_str(&entry(i, layer));
+    for layer in layers {
+        text.push_str(&entry(layer));
     }
     text.push_str("};\n");
     text.push_str(CODE);
@@ -100,25 +102,15 @@ fn array<T: ToString>(
     text.push_str("\n};\n");
 }
 
-fn tables(text: &mut String, i: usize, layer: &Layer<'_>) {
-    array(text, "int8_t", &format!("gan_weights_{i}"), layer.weights());
-    let channels: Vec<_> = layer.channels(0).collect();
-    // The smallest number of C is no literal.
-    array(
-        text,
-        "int32_t",
-        &format!("gan_bias_{i}"),
-        channels.iter().map(|c| c.0),
-    );
-    let mantissas = channels.iter().map(|c| c.1.mantissa);
+fn tables(text: &mut String, layer: &GraphLayer<Int8Parameters<'_>>) {
+    let (i, of) = (layer.index, &layer.parameters);
+    array(text, "int8_t", &format!("gan_weights_{i}"), &of.weights);
+    array(text, "int32_t", &format!("gan_bias_{i}"), &of.bias);
+    let mantissas = of.multipliers.iter().map(|m| m.mantissa);
     array(text, "int32_t", &format!("gan_mantissa_{i}"), mantissas);
-    array(
-        text,
-        "int8_t",
-        &format!("gan_shift_{i}"),
-        channels.iter().map(|c| c.1.shift),
-    );
-    match layer.activation {
+    let shifts = of.multipliers.iter().map(|m| m.shift);
+    array(text, "int8_t", &format!("gan_shift_{i}"), shifts);
+    match of.activation {
         Activation::Clamp { .. } => {}
         Activation::Lut8(table) => {
             let values = table.iter().map(|&q| i16::from(q as i8));
@@ -132,8 +124,9 @@ fn tables(text: &mut String, i: usize, layer: &Layer<'_>) {
     }
 }
 
-fn entry(i: usize, layer: &Layer<'_>) -> String {
-    let (act, [min, max]) = match layer.activation {
+fn entry(layer: &GraphLayer<Int8Parameters<'_>>) -> String {
+    let (i, of) = (layer.index, &layer.parameters);
+    let (act, [min, max]) = match of.activation {
         Activation::Clamp { min, max } => (0, [min, max]),
         Activation::Lut8(_) => (1, [-128, 127]),
         Activation::Lut16(_) => (2, [-128, 127]),
@@ -147,11 +140,11 @@ fn entry(i: usize, layer: &Layer<'_>) -> String {
         Op::Dense => (0, 0, 0, 0),
         Op::ConvTranspose(v) => (v.kernel, v.stride, v.crop_top, v.crop_left),
     };
-    let (a, b) = (layer.input_shape, layer.output_shape);
+    let (a, b) = (layer.input, layer.output);
     format!(
         "{{{}, {}, {}, {}, {}, {}, {kernel}, {stride}, {top}, {left}, {}, {}, {act}, {min}, {max}, \
          gan_weights_{i}, gan_bias_{i}, gan_mantissa_{i}, gan_shift_{i}, {table}}},\n",
-        a.h, a.w, a.c, b.h, b.w, b.c, layer.input.zero_point, layer.pre_activation.zero_point
+        a.h, a.w, a.c, b.h, b.w, b.c, of.input.zero_point, of.pre_activation.zero_point
     )
 }
 

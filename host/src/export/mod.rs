@@ -1,7 +1,10 @@
 //! Generators for other runtimes.
 
 pub mod c;
-pub mod function;
+mod function;
+mod graph;
 pub mod onnx;
 pub mod pytorch;
 pub mod tflite;
+
+pub use graph::ExportError;

@@ -1,7 +1,4 @@
-//! A graph that grows node by node, each reading what the one before wrote.
-//!
-//! Maps are `[h, w, c]` in gan-core and `[c, h, w]` in ONNX, so weights and channels are put in
-//! another order.
+//! An ONNX graph that grows node by node, each reading what the one before wrote.
 
 use gan_core::{Op, Quant, Shape};
 use prost::Message;
@@ -12,66 +9,8 @@ use super::proto::{
     ValueInfoProto, attribute_type, data_type,
 };
 use super::{IR_VERSION, OPSET};
+use crate::export::graph::{Graph, GraphLayer};
 use crate::nn::Activation;
-
-/// What `metadata_props` say.
-pub struct Provenance<'a> {
-    pub name: &'a str,
-    pub dataset: &'a str,
-    pub steps: u64,
-    pub seed: u64,
-    pub labels: Vec<&'a str>,
-}
-
-/// An operator between two maps, as gan-core has it.
-#[derive(Clone, Copy)]
-pub struct Linear {
-    pub op: Op,
-    pub input: Shape,
-    pub output: Shape,
-}
-
-impl Linear {
-    /// Weights `[n_out][n_in]` or `[c_out][k][k][c_in]` as ONNX has them:
-    /// `[n_out, n_in]`, both sides planes, or `[c_in, c_out, k, k]`.
-    pub fn weights<T: Copy>(&self, weights: &[T]) -> Vec<T> {
-        let at: Vec<usize> = match self.op {
-            Op::Dense => {
-                let row = |o| planes(self.input).map(move |i| o * self.input.len() + i);
-                planes(self.output).flat_map(row).collect()
-            }
-            Op::ConvTranspose(window) => {
-                let (taps, c_in) = (window.kernel * window.kernel, self.input.c);
-                let tap = move |i, o| (0..taps).map(move |tap| (o * taps + tap) * c_in + i);
-                let outputs = |i| (0..self.output.c).flat_map(move |o| tap(i, o));
-                (0..c_in).flat_map(outputs).collect()
-            }
-        };
-        at.into_iter().map(|at| weights[at]).collect()
-    }
-
-    /// One value for each output channel (dense: value), in ONNX's order.
-    pub fn channels<T: Copy>(&self, values: &[T]) -> Vec<T> {
-        match self.op {
-            Op::Dense => planes(self.output).map(|at| values[at]).collect(),
-            Op::ConvTranspose(_) => values.to_vec(),
-        }
-    }
-
-    /// Dimensions of [`weights`](Self::weights), and which is the output's.
-    pub fn dims(&self) -> (Vec<usize>, i64) {
-        match self.op {
-            Op::Dense => (vec![self.output.len(), self.input.len()], 0),
-            Op::ConvTranspose(v) => (vec![self.input.c, self.output.c, v.kernel, v.kernel], 1),
-        }
-    }
-}
-
-/// For each value of `[c, h, w]` its place in `[h, w, c]`.
-fn planes(shape: Shape) -> impl Iterator<Item = usize> {
-    let plane = move |c| (0..shape.h * shape.w).map(move |pixel| pixel * shape.c + c);
-    (0..shape.c).flat_map(plane)
-}
 
 /// The graph so far.
 pub struct Chain {
@@ -180,10 +119,11 @@ impl Chain {
     }
 
     /// A layer's sums, of the values `layerN.weight` and `layerN.bias`.
-    pub fn linear(&mut self, i: usize, linear: &Linear) {
-        let map = match linear.op {
+    pub fn linear<P>(&mut self, layer: &GraphLayer<P>) {
+        let i = layer.index;
+        let map = match layer.op {
             Op::Dense => None,
-            Op::ConvTranspose(_) => Some(linear.input),
+            Op::ConvTranspose(_) => Some(layer.input),
         };
         self.reshape(&format!("layer{i}.input"), map);
         let constants = ["weight", "bias"].map(|part| format!("layer{i}.{part}"));
@@ -191,7 +131,7 @@ impl Chain {
             ints: ints.iter().map(|&v| v as i64).collect(),
             ..attribute(name, attribute_type::INTS)
         };
-        let (op, with) = match linear.op {
+        let (op, with) = match layer.op {
             Op::Dense => {
                 let rows = AttributeProto {
                     i: Some(1),
@@ -211,25 +151,20 @@ impl Chain {
 
     /// A layer's activation.
     pub fn activate(&mut self, i: usize, activation: Activation) {
-        let (op, with) = match activation {
-            Activation::Linear => return,
-            Activation::Relu => ("Relu", Vec::new()),
-            Activation::LeakyRelu(slope) => {
-                let alpha = AttributeProto {
-                    f: Some(slope as f32),
-                    ..attribute("alpha", attribute_type::FLOAT)
-                };
-                ("LeakyRelu", vec![alpha])
-            }
-            Activation::Tanh => ("Tanh", Vec::new()),
-            Activation::Sigmoid => ("Sigmoid", Vec::new()),
+        let Some(op) = activation.onnx() else {
+            return;
         };
+        let alpha = activation.negative_slope().map(|slope| AttributeProto {
+            f: Some(slope as f32),
+            ..attribute("alpha", attribute_type::FLOAT)
+        });
+        let with = alpha.into_iter().collect();
         self.then(op, format!("layer{i}.activation"), &[], with);
     }
 
     /// Moves each value away from zero by its channel's step.
-    pub fn add_away(&mut self, name: &str, linear: &Linear, steps: &[f32]) {
-        let dims = match linear.op {
+    pub fn add_away(&mut self, name: &str, op: Op, steps: &[f32]) {
+        let dims = match op {
             Op::Dense => vec![steps.len()],
             Op::ConvTranspose(_) => vec![steps.len(), 1, 1],
         };
@@ -278,9 +213,10 @@ impl Chain {
         self.then("DequantizeLinear", name, &constants, Vec::new());
     }
 
-    /// The file, whose `picture` is the last value, of shape `shape`.
-    pub fn finish(mut self, shape: Shape, provenance: &Provenance<'_>) -> Vec<u8> {
+    /// The file of `graph`, whose `picture` is the last value.
+    pub fn finish<P>(mut self, graph: &Graph<P>) -> Vec<u8> {
         let picture = "picture";
+        let shape = graph.layers[graph.layers.len() - 1].output;
         self.reshape(picture, Some(shape));
         if let Some(node) = self.graph.node.last_mut() {
             node.output = vec![picture.into()];
@@ -301,11 +237,11 @@ impl Chain {
                 version: OPSET,
             }],
             metadata_props: vec![
-                entry("name", provenance.name.into()),
-                entry("data_set", provenance.dataset.into()),
-                entry("steps", provenance.steps.to_string()),
-                entry("seed", provenance.seed.to_string()),
-                entry("labels", provenance.labels.join("\n")),
+                entry("name", graph.name.clone()),
+                entry("data_set", graph.dataset.clone()),
+                entry("steps", graph.steps.to_string()),
+                entry("seed", graph.seed.to_string()),
+                entry("labels", graph.labels.join("\n")),
             ],
         };
         model.encode_to_vec()

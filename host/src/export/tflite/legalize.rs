@@ -1,54 +1,44 @@
 //! A model within TensorFlow Lite's means.
 
 use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::{Activation as CoreActivation, Layer, Model, Multiplier, Quant};
+use gan_core::{Activation as CoreActivation, Model, Multiplier, Quant};
 
-use super::TfliteError;
-use super::function;
-use crate::nn::Activation;
+use super::{ExportError, Graph, Layer};
 use crate::quant::{multiplier, multiplier_value};
 
-/// Steps of a wide sum in one of a narrow sum of the same range.
+/// Steps of a 16-bit value in one of an 8-bit value of the same range.
 const WIDE_STEPS: f32 = 256.0;
 
-/// Where tanh comes to half a step of 1: wider sums would only have wider steps.
-const TANH_REACH: f32 = 2.567;
-
-/// A layer, rewritten.
-struct Rewritten {
-    weights: Vec<i8>,
-    bias: Vec<i32>,
+/// The parts of a layer that change.
+struct Legal {
     multipliers: Vec<Multiplier>,
     pre_activation: Quant,
-    table: Option<[u8; 256]>,
+    lut: Option<[u8; 256]>,
 }
 
-/// The `.gan` file next to `model` that TensorFlow Lite can draw to the bit: sums before tanh
+/// The `.gan` file next to `model` that TensorFlow Lite can draw to the bit: values before tanh
 /// and the like have 8 bits, their tables are those of its operators, and multipliers are
 /// quotients of `f32` scales. A file that `host quantize --tanh-bits 8` wrote stays as it is;
 /// vetted seeds and critic are left out.
-pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
-    let layers = model.layers().iter().enumerate();
-    let rewritten: Vec<Rewritten> = layers
-        .map(|(i, layer)| rewrite(i, layer))
-        .collect::<Result<_, _>>()?;
-    let specs: Vec<LayerSpec<'_>> = model
-        .layers()
-        .iter()
-        .zip(&rewritten)
-        .map(|(layer, new)| LayerSpec {
+pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, ExportError> {
+    let graph = Graph::of_model(model);
+    let legal = graph.layers.iter().map(legalize_layer);
+    let legal: Vec<Legal> = legal.collect::<Result<_, _>>()?;
+    let layers = model.layers().iter().zip(&graph.layers).zip(&legal);
+    let specs: Vec<LayerSpec<'_>> = layers
+        .map(|((of_model, layer), legal)| LayerSpec {
             op: layer.op,
-            input_shape: layer.input_shape,
-            output_shape: layer.output_shape,
-            weights: &new.weights,
-            weight_bits: layer.weight_bits,
-            bias: &new.bias,
-            multipliers: &new.multipliers,
-            pre_activation: new.pre_activation,
-            output: layer.output,
-            activation: match &new.table {
-                Some(table) => CoreActivation::Lut8(table),
-                None => layer.activation,
+            input_shape: layer.input,
+            output_shape: layer.output,
+            weights: &layer.parameters.weights,
+            weight_bits: of_model.weight_bits,
+            bias: &layer.parameters.bias,
+            multipliers: &legal.multipliers,
+            pre_activation: legal.pre_activation,
+            output: layer.parameters.output,
+            activation: match &legal.lut {
+                Some(lut) => CoreActivation::Lut8(lut),
+                None => layer.parameters.activation,
             },
         })
         .collect();
@@ -67,45 +57,39 @@ pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
     Ok(bytes)
 }
 
-fn rewrite(i: usize, layer: &Layer<'_>) -> Result<Rewritten, TfliteError> {
-    let act = function(layer);
-    let mut sum = layer.pre_activation;
-    if matches!(layer.activation, CoreActivation::Lut16(_)) {
-        sum.scale *= WIDE_STEPS;
-        if act == Some(Activation::Tanh) {
-            sum.scale = sum.scale.min(TANH_REACH / 127.0);
+fn legalize_layer(layer: &Layer<'_>) -> Result<Legal, ExportError> {
+    let of = &layer.parameters;
+    let activation = layer.function()?;
+    let mut pre_activation = of.pre_activation;
+    if matches!(of.activation, CoreActivation::Lut16(_)) {
+        pre_activation.scale *= WIDE_STEPS;
+        if let Some(reach) = activation.reach_8_bits() {
+            pre_activation.scale = pre_activation.scale.min(reach / 127.0);
         }
     }
-    let (bias, multipliers) = layer
-        .channels(0)
-        .map(|(bias, m)| {
-            let narrowed = match sum == layer.pre_activation {
-                true => m,
-                false => multiplier(
-                    multiplier_value(m) * f64::from(layer.pre_activation.scale)
-                        / f64::from(sum.scale),
-                ),
-            };
-            let scale = filter_scale(narrowed, layer.input.scale, sum.scale);
-            (bias, quotient(layer.input.scale, scale, sum.scale))
-        })
-        .unzip();
-    let table = match (layer.activation, act) {
+    let [old, new] = [of.pre_activation, pre_activation].map(|quant| f64::from(quant.scale));
+    let multipliers = of.multipliers.iter().map(|&m| {
+        let rescaled = match pre_activation == of.pre_activation {
+            true => m,
+            false => multiplier(multiplier_value(m) * old / new),
+        };
+        let scale = filter_scale(rescaled, of.input.scale, pre_activation.scale);
+        quotient(of.input.scale, scale, pre_activation.scale)
+    });
+    let multipliers = multipliers.collect();
+    let lut = match (of.activation, activation.negative_slope()) {
         (CoreActivation::Clamp { .. }, _) => None,
-        (_, Some(Activation::Tanh)) => Some(looked_up(f32::tanh, &sum, &layer.output)),
-        (_, Some(Activation::Sigmoid)) => {
-            let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
-            Some(looked_up(sigmoid, &sum, &layer.output))
-        }
-        (_, Some(Activation::LeakyRelu(slope))) => Some(leaky_relu(slope, &sum, &layer.output)),
-        _ => return Err(TfliteError::Table { layer: i }),
+        (_, Some(slope)) => Some(leaky_relu(slope, &pre_activation, &of.output)),
+        (_, None) => Some(looked_up(
+            |x| activation.apply(x),
+            &pre_activation,
+            &of.output,
+        )),
     };
-    Ok(Rewritten {
-        weights: layer.weights().collect(),
-        bias,
+    Ok(Legal {
         multipliers,
-        pre_activation: sum,
-        table,
+        pre_activation,
+        lut,
     })
 }
 

@@ -18,70 +18,42 @@ mod legalize;
 mod schema;
 
 use gan_core::types::Window;
-use gan_core::{Activation as CoreActivation, Layer, Model, Op, Quant, Shape};
+use gan_core::{Activation as CoreActivation, Model, Op, Quant, Shape};
 
-use self::schema::{Builtin, Options, Tensor, Writer};
-use super::function::function;
-use crate::nn::Activation;
+use self::schema::{CONV, Options, RESHAPE, SLICE, TRANSPOSE_CONV, Tensor, Writer};
+use super::ExportError;
+use super::graph::{Graph, GraphLayer, INPUT_QUANT, Int8Parameters};
 
 pub use legalize::legalize;
 
-/// What of a model TensorFlow Lite has no operator for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TfliteError {
-    /// A clamp that is neither none nor ReLU.
-    #[error(
-        "layer {layer} clamps to {min}..={max}, and its zero point is {zero_point}: TensorFlow \
-         Lite has none (-128..=127) and ReLU (from the zero point to 127)"
-    )]
-    Clamp {
-        /// Counted from 0.
-        layer: usize,
-        /// Smallest output.
-        min: i8,
-        /// Largest output.
-        max: i8,
-        /// Of the output.
-        zero_point: i8,
-    },
-    /// A table of no function that is known here.
-    #[error("layer {layer} has a table that is none of tanh, sigmoid and leaky ReLU")]
-    Table {
-        /// Counted from 0.
-        layer: usize,
-    },
-    /// The rewritten model would be refused.
-    #[error("the rewritten model would be refused: {0}")]
-    Refused(#[from] gan_core::ModelError),
-}
+type Layer<'a> = GraphLayer<Int8Parameters<'a>>;
 
-/// The file of the `model` that [`legalize`] has made of `whole`; the picture of an input is the one
-/// that gan-core draws, bit by bit.
-pub fn write(model: &Model<'_>, whole: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
+/// The file of a `model` that [`legalize`] made; the image of an input is the one that gan-core
+/// draws, bit by bit.
+pub fn write(model: &Model<'_>) -> Result<Vec<u8>, ExportError> {
+    let graph = Graph::of_model(model);
     let description = format!(
         "{}, trained on {}, {} steps, seed {}; CRC-32 of its .gan file {:08x}",
-        model.name(),
-        model.dataset(),
-        model.steps(),
-        model.seed(),
+        graph.name,
+        graph.dataset,
+        graph.steps,
+        graph.seed,
         model.crc32()
     );
     let mut writer = Writer::default();
-    let latent = Tensor {
+    let input = writer.activations(&Tensor {
         name: "input",
-        shape: &[1, model.input_len()],
-        quant: model.layers()[0].input,
-    };
-    let input = writer.activations(&latent);
+        shape: &[1, graph.input_len()],
+        quant: INPUT_QUANT,
+    });
     let mut x = input;
-    let last = model.layers().len() - 1;
-    for (i, (layer, of)) in model.layers().iter().zip(whole.layers()).enumerate() {
-        let name = if i == last {
-            "picture".to_owned()
-        } else {
-            format!("layer{i}")
+    let last = graph.layers.len() - 1;
+    for layer in &graph.layers {
+        let name = match layer.index == last {
+            true => "picture".to_owned(),
+            false => format!("layer{}", layer.index),
         };
-        x = write_layer(&mut writer, layer, activation(i, layer, of)?, &name, x);
+        x = write_layer(&mut writer, layer, &name, x)?;
     }
     Ok(writer.finish(&description, input, x))
 }
@@ -89,86 +61,66 @@ pub fn write(model: &Model<'_>, whole: &Model<'_>) -> Result<Vec<u8>, TfliteErro
 fn write_layer(
     writer: &mut Writer<'_>,
     layer: &Layer<'_>,
-    act: Option<(Builtin, Option<Options>)>,
     name: &str,
     x: i32,
-) -> i32 {
-    let sum_name = format!("{name}.sum");
-    let sum_name = if act.is_some() { &sum_name } else { name };
-    let sum = match layer.op {
-        Op::Dense => dense(writer, layer, sum_name, x),
-        Op::ConvTranspose(window) => conv_transpose(writer, layer, window, sum_name, x),
+) -> Result<i32, ExportError> {
+    let activation = layer.function()?;
+    let operator = activation.tflite();
+    let linear_name = format!("{name}.sum");
+    let linear_name = match operator {
+        Some(_) => &linear_name,
+        None => name,
     };
-    let Some((op, options)) = act else {
-        return sum;
+    let linear = match layer.op {
+        Op::Dense => dense(writer, layer, linear_name, x),
+        Op::ConvTranspose(window) => conv_transpose(writer, layer, window, linear_name, x),
+    };
+    let Some(operator) = operator else {
+        return Ok(linear);
     };
     let output = writer.activations(&Tensor {
         name,
-        shape: &nhwc(layer.output_shape),
-        quant: layer.output,
+        shape: &nhwc(layer.output),
+        quant: layer.parameters.output,
     });
-    writer.operator(op, &[sum], output, options);
-    output
-}
-
-/// The operator of its own that a layer's activation takes. The table of `of`, from which the
-/// layer was made, tells the function: its own may be of fewer bits, which leave slopes open.
-fn activation(
-    i: usize,
-    layer: &Layer<'_>,
-    of: &Layer<'_>,
-) -> Result<Option<(Builtin, Option<Options>)>, TfliteError> {
-    if let CoreActivation::Clamp { min, max } = layer.activation {
-        let zero_point = layer.output.zero_point;
-        return match (min, max) {
-            (-128, 127) => Ok(None),
-            (min, 127) if min == zero_point => Ok(None),
-            _ => Err(TfliteError::Clamp {
-                layer: i,
-                min,
-                max,
-                zero_point,
-            }),
-        };
-    }
-    match function(of) {
-        Some(Activation::Tanh) => Ok(Some((Builtin::Tanh, None))),
-        Some(Activation::Sigmoid) => Ok(Some((Builtin::Logistic, None))),
-        Some(Activation::LeakyRelu(slope)) => {
-            let options = Options::LeakyRelu {
-                alpha: slope as f32,
-            };
-            Ok(Some((Builtin::LeakyRelu, Some(options))))
-        }
-        _ => Err(TfliteError::Table { layer: i }),
-    }
+    let options = activation.negative_slope().map(|slope| Options::LeakyRelu {
+        alpha: slope as f32,
+    });
+    writer.operator(operator, &[linear], output, options);
+    Ok(output)
 }
 
 /// Whether the layer's clamp is a ReLU that changes anything.
 fn is_relu(layer: &Layer<'_>) -> bool {
-    matches!(layer.activation, CoreActivation::Clamp { min, .. } if min > -128)
+    matches!(layer.parameters.activation, CoreActivation::Clamp { min, .. } if min > -128)
 }
 
 /// A convolution of the one pixel that the inputs are.
 fn dense(writer: &mut Writer<'_>, layer: &Layer<'_>, name: &str, x: i32) -> i32 {
-    let (inputs, outputs) = (layer.input_shape.len(), layer.output_shape.len());
+    let (inputs, outputs) = (layer.input.len(), layer.output.len());
     let pixel = [1, 1, 1, inputs];
-    let x = reshape(writer, &format!("{name}.pixel"), &pixel, layer.input, x);
+    let x = reshape(
+        writer,
+        &format!("{name}.pixel"),
+        &pixel,
+        layer.parameters.input,
+        x,
+    );
     let (weights, bias) = parameters(writer, layer, name, &[outputs, 1, 1, inputs]);
     let flat = writer.activations(&Tensor {
         name: &format!("{name}.flat"),
         shape: &[1, 1, 1, outputs],
-        quant: layer.pre_activation,
+        quant: layer.parameters.pre_activation,
     });
     let options = Options::Conv {
         relu: is_relu(layer),
     };
-    writer.operator(Builtin::Conv, &[x, weights, bias], flat, Some(options));
+    writer.operator(CONV, &[x, weights, bias], flat, Some(options));
     reshape(
         writer,
         name,
-        &nhwc(layer.output_shape),
-        layer.pre_activation,
+        &nhwc(layer.output),
+        layer.parameters.pre_activation,
         flat,
     )
 }
@@ -176,7 +128,7 @@ fn dense(writer: &mut Writer<'_>, layer: &Layer<'_>, name: &str, x: i32) -> i32 
 fn reshape(writer: &mut Writer<'_>, name: &str, shape: &[usize; 4], quant: Quant, x: i32) -> i32 {
     let reshaped = writer.activations(&Tensor { name, shape, quant });
     let to = writer.integers(&format!("{name}.shape"), shape);
-    writer.operator(Builtin::Reshape, &[x, to], reshaped, None);
+    writer.operator(RESHAPE, &[x, to], reshaped, None);
     reshaped
 }
 
@@ -187,7 +139,7 @@ fn conv_transpose(
     name: &str,
     x: i32,
 ) -> i32 {
-    let (input, output, k) = (layer.input_shape, layer.output_shape, window.kernel);
+    let (input, output, k) = (layer.input, layer.output, window.kernel);
     let (weights, bias) = parameters(writer, layer, name, &[output.c, k, k, input.c]);
     let same = is_same(window, output);
     let full = |n: usize| (n - 1) * window.stride + k;
@@ -205,7 +157,7 @@ fn conv_transpose(
     let map = writer.activations(&Tensor {
         name: if cropped { &full_name } else { name },
         shape: &nhwc(drawn),
-        quant: layer.pre_activation,
+        quant: layer.parameters.pre_activation,
     });
     let shape = writer.integers(&format!("{name}.shape"), &nhwc(drawn));
     let options = Options::TransposeConv {
@@ -214,19 +166,19 @@ fn conv_transpose(
         relu: is_relu(layer),
     };
     let inputs = [shape, weights, x, bias];
-    writer.operator(Builtin::TransposeConv, &inputs, map, Some(options));
+    writer.operator(TRANSPOSE_CONV, &inputs, map, Some(options));
     if !cropped {
         return map;
     }
     let sliced = writer.activations(&Tensor {
         name,
         shape: &nhwc(output),
-        quant: layer.pre_activation,
+        quant: layer.parameters.pre_activation,
     });
     let begin = [0, window.crop_top, window.crop_left, 0];
     let begin = writer.integers(&format!("{name}.begin"), &begin);
     let size = writer.integers(&format!("{name}.size"), &nhwc(output));
-    writer.operator(Builtin::Slice, &[map, begin, size], sliced, None);
+    writer.operator(SLICE, &[map, begin, size], sliced, None);
     sliced
 }
 
@@ -248,16 +200,16 @@ fn parameters(
     name: &str,
     shape: &[usize],
 ) -> (i32, i32) {
-    let (input, sum) = (layer.input.scale, layer.pre_activation.scale);
-    let (bias, scales): (Vec<i32>, Vec<f32>) = layer
-        .channels(0)
-        .map(|(bias, m)| (bias, legalize::filter_scale(m, input, sum)))
-        .unzip();
-    let weights: Vec<i8> = layer.weights().collect();
+    let of = &layer.parameters;
+    let (input, sum) = (of.input.scale, of.pre_activation.scale);
+    let scales = of.multipliers.iter();
+    let scales: Vec<f32> = scales
+        .map(|&m| legalize::filter_scale(m, input, sum))
+        .collect();
     let bias_scales: Vec<f32> = scales.iter().map(|scale| input * scale).collect();
     (
-        writer.weights(&format!("{name}.weights"), shape, &weights, &scales),
-        writer.bias(&format!("{name}.bias"), &bias, &bias_scales),
+        writer.weights(&format!("{name}.weights"), shape, &of.weights, &scales),
+        writer.bias(&format!("{name}.bias"), &of.bias, &bias_scales),
     )
 }
 

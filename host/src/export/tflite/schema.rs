@@ -5,29 +5,17 @@ use flatbuffers::{
 };
 use gan_core::Quant;
 
-/// Numbers of `BuiltinOperator`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Builtin {
-    Conv = 3,
-    Logistic = 14,
-    Reshape = 22,
-    Tanh = 28,
-    Slice = 65,
-    TransposeConv = 67,
-    LeakyRelu = 98,
-}
+use crate::nn::activation::TfliteOperator;
 
-impl Builtin {
-    /// The operator's version with 8 bits and what else is used of it here: channels of their
-    /// own scale, or a bias and a fused activation.
-    const fn version(self) -> i32 {
-        match self {
-            Self::Conv => 3,
-            Self::TransposeConv => 4,
-            Self::Tanh | Self::Logistic | Self::Slice | Self::LeakyRelu => 2,
-            Self::Reshape => 1,
-        }
-    }
+/// The operators of layers. Those of activations are
+/// [`Activation::tflite`](crate::nn::Activation::tflite)'s.
+pub const CONV: TfliteOperator = operator(3, 3);
+pub const RESHAPE: TfliteOperator = operator(22, 1);
+pub const SLICE: TfliteOperator = operator(65, 2);
+pub const TRANSPOSE_CONV: TfliteOperator = operator(67, 4);
+
+const fn operator(code: i32, version: i32) -> TfliteOperator {
+    TfliteOperator { code, version }
 }
 
 /// What an operator is told beside its tensors.
@@ -77,7 +65,7 @@ pub struct Writer<'f> {
     buffers: Vec<Table>,
     tensors: Vec<Table>,
     operators: Vec<Table>,
-    builtins: Vec<Builtin>,
+    builtins: Vec<TfliteOperator>,
 }
 
 /// A byte of a buffer, whose first one lies at a multiple of 16, as the schema asks.
@@ -206,7 +194,7 @@ impl Writer<'_> {
     /// Adds an operator that computes `output`.
     pub fn operator(
         &mut self,
-        builtin: Builtin,
+        builtin: TfliteOperator,
         inputs: &[i32],
         output: i32,
         options: Option<Options>,
@@ -294,12 +282,12 @@ impl Writer<'_> {
     }
 }
 
-fn operator_code(builder: &mut FlatBufferBuilder<'_>, builtin: Builtin) -> Table {
+fn operator_code(builder: &mut FlatBufferBuilder<'_>, builtin: TfliteOperator) -> Table {
     let table = builder.start_table();
     // Once for readers from before there were more than 127 operators.
-    builder.push_slot(field(0), builtin as i8, 0);
-    builder.push_slot(field(2), builtin.version(), 1);
-    builder.push_slot(field(3), builtin as i32, 0);
+    builder.push_slot(field(0), builtin.code as i8, 0);
+    builder.push_slot(field(2), builtin.version, 1);
+    builder.push_slot(field(3), builtin.code, 0);
     builder.end_table(table)
 }
 

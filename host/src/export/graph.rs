@@ -1,0 +1,316 @@
+//! A generator as all export formats see it: layers with shapes, named activations and weights.
+//!
+//! Maps are NHWC and weights `[c_out][kernel][kernel][c_in]` (dense: `[n_out][n_in]`), as in
+//! gan-core, C and TensorFlow Lite. ONNX and PyTorch have the channels first:
+//! [`GraphLayer::channels_first_weights`] and its neighbours give their order.
+
+use gan_core::latent::LATENT_SCALE;
+use gan_core::{
+    Activation as CoreActivation, Layer, Model, ModelError, Multiplier, Op, Quant, Shape,
+};
+
+use super::function::function;
+use crate::generator::{FloatGenerator, FloatLayer};
+use crate::nn::Activation;
+use crate::quant::{map_shape, rows_of, runtime_op};
+
+/// Why a generator cannot be exported. Layers are counted from 0.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A weight or a bias is infinite or not a number.
+    #[error("layer {layer} has values that are not numbers: the training has diverged")]
+    NotANumber {
+        /// Which.
+        layer: usize,
+    },
+    /// A multiplier has no scale in `f32`.
+    #[error("layer {layer}, {kind}, has a multiplier that `f32` cannot hold")]
+    Scale {
+        /// Which.
+        layer: usize,
+        /// Its operator.
+        kind: &'static str,
+    },
+    /// A clamp that is neither ReLU nor the whole range.
+    #[error(
+        "layer {layer}, {kind}, clamps to {min}..={max}; the format has {zero_point}..=127 (ReLU) \
+         and -128..=127 (no activation)"
+    )]
+    Clamp {
+        /// Which.
+        layer: usize,
+        /// Its operator.
+        kind: &'static str,
+        /// Smallest output.
+        min: i8,
+        /// Largest output.
+        max: i8,
+        /// Of the output.
+        zero_point: i8,
+    },
+    /// A table whose function the file does not name.
+    #[error(
+        "layer {layer}, {kind}, has a table, and the file does not name its function; files of \
+         version 3 name none: `host quantize RUN` writes the model anew"
+    )]
+    UnnamedActivation {
+        /// Which.
+        layer: usize,
+        /// Its operator.
+        kind: &'static str,
+    },
+    /// The model that a format can express would be refused by gan-core.
+    #[error("the rewritten model would be refused: {0}")]
+    Refused(#[from] ModelError),
+    /// A file of weights cannot be written.
+    #[error("the weights cannot be written: {0}")]
+    Safetensors(#[from] safetensors::SafeTensorError),
+}
+
+/// A generator with parameters of type `P`.
+pub struct Graph<P> {
+    /// Of the model.
+    pub name: String,
+    /// Name of the data that it was trained on.
+    pub dataset: String,
+    /// Training steps behind it.
+    pub steps: u64,
+    /// Of its training.
+    pub seed: u64,
+    /// One for each class.
+    pub labels: Vec<String>,
+    /// Values of the latent, which is followed by the class, one-hot.
+    pub latent_len: usize,
+    /// First to last; a generator has at least one.
+    pub layers: Vec<GraphLayer<P>>,
+}
+
+/// A layer: linear part, then an activation.
+pub struct GraphLayer<P> {
+    /// Counted from 0.
+    pub index: usize,
+    /// The linear part.
+    pub op: Op,
+    /// Shape of its input.
+    pub input: Shape,
+    /// Shape of its output.
+    pub output: Shape,
+    /// The function behind the linear part; `None` where a `.gan` file does not name it.
+    pub activation: Option<Activation>,
+    /// Weights and what belongs to them.
+    pub parameters: P,
+}
+
+/// Parameters of a layer in floats.
+pub struct FloatParameters {
+    /// In gan-core's order.
+    pub weights: Vec<f32>,
+    /// One for each output channel (dense: value).
+    pub bias: Vec<f32>,
+}
+
+/// Parameters of a layer in integers.
+pub struct Int8Parameters<'a> {
+    /// In gan-core's order.
+    pub weights: Vec<i8>,
+    /// One for each output channel (dense: value), in steps of its products.
+    pub bias: Vec<i32>,
+    /// One for each output channel (dense: value).
+    pub multipliers: Vec<Multiplier>,
+    /// Of the input.
+    pub input: Quant,
+    /// Of the values before the activation.
+    pub pre_activation: Quant,
+    /// Of the output.
+    pub output: Quant,
+    /// The activation as the runtime computes it.
+    pub activation: CoreActivation<'a>,
+}
+
+impl Graph<FloatParameters> {
+    /// The graph of a float generator. Its input has the latent as real numbers and 1 in the
+    /// class's place. *Errors*: a value that is not a number.
+    pub fn of_generator(generator: &FloatGenerator) -> Result<Self, ExportError> {
+        let config = &generator.config;
+        let mut input = Shape {
+            h: 1,
+            w: 1,
+            c: config.input_len(),
+        };
+        let mut layers = Vec::new();
+        for (index, layer) in generator.layers.iter().enumerate() {
+            let mut values = layer.weight.iter().chain(&layer.bias);
+            if !values.all(|v| v.is_finite()) {
+                return Err(ExportError::NotANumber { layer: index });
+            }
+            let map = map_shape(config.generator.dense_map(index));
+            let (op, output) = runtime_op(layer.op, |_| map);
+            layers.push(GraphLayer {
+                index,
+                op,
+                input,
+                output,
+                activation: Some(layer.activation),
+                parameters: FloatParameters::of(layer),
+            });
+            input = output;
+        }
+        Ok(Self {
+            name: config.name.clone(),
+            dataset: generator.dataset.clone(),
+            steps: generator.step,
+            seed: config.training.seed,
+            labels: config.data.class_names.clone(),
+            latent_len: config.generator.latent,
+            layers,
+        })
+    }
+}
+
+impl FloatParameters {
+    fn of(layer: &FloatLayer) -> Self {
+        // Classes are ones, as in training: no input has a unit of its own.
+        let (n, places) = rows_of(layer.op, usize::MAX);
+        let weights = (0..n).flat_map(places).map(|(at, _)| layer.weight[at]);
+        Self {
+            weights: weights.collect(),
+            bias: layer.bias.iter().copied().cycle().take(n).collect(),
+        }
+    }
+}
+
+impl<'a> Graph<Int8Parameters<'a>> {
+    /// The graph of an int8 model. Its input is the one that [`Model::fill_input`] writes.
+    pub fn of_model(model: &Model<'a>) -> Self {
+        let layers = model.layers().iter().enumerate();
+        Self {
+            name: model.name().to_owned(),
+            dataset: model.dataset().to_owned(),
+            steps: model.steps().into(),
+            seed: model.seed(),
+            labels: model.labels().map(str::to_owned).collect(),
+            latent_len: model.latent_len(),
+            layers: layers
+                .map(|(index, layer)| GraphLayer::of(index, layer))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> GraphLayer<Int8Parameters<'a>> {
+    fn of(index: usize, layer: &Layer<'a>) -> Self {
+        let (bias, multipliers) = layer.channels(0).unzip();
+        Self {
+            index,
+            op: layer.op,
+            input: layer.input_shape,
+            output: layer.output_shape,
+            activation: named_activation(layer),
+            parameters: Int8Parameters {
+                weights: layer.weights().collect(),
+                bias,
+                multipliers,
+                input: layer.input,
+                pre_activation: layer.pre_activation,
+                output: layer.output,
+                activation: layer.activation,
+            },
+        }
+    }
+
+    /// The function behind the linear part, for formats that have operators instead of tables.
+    /// *Errors*: a clamp or a table of no known function.
+    pub fn function(&self) -> Result<Activation, ExportError> {
+        let (layer, kind) = (self.index, self.kind());
+        self.activation.ok_or(match self.parameters.activation {
+            CoreActivation::Clamp { min, max } => ExportError::Clamp {
+                layer,
+                kind,
+                min,
+                max,
+                zero_point: self.parameters.output.zero_point,
+            },
+            CoreActivation::Lut8(_) | CoreActivation::Lut16(_) => {
+                ExportError::UnnamedActivation { layer, kind }
+            }
+        })
+    }
+}
+
+/// The function of a layer, if it is known. A clamp tells it; a table's is named by the file.
+fn named_activation(layer: &Layer<'_>) -> Option<Activation> {
+    match layer.activation {
+        CoreActivation::Clamp { min, max: i8::MAX } if min == layer.output.zero_point => {
+            Some(Activation::Relu)
+        }
+        CoreActivation::Clamp {
+            min: i8::MIN,
+            max: i8::MAX,
+        } => Some(Activation::Linear),
+        CoreActivation::Clamp { .. } => None,
+        CoreActivation::Lut8(_) | CoreActivation::Lut16(_) => function(layer),
+    }
+}
+
+/// The real numbers of an int8 model's input.
+pub const INPUT_QUANT: Quant = Quant {
+    scale: LATENT_SCALE,
+    zero_point: 0,
+};
+
+impl<P> Graph<P> {
+    /// Values of the input: the latent, then one for each class.
+    pub fn input_len(&self) -> usize {
+        self.latent_len + self.labels.len()
+    }
+}
+
+impl<P> GraphLayer<P> {
+    /// The operator's name, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self.op {
+            Op::Dense => "dense",
+            Op::ConvTranspose(_) => "a transposed convolution",
+        }
+    }
+
+    /// Weights in the order of ONNX and PyTorch: `[n_out, n_in]`, where both sides are
+    /// `[c, h, w]`, or `[c_in, c_out, kernel, kernel]`.
+    pub fn channels_first_weights<T: Copy>(&self, weights: &[T]) -> Vec<T> {
+        let at: Vec<usize> = match self.op {
+            Op::Dense => {
+                let row = |o| channels_first(self.input).map(move |i| o * self.input.len() + i);
+                channels_first(self.output).flat_map(row).collect()
+            }
+            Op::ConvTranspose(window) => {
+                let (taps, c_in) = (window.kernel * window.kernel, self.input.c);
+                let tap = move |i, o| (0..taps).map(move |tap| (o * taps + tap) * c_in + i);
+                let outputs = |i| (0..self.output.c).flat_map(move |o| tap(i, o));
+                (0..c_in).flat_map(outputs).collect()
+            }
+        };
+        at.into_iter().map(|at| weights[at]).collect()
+    }
+
+    /// Dimensions of [`channels_first_weights`](Self::channels_first_weights).
+    pub fn channels_first_dims(&self) -> Vec<usize> {
+        match self.op {
+            Op::Dense => vec![self.output.len(), self.input.len()],
+            Op::ConvTranspose(v) => vec![self.input.c, self.output.c, v.kernel, v.kernel],
+        }
+    }
+
+    /// One value for each output channel (dense: value), in the order of ONNX and PyTorch.
+    pub fn channels_first_values<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        match self.op {
+            Op::Dense => channels_first(self.output).map(|at| values[at]).collect(),
+            Op::ConvTranspose(_) => values.to_vec(),
+        }
+    }
+}
+
+/// For each value of a map `[c, h, w]` its place in `[h, w, c]`.
+fn channels_first(shape: Shape) -> impl Iterator<Item = usize> {
+    let plane = move |c| (0..shape.h * shape.w).map(move |pixel| pixel * shape.c + c);
+    (0..shape.c).flat_map(plane)
+}
