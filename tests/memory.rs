@@ -103,7 +103,7 @@ fn a_folder_is_judged_in_the_format_of_the_real_pictures_the_features_or_the_one
         &["evaluate", "photos", "--data", "photos"],
         "900x1200 pixels: say",
     );
-    // Labels as the set's own files have them, and as `host sample` writes them.
+    // Labels as the set's own files have them, and as `gan sample` writes them.
     for labels in [[1, 2], [0, 1]] {
         let labels: Vec<u8> = (0..600).map(|i| labels[i % 2]).collect();
         let images = fs::read(dir.join(SET)).unwrap();

@@ -98,7 +98,7 @@ fn a_run_folder_stands_for_its_model() {
     assert!(picture("run.png") == picture("file.png"));
     fs::remove_file(dir.join("runs/tiny/generator.gan")).unwrap();
     let error = fails(dir, 1, &["inspect", "runs/tiny"]);
-    assert!(error.contains("host quantize runs/tiny"), "{error}");
+    assert!(error.contains("gan quantize runs/tiny"), "{error}");
 }
 
 #[test]

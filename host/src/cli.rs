@@ -11,7 +11,7 @@ use host::risk::classifier::LARGEST_SIDE_PX;
 /// Train a GAN on your own pictures, quantize it to int8, draw with integers.
 #[derive(Parser)]
 #[command(
-    name = "host",
+    name = "gan",
     version,
     about,
     after_help = "Exit status: 0 done, or a run saved on Ctrl-C; 1 failed; 2 wrong usage."
@@ -88,7 +88,7 @@ pub struct JudgeArgs {
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub reading: Reading,
-    /// A file of features, made by `host features`
+    /// A file of features, made by `gan features`
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The `host` command line.
+//! The command line, installed as `gan`.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,8 +1,8 @@
-"""Compiles a C header of `host export` with gcc and compares bytes.
+"""Compiles a C header of `gan export` with gcc and compares bytes.
 
     c_check.py MODEL.h INPUT.npy EXPECTED.npy
 
-INPUT.npy: [n, inputs], int8; EXPECTED.npy: [n, h, w, c], int8: what `host sample FILE.gan --out
+INPUT.npy: [n, inputs], int8; EXPECTED.npy: [n, h, w, c], int8: what `gan sample FILE.gan --out
 X.npy` writes. Prints one line of JSON: latents, values, how many differ, and by how much at most.
 Needs gcc and numpy.
 """

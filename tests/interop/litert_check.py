@@ -1,8 +1,8 @@
-"""Runs a TensorFlow Lite file of `host export` with LiteRT's reference kernels and compares bytes.
+"""Runs a TensorFlow Lite file of `gan export` with LiteRT's reference kernels and compares bytes.
 
     litert_check.py MODEL.tflite INPUT.npy EXPECTED.npy
 
-INPUT.npy: [n, inputs], int8; EXPECTED.npy: [n, h, w, c], int8: what `host sample FILE.gan --out
+INPUT.npy: [n, inputs], int8; EXPECTED.npy: [n, h, w, c], int8: what `gan sample FILE.gan --out
 X.npy` writes. Prints one line of JSON: latents, values, how many differ, and by how much at most.
 Needs numpy and ai-edge-litert.
 """

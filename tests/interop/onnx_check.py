@@ -1,11 +1,11 @@
-"""Runs an ONNX file of `host export` with ONNX Runtime and compares pictures.
+"""Runs an ONNX file of `gan export` with ONNX Runtime and compares pictures.
 
     onnx_check.py MODEL.onnx INPUT.npy EXPECTED.npy TOLERANCE_ABS
 
 INPUT.npy: [n, inputs], float32 as the model takes it, or int8, of which 32 steps are 1.
 EXPECTED.npy: [n, h, w, c], float32 from -1 to 1, or int8, of which 128 steps are 1.
 TOLERANCE_ABS and `worst` are in the units of EXPECTED.npy: 1 is a whole of the range 0 to 1
-of float32, and one step of int8. What `host sample FILE --out X.npy` writes fits both.
+of float32, and one step of int8. What `gan sample FILE --out X.npy` writes fits both.
 
 Prints one line of JSON: latents, values, how many are further off than the tolerance, the
 largest difference, and the share of values within the tolerance. Needs numpy and onnxruntime.

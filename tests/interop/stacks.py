@@ -8,9 +8,9 @@
                                          folder, [n, latent + classes], with ours.npy,
                                          [n, h, w, c], float32, from -1 to 1
 
-`host import` takes net.toml and weights.safetensors; both arrays are what `host sample
+`gan import` takes net.toml and weights.safetensors; both arrays are what `gan sample
 RUN/generator.safetensors --out ours.npy` leaves. A generator that ends in sigmoid draws from 0 to 1;
-its pictures are compared as 2 y - 1, as `host import` reads them. `check` prints a line of JSON for
+its pictures are compared as 2 y - 1, as `gan import` reads them. `check` prints a line of JSON for
 each folder: latents, values, how many are further off than 1e-5 of the largest value, and the
 largest difference as a share of it. Needs torch, numpy and safetensors.
 """
@@ -267,7 +267,7 @@ def randomize(model):
 
 
 def net_toml(spec, names):
-    """What `host import` has to be told."""
+    """What `gan import` has to be told."""
     height, width = spec["map"]
     lines, layers = [], spec["layers"]
     dense = [layer["kind"] in ("hidden", "linear") for layer in layers].count(True) or 1

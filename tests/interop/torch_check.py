@@ -3,8 +3,8 @@
 
     torch_check.py G.safetensors INPUT.npy OURS.npy
 
-G.safetensors is of `host export RUN --format pytorch`; INPUT.npy [n, latent + classes] and OURS.npy
-[n, h, w, c] are what `host sample RUN/generator.safetensors --out OURS.npy` leaves. The loader is
+G.safetensors is of `gan export RUN --format pytorch`; INPUT.npy [n, latent + classes] and OURS.npy
+[n, h, w, c] are what `gan sample RUN/generator.safetensors --out OURS.npy` leaves. The loader is
 the one of docs/interop.md. Prints one line of JSON: latents, values, how many are further off than
 1e-5 of the largest value, and the largest difference as a share of it. Needs torch, numpy and
 safetensors.

@@ -69,7 +69,7 @@ impl CudaCheck {
             "{kernels} files of kernels compiled for {}",
             self.compute_cap
         );
-        let mut doctor = Command::new(build.join("debug/host"));
+        let mut doctor = Command::new(build.join("debug/gan"));
         doctor
             .arg("doctor")
             .env("PATH", &path)
@@ -80,7 +80,7 @@ impl CudaCheck {
         print!("{told}");
         ensure!(
             output.status.success() && told.contains("All of it is there."),
-            "`host doctor` does not find what it was built with"
+            "`gan doctor` does not find what it was built with"
         );
         Ok(())
     }

@@ -372,7 +372,7 @@ fn host() -> anyhow::Result<PathBuf> {
     cargo(&["build", "--quiet", "--package", "host"])?;
     let folder = std::env::var_os("CARGO_TARGET_DIR");
     let folder = folder.map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(folder.join("debug/host"))
+    Ok(folder.join("debug/gan"))
 }
 
 /// Python with the packages that the checks need; made again when their list changes.

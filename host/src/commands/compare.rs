@@ -1,4 +1,4 @@
-//! `host compare`: the same latents through floats and integers.
+//! `gan compare`: the same latents through floats and integers.
 
 use anyhow::Context;
 use host::compare::compare;

@@ -1,4 +1,4 @@
-//! `host critic`: a judge for the device, into the `.gan` file.
+//! `gan critic`: a judge for the device, into the `.gan` file.
 
 use anyhow::{Context, ensure};
 use host::files::write_atomic;
@@ -42,7 +42,10 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
         100.0 * passing.value
     );
     if model.vetted_count() > 0 {
-        say!("the vetted seeds are gone: `host vet` finds them again");
+        say!(
+            "the vetted seeds are gone: `{} vet` finds them again",
+            super::program()
+        );
     }
     Ok(())
 }

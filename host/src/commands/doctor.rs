@@ -1,4 +1,4 @@
-//! `host doctor`: what this program is and runs on, and what a CUDA build would miss.
+//! `gan doctor`: what this program is and runs on, and what a CUDA build would miss.
 
 use host::say;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::device;
 
 pub fn run() -> anyhow::Result<()> {
     let line = |name: &str, what: &str| say!("{name:<20} {what}");
-    line("host", env!("CARGO_PKG_VERSION"));
+    line("gan", env!("CARGO_PKG_VERSION"));
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     line("system", &format!("{os} {arch}"));
     let threads = rayon::current_num_threads();

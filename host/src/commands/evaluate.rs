@@ -1,4 +1,4 @@
-//! `host evaluate`: how far pictures are from real ones.
+//! `gan evaluate`: how far pictures are from real ones.
 
 use std::path::Path;
 
@@ -284,7 +284,7 @@ fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Res
     super::load_data(&source, image)
 }
 
-/// Turns labels of a file into classes of the real pictures: `host sample` writes classes, and a
+/// Turns labels of a file into classes of the real pictures: `gan sample` writes classes, and a
 /// data set's own files the numbers that its classes have there.
 fn number_classes(images: &mut Images, dataset: &Dataset) -> anyhow::Result<()> {
     let classes = dataset.class_names.len();

@@ -1,4 +1,4 @@
-//! `host export`: a model for other runtimes.
+//! `gan export`: a model for other runtimes.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `host import`: a PyTorch generator becomes a run.
+//! `gan import`: a PyTorch generator becomes a run.
 
 use std::path::PathBuf;
 

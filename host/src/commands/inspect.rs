@@ -1,4 +1,4 @@
-//! `host inspect`: what a `.gan` file holds and needs.
+//! `gan inspect`: what a `.gan` file holds and needs.
 
 use gan_core::{Critic, Layer, Mode, Model, Op};
 use host::say;

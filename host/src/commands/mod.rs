@@ -49,6 +49,15 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// How the user started this program, for hints that can be copied.
+fn program() -> &'static str {
+    // Cargo sets it for the programs that it runs.
+    match std::env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == "host") {
+        true => "cargo run -p host --",
+        false => "gan",
+    }
+}
+
 /// The most bytes of a `.gan` file that are read; its sections are found by 32 bits.
 const GAN_BYTES: u64 = 1 << 32;
 
@@ -90,7 +99,7 @@ fn read_gan(path: &Path) -> anyhow::Result<Vec<u8>> {
     read_regular(path, GAN_BYTES).with_context(|| {
         let folder = path.parent().unwrap_or(Path::new("."));
         let hint = match RunFolder::new(folder).holds_run() {
-            true => format!("; `host quantize {}` makes one", folder.display()),
+            true => format!("; `{} quantize {}` makes one", program(), folder.display()),
             false if folder.is_dir() && !path.exists() => {
                 format!("; {} holds no run", folder.display())
             }

@@ -1,4 +1,4 @@
-//! `host quantize`: the int8 form of a run's generator.
+//! `gan quantize`: the int8 form of a run's generator.
 
 use anyhow::Context;
 use gan_core::Model;

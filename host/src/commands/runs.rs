@@ -1,4 +1,4 @@
-//! `host runs`: what is in the runs folder.
+//! `gan runs`: what is in the runs folder.
 
 use std::path::Path;
 
@@ -21,8 +21,9 @@ pub fn run(args: &Runs) -> anyhow::Result<()> {
         .collect();
     ensure!(
         !folders.is_empty(),
-        "{} holds no runs; `host train` makes one",
-        args.folder.display()
+        "{} holds no runs; `{} train` makes one",
+        args.folder.display(),
+        super::program()
     );
     folders.sort();
     let found: Vec<Entry> = folders.iter().map(|folder| Entry::read(folder)).collect();

@@ -1,4 +1,4 @@
-//! `host sample`: pictures from a file.
+//! `gan sample`: pictures from a file.
 
 use anyhow::{Context, bail};
 use gan_core::Model;

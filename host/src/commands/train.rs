@@ -1,4 +1,4 @@
-//! `host train`: from pictures to a float and an int8 generator.
+//! `gan train`: from pictures to a float and an int8 generator.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -153,7 +153,10 @@ fn train_on_device(
                 say!("device: cpu, {threads} threads ({reason})");
                 return train_on(Cpu::default(), config, data, folder, args);
             }
-            Err(reason) => bail!("{reason}; `host doctor` says more, --device cpu needs none"),
+            Err(reason) => bail!(
+                "{reason}; `{} doctor` says more, --device cpu needs none",
+                super::program()
+            ),
         }
     }
     #[cfg(not(feature = "cuda"))]
@@ -244,7 +247,8 @@ fn train_on<D: Backend<f32>>(
     progress.finish();
     if let Ending::Interrupted { step } = ending? {
         say!(
-            "saved at step {step}; go on with: cargo run -p host -- train --resume {}",
+            "saved at step {step}; go on with: {} train --resume {}",
+            super::program(),
             folder.path().display()
         );
         return Ok(());

@@ -1,4 +1,4 @@
-//! `host vet`: seeds whose pictures pass, into the `.gan` file.
+//! `gan vet`: seeds whose pictures pass, into the `.gan` file.
 
 use anyhow::{Context, ensure};
 use gan_core::encode::encode_seeds;

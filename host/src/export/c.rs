@@ -17,7 +17,7 @@ pub fn header(model: &Model<'_>, name: &str) -> String {
     let body = body.replace("GAN_", &prefix.to_ascii_uppercase());
     format!(
         "/* {}, trained on {}, {} steps, seed {}; CRC-32 of its .gan file {:08x}.\n\
-         \x20* Made by `host export --format c`. Integers only, no library, no allocation. */\n{body}",
+         \x20* Made by `gan export --format c`. Integers only, no library, no allocation. */\n{body}",
         comment(model.name()),
         comment(model.dataset()),
         model.steps(),

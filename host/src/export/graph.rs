@@ -51,7 +51,7 @@ pub enum ExportError {
     /// A table whose function the file does not name.
     #[error(
         "layer {layer}, {kind}, has a table, and the file does not name its function; files of \
-         version 3 name none: `host quantize RUN` writes the model anew"
+         version 3 name none: `gan quantize RUN` writes the model anew"
     )]
     UnnamedActivation {
         /// Which.

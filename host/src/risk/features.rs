@@ -63,7 +63,7 @@ enum Source {
 }
 
 const VERSION: u32 = 1;
-/// Of 28x28 grey clothes; made by `host features --data FASHION-MNIST-FOLDER`.
+/// Of 28x28 grey clothes; made by `gan features --data FASHION-MNIST-FOLDER`.
 const FASHION: &[u8] = include_bytes!("../../data/features/fashion.safetensors");
 /// Of features that nobody asked for.
 const SEED: u64 = 1;

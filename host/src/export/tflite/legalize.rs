@@ -18,7 +18,7 @@ struct Legal {
 
 /// The `.gan` file next to `model` that TensorFlow Lite can draw to the bit: values before tanh
 /// and the like have 8 bits, their tables are those of its operators, and multipliers are
-/// quotients of `f32` scales. A file that `host quantize --tanh-bits 8` wrote stays as it is;
+/// quotients of `f32` scales. A file that `gan quantize --tanh-bits 8` wrote stays as it is;
 /// vetted seeds and critic are left out.
 pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, ExportError> {
     let graph = Graph::of_model(model);
