@@ -13,8 +13,8 @@ use crate::setup::has_target;
 /// draws without floating point, and that no allocator is linked.
 ///
 /// Every direct call counts for the function that it was inlined from; calls by pointer,
-/// which are those of `core::fmt` and of the loops in assembly, are not seen. Only the walk
-/// between two latents, `latent::slerp`, may use floats: it makes an input, and the drawing
+/// which are those of `core::fmt` and of the loops in assembly, are not seen. Only the
+/// interpolation between two latents, `latent::slerp`, may use floats: it makes an input, and the drawing
 /// from it is in integers. Of the emulated board every other call that can end in a panic is
 /// listed, too, with the reason why it is accepted; the others' hardware libraries have
 /// their own.

@@ -29,7 +29,7 @@ pub struct Qemu {
     #[arg(long, value_parser = boards::parse, default_value = "lm3s6965evb")]
     board: Board,
     /// Keys to press, one after the other's picture: up (next class), down (previous
-    /// class), left (palette), right (new seed), select (walk).
+    /// class), left (palette), right (new seed), select (interpolation).
     #[arg(long, value_enum, value_delimiter = ',')]
     keys: Vec<Key>,
     /// Where the display goes at the end, a PNG; the lm3s6965evb's has four pixels a

@@ -105,7 +105,7 @@ impl Session<'_> {
                 self.unplug(Key::Left)?;
                 continue;
             }
-            if !self.record.is_walking || self.random(8) == 0 {
+            if !self.record.is_interpolating || self.random(8) == 0 {
                 let keys = [Key::Up, Key::Down, Key::Left, Key::Right, Key::Select];
                 let key = keys[self.random(5) as usize];
                 self.tap(key)?;
@@ -160,7 +160,7 @@ impl Session<'_> {
     /// Unplugs the display in the middle of the picture that a key asks for, for some of the
     /// application's tries to set it up.
     fn unplug(&mut self, key: Key) -> anyhow::Result<()> {
-        if self.record.is_walking {
+        if self.record.is_interpolating {
             self.tap(Key::Select)?;
             self.wait_for_picture()?;
         }
@@ -199,7 +199,7 @@ struct Record<'m> {
     differences: u32,
     buttons: u32,
     palette: u32,
-    is_walking: bool,
+    is_interpolating: bool,
     unplugged: u32,
     /// Used and reserved.
     stack_bytes: (u32, u32),
@@ -219,7 +219,7 @@ impl<'m> Record<'m> {
             differences: 0,
             buttons: 0,
             palette: 0,
-            is_walking: false,
+            is_interpolating: false,
             unplugged: 0,
             stack_bytes: (0, 0),
             settled,
@@ -251,7 +251,7 @@ impl<'m> Record<'m> {
         } else if line.contains("Button") {
             self.buttons += 1;
             self.palette += u32::from(line.contains("NextPalette"));
-            self.is_walking ^= line.contains("Walk");
+            self.is_interpolating ^= line.contains("Interpolate");
         } else if line.contains("Frame") {
             self.images += 1;
             self.check_picture(line)?;
