@@ -120,8 +120,8 @@ where
 
 /// Runs the application; a fault is shown, logged, and the end: the watchdog is fed, so that
 /// it stays on the display.
-pub fn run<P: Platform>(mut platform: P, idle: impl Fn()) -> ! {
-    let Err(fault) = draw(&mut platform, &idle);
+pub fn run<P: Platform>(platform: &mut P, idle: impl Fn()) -> ! {
+    let Err(fault) = draw(platform, &idle);
     let shown = show_fault(platform.display(), &fault);
     platform.log(Event::Failed(fault));
     if let Err(second) = shown {

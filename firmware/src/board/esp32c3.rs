@@ -51,13 +51,13 @@ fn main() -> ! {
     // The board's own button.
     let a = Input::new(pins.GPIO9, pull_up);
     let b = Input::new(pins.GPIO1, pull_up);
-    let device = Device {
+    let mut device = Device {
         display,
         input: two_pins(a, b),
         now_ms,
         feed_watchdog: move || watchdog.feed(),
     };
-    device::run(device, || Delay::new().delay_millis(1))
+    device::run(&mut device, || Delay::new().delay_millis(1))
 }
 
 /// Milliseconds since boot; wraps.

@@ -35,17 +35,16 @@ fn main() -> ! {
     let dc = Output::new(PORT_C, 7);
     let select = Output::new(PORT_A, 3);
     let Ok(spi) = ExclusiveDevice::new_no_delay(Ssi0::new(), select);
-    let mut display = Ssd0323::new(spi, dc);
-    // If it fails, so does the first drawing.
-    display.restore();
     let mut buttons = FiveButtons::new();
-    let device = Device {
-        display,
+    let mut device = Device {
+        display: Ssd0323::new(spi, dc),
         input: move |now_ms| buttons.poll(pressed(), now_ms),
         now_ms: systick::now_ms,
         feed_watchdog: || write(WATCHDOG + 0x00C, 0),
     };
-    device::run(device, cortex_m::asm::wfi)
+    // If it fails, so does the first drawing.
+    device.display.restore();
+    device::run(&mut device, cortex_m::asm::wfi)
 }
 
 /// The buttons that are down, a bit each: up, down, left, right are PE0 to PE3, select is PF1;

@@ -47,13 +47,13 @@ fn main() -> ! {
         Input::new(pins.PC13, Pull::Up),
         Input::new(pins.PB10, Pull::Up),
     );
-    let device = Device {
+    let mut device = Device {
         display,
         input: two_pins(a, b),
         now_ms: systick::now_ms,
         feed_watchdog: move || watchdog.pet(),
     };
-    device::run(device, cortex_m::asm::wfi)
+    device::run(&mut device, cortex_m::asm::wfi)
 }
 
 /// 100 MHz from the internal 16 MHz oscillator.

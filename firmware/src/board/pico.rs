@@ -43,11 +43,11 @@ fn main() -> ! {
         Input::new(pins.PIN_14, Pull::Up),
         Input::new(pins.PIN_15, Pull::Up),
     );
-    let device = Device {
+    let mut device = Device {
         display,
         input: two_pins(a, b),
         now_ms: systick::now_ms,
         feed_watchdog: move || watchdog.feed(patience),
     };
-    device::run(device, cortex_m::asm::wfi)
+    device::run(&mut device, cortex_m::asm::wfi)
 }

@@ -51,13 +51,13 @@ fn main() -> ! {
         Input::new(pins.PE9, Pull::Up),
         Input::new(pins.PE11, Pull::Up),
     );
-    let device = Device {
+    let mut device = Device {
         display,
         input: two_pins(a, b),
         now_ms: systick::now_ms,
         feed_watchdog: move || watchdog.pet(),
     };
-    device::run(device, cortex_m::asm::wfi)
+    device::run(&mut device, cortex_m::asm::wfi)
 }
 
 /// 400 MHz from the internal 64 MHz oscillator, buses at 200 and 100 MHz.
