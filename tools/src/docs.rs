@@ -18,10 +18,7 @@ pub struct Docs {
 
 /// A picture and the command that draws it, whose last argument is the file.
 const PICTURES: [(&str, &str); 2] = [
-    (
-        "display.png",
-        "tools qemu --board lm3s6965evb --keys down --screenshot",
-    ),
+    ("display.png", "tools qemu --keys down --screenshot"),
     (
         "interpolation.gif",
         "run -q -p firmware -- --class sneaker --keys left,left,select --frame-ms 60 --frames 67 \

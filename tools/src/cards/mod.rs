@@ -41,6 +41,11 @@ const MODELS_HEAD: &str = "\
 | coverage | flagged | verdict |
 |---|---|---|---|---|---|---|---|
 ";
+/// First cells of the rows that need the portraits.
+const PORTRAIT_ROWS: [&str; 2] = [
+    "`seed`, its network at 64x64, on the portraits",
+    "`seed-relu` on the portraits: models/seed.gan",
+];
 /// Head of the table of what the gate does.
 const GATE_HEAD: &str = "\
 | | flagged | coverage | flagged by the other judge | coverage \
@@ -72,13 +77,17 @@ impl Cards {
         if let Some(portraits) = portraits {
             let seed = seed(&portraits)?;
             document.replace("seed", &fenced(&seed))?;
-            rows += &seed.row("`seed`, its network at 64x64, on the portraits")?;
+            rows += &seed.row(PORTRAIT_ROWS[0])?;
             let relu = card("models/seed.gan", Some(&portraits))?;
-            rows += &relu.row("`seed-relu` on the portraits: models/seed.gan")?;
+            rows += &relu.row(PORTRAIT_ROWS[1])?;
         } else {
             println!("no --portraits: the card and the rows of the portraits stay as they are");
             let kept = document.block("models")?.lines();
-            let kept = kept.filter(|line| line.starts_with("| `seed"));
+            let is_kept = |line: &&str| {
+                let mut names = PORTRAIT_ROWS.iter();
+                names.any(|name| line.starts_with(&format!("| {name} |")))
+            };
+            let kept = kept.filter(is_kept);
             rows.extend(kept.map(|line| format!("{line}\n")));
         }
         document.replace("models", &rows)?;
@@ -90,8 +99,8 @@ impl Cards {
 }
 
 /// A card as a block of Markdown.
-fn fenced(Card(text): &Card) -> String {
-    format!("```text\n{text}\n```\n")
+fn fenced(card: &Card) -> String {
+    format!("```text\n{}\n```\n", card.text.trim_end())
 }
 
 /// The article's recipe at 28x28: one row with classes and one without.
@@ -127,11 +136,7 @@ fn seed(portraits: &Path) -> anyhow::Result<Card> {
     let preset = fs::read_to_string("host/presets/seed.toml")?;
     fs::write(&config, preset + SEED_GOES_ON)?;
     train("seed", &config, portraits)?;
-    let Card(both) = card("target/cards/seed", Some(portraits))?;
-    let from = both.find("target/cards/seed (int8)");
-    let to = both.find("\nwhat int8 changes");
-    let (from, to) = from.zip(to).context("no card of the integers")?;
-    Ok(Card(both[from..to].trim_end().to_owned()))
+    card("target/cards/seed", Some(portraits))
 }
 
 /// Rows of the table of the gate, against the embedded held-out pictures: by the classifier that
@@ -187,8 +192,7 @@ fn train(name: &str, config: &str, data: &Path) -> anyhow::Result<()> {
 }
 
 fn card(subject: &str, data: Option<&Path>) -> anyhow::Result<Card> {
-    let printed = host(&format!("evaluate {subject}"), data)?;
-    Ok(Card(printed.trim_end().to_owned()))
+    Card::read(&host(&format!("evaluate {subject} --json"), data)?)
 }
 
 /// Runs the program on `data`, its progress on the terminal, and returns what it printed.

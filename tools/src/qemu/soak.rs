@@ -65,9 +65,8 @@ impl Soak {
         let file = self.model.as_deref().unwrap_or(&default);
         let bytes = std::fs::read(file);
         let bytes = bytes.with_context(|| format!("cannot read {}", file.display()))?;
-        let elf = boards::parse("lm3s6965evb")
-            .map_err(anyhow::Error::msg)?
-            .build(self.model.as_deref())?;
+        let board = boards::emulated(Some(boards::Emulator::QemuLm3s6965))?;
+        let elf = board.build(self.model.as_deref())?;
         let mut session = Session {
             board: Lm3s6965Evb::start(&elf)?,
             record: Record::new(Model::parse(&bytes)?, SETTLED.max(self.images / 10)),
