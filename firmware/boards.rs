@@ -2,7 +2,7 @@
 
 /// One board.
 #[derive(Clone, Copy, Debug)]
-pub struct Board {
+pub struct BoardSpec {
     /// Of the feature `board-NAME`, too.
     pub name: &'static str,
     /// To build for.
@@ -16,8 +16,58 @@ pub struct Board {
     /// What program and model may take of flash, and data and stack of RAM, with the default
     /// model: `cargo tools size` holds them to it.
     pub budget: (u32, u32),
+    /// How its program is linked.
+    pub linker: Linker,
     /// How a program gets onto it.
     pub loader: Loader,
+    /// What emulates it, if anything does.
+    pub emulator: Option<Emulator>,
+    /// What its display is, for tables.
+    pub display: &'static str,
+    /// Whether no HAL is linked: `cargo tools symbols` then lists every call that can panic.
+    pub is_without_hal: bool,
+}
+
+/// How a program is linked, beside cortex-m-rt's `link.x` and defmt's `defmt.x`.
+#[derive(Clone, Copy, Debug)]
+pub enum Linker {
+    /// By a memory map that the build script writes from `flash`, `ram` and `stack_bytes`.
+    Map {
+        /// Bytes at the start of flash for the second stage of a boot ROM's loader: `BOOT2`.
+        boot2_bytes: u32,
+        /// `SECTIONS` that the chip needs.
+        sections: &'static str,
+        /// Further linker scripts, by file name.
+        scripts: &'static [&'static str],
+    },
+    /// By the scripts of its HAL alone, which have the memory map.
+    Hal {
+        /// By file name.
+        scripts: &'static [&'static str],
+    },
+}
+
+/// A memory map without anything of the chip's own.
+const PLAIN: Linker = Linker::Map {
+    boot2_bytes: 0,
+    sections: "",
+    scripts: &[],
+};
+
+/// The block at the start of flash by which the RP2350's boot ROM knows a program.
+const RP2350_START_BLOCK: &str = "SECTIONS {
+    .start_block : ALIGN(4) { __start_block_addr = .; KEEP(*(.start_block)); KEEP(*(.boot_info)); } > FLASH
+} INSERT AFTER .vector_table;
+_stext = ADDR(.start_block) + SIZEOF(.start_block);
+";
+
+/// What emulates a board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emulator {
+    /// `qemu-system-arm`'s machine of the board's name, with an LM3S6965.
+    QemuLm3s6965,
+    /// rp2040js, with an ST7789.
+    Rp2040js,
 }
 
 /// How a program gets onto a board.
@@ -42,52 +92,76 @@ pub enum Loader {
 }
 
 /// All but the simulator, which is what a host build is.
-pub const BOARDS: [Board; 6] = [
-    Board {
+pub const BOARDS: [BoardSpec; 6] = [
+    BoardSpec {
         name: "lm3s6965evb",
         target: "thumbv7m-none-eabi",
         flash: (0x0000_0000, 256 << 10),
         ram: (0x2000_0000, 64 << 10),
         stack_bytes: 16 << 10,
         budget: (242 << 10, 23 << 10),
+        linker: PLAIN,
         loader: Loader::None,
+        emulator: Some(Emulator::QemuLm3s6965),
+        display: "SSD0323 128x64",
+        is_without_hal: true,
     },
-    Board {
+    BoardSpec {
         name: "pico",
         target: "thumbv6m-none-eabi",
         flash: (0x1000_0000, 2 << 20),
         ram: (0x2000_0000, 256 << 10),
         stack_bytes: 32 << 10,
         budget: (248 << 10, 41 << 10),
+        linker: Linker::Map {
+            boot2_bytes: 0x100,
+            sections: "",
+            scripts: &["link-rp.x"],
+        },
         loader: Loader::ProbeOrUf2 {
             chip: "RP2040",
             family: 0xe48b_ff56,
         },
+        emulator: Some(Emulator::Rp2040js),
+        display: "ST7789 240x240",
+        is_without_hal: false,
     },
-    Board {
+    BoardSpec {
         name: "pico2",
         target: "thumbv8m.main-none-eabihf",
         flash: (0x1000_0000, 4 << 20),
         ram: (0x2000_0000, 512 << 10),
         stack_bytes: 32 << 10,
         budget: (250 << 10, 41 << 10),
+        linker: Linker::Map {
+            boot2_bytes: 0,
+            sections: RP2350_START_BLOCK,
+            scripts: &[],
+        },
         loader: Loader::ProbeOrUf2 {
             chip: "RP235x",
             family: 0xe48b_ff59,
         },
+        emulator: None,
+        display: "ST7789 240x240",
+        is_without_hal: false,
     },
-    Board {
+    BoardSpec {
         name: "nucleo-f411",
         target: "thumbv7em-none-eabihf",
         flash: (0x0800_0000, 512 << 10),
         ram: (0x2000_0000, 128 << 10),
         stack_bytes: 16 << 10,
         budget: (251 << 10, 25 << 10),
+        linker: PLAIN,
         loader: Loader::Probe {
             chip: "STM32F411RETx",
         },
+        emulator: None,
+        display: "ST7789 240x240",
+        is_without_hal: false,
     },
-    Board {
+    BoardSpec {
         name: "stm32h743",
         target: "thumbv7em-none-eabihf",
         flash: (0x0800_0000, 2 << 20),
@@ -95,11 +169,15 @@ pub const BOARDS: [Board; 6] = [
         ram: (0x2000_0000, 128 << 10),
         stack_bytes: 32 << 10,
         budget: (260 << 10, 41 << 10),
+        linker: PLAIN,
         loader: Loader::Probe {
             chip: "STM32H743ZITx",
         },
+        emulator: None,
+        display: "ST7789 240x240",
+        is_without_hal: false,
     },
-    Board {
+    BoardSpec {
         name: "esp32c3",
         target: "riscv32imc-unknown-none-elf",
         // The HAL brings the linker script, and gives the stack what is left.
@@ -107,6 +185,12 @@ pub const BOARDS: [Board; 6] = [
         ram: (0x3FC8_0000, 313 << 10),
         stack_bytes: 0,
         budget: (286 << 10, 14 << 10),
+        linker: Linker::Hal {
+            scripts: &["linkall.x"],
+        },
         loader: Loader::EspFlash,
+        emulator: None,
+        display: "ST7789 240x240",
+        is_without_hal: false,
     },
 ];

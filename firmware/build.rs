@@ -4,7 +4,7 @@ use std::env::var;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use boards::{BOARDS, Board};
+use boards::{BOARDS, BoardSpec, Linker};
 use gan_core::{Critic, Mode, Model};
 
 #[path = "boards.rs"]
@@ -59,7 +59,7 @@ fn fail(message: &str) -> ! {
 }
 
 /// Copies the model and writes what the program has to know of it as constants.
-fn model(board: Option<&Board>) {
+fn model(board: Option<&BoardSpec>) {
     println!("cargo:rerun-if-env-changed=GAN_MODEL");
     let default =
         Path::new(&var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../models/fashion.gan");
@@ -98,7 +98,7 @@ fn model(board: Option<&Board>) {
 }
 
 /// A clear word before the linker has its own.
-fn ensure_fits(board: &Board, model_bytes: usize, arena_bytes: usize) {
+fn ensure_fits(board: &BoardSpec, model_bytes: usize, arena_bytes: usize) {
     let (name, flash, ram) = (board.name, board.flash.1 as usize, board.ram.1 as usize);
     if model_bytes + PROGRAM_BYTES > flash {
         fail(&format!(
@@ -115,53 +115,47 @@ fn ensure_fits(board: &Board, model_bytes: usize, arena_bytes: usize) {
     }
 }
 
-/// The application on a board.
-fn program(board: &Board) {
-    if board.name == "esp32c3" {
-        // The HAL's own layout.
-        arguments(&["-Tlinkall.x", "-Tdefmt.x"]);
-        return;
-    }
-    let (flash, ram, stack) = (board.flash, board.ram, board.stack_bytes);
-    let boot2 = 0x100;
-    let (boot, flash) = match board.name {
-        // The second stage of the boot ROM's loader comes first.
-        "pico" => (
-            format!("BOOT2 : ORIGIN = {:#x}, LENGTH = {boot2:#x}\n", flash.0),
-            (flash.0 + boot2, flash.1 - boot2),
-        ),
-        _ => (String::new(), flash),
-    };
-    // The stack lies below everything else: an overflow leaves the memory and faults,
-    // where above it would run into the arena.
-    let memory = format!(
-        "MEMORY {{\n{boot}FLASH : ORIGIN = {:#x}, LENGTH = {:#x}\n\
-         STACK : ORIGIN = {:#x}, LENGTH = {stack:#x}\nRAM : ORIGIN = {:#x}, LENGTH = {:#x}\n}}\n\
-         _stack_end = ORIGIN(STACK);\n_stack_start = ORIGIN(STACK) + LENGTH(STACK);\n{}",
-        flash.0,
-        flash.1,
-        ram.0,
-        ram.0 + stack,
-        ram.1 - stack,
-        if board.name == "pico2" {
-            PICO2_SECTIONS
-        } else {
-            ""
+/// Memory map and link arguments of the application on a board.
+fn program(board: &BoardSpec) {
+    let scripts = match board.linker {
+        Linker::Hal { scripts } => scripts,
+        Linker::Map {
+            boot2_bytes,
+            sections,
+            scripts,
+        } => {
+            map(&(memory(board, boot2_bytes) + sections));
+            arguments(&["-Tlink.x", "--nmagic"]);
+            scripts
         }
-    );
-    map(&memory);
-    arguments(&["-Tlink.x", "-Tdefmt.x", "--nmagic"]);
-    if board.name == "pico" {
-        arguments(&["-Tlink-rp.x"]);
+    };
+    arguments(&["-Tdefmt.x"]);
+    for script in scripts {
+        arguments(&[&format!("-T{script}")]);
     }
 }
 
-/// The block at the start of flash by which the RP2350's boot ROM knows a program.
-const PICO2_SECTIONS: &str = "SECTIONS {
-    .start_block : ALIGN(4) { __start_block_addr = .; KEEP(*(.start_block)); KEEP(*(.boot_info)); } > FLASH
-} INSERT AFTER .vector_table;
-_stext = ADDR(.start_block) + SIZEOF(.start_block);
-";
+/// The linker's memory map of a board.
+fn memory(board: &BoardSpec, boot2_bytes: u32) -> String {
+    let (flash, ram, stack) = (board.flash, board.ram, board.stack_bytes);
+    let boot = match boot2_bytes {
+        0 => String::new(),
+        // The second stage of the boot ROM's loader comes first.
+        bytes => format!("BOOT2 : ORIGIN = {:#x}, LENGTH = {bytes:#x}\n", flash.0),
+    };
+    // The stack lies below everything else: an overflow leaves the memory and faults,
+    // where above it would run into the arena.
+    format!(
+        "MEMORY {{\n{boot}FLASH : ORIGIN = {:#x}, LENGTH = {:#x}\n\
+         STACK : ORIGIN = {:#x}, LENGTH = {stack:#x}\nRAM : ORIGIN = {:#x}, LENGTH = {:#x}\n}}\n\
+         _stack_end = ORIGIN(STACK);\n_stack_start = ORIGIN(STACK) + LENGTH(STACK);\n",
+        flash.0 + boot2_bytes,
+        flash.1 - boot2_bytes,
+        ram.0,
+        ram.0 + stack,
+        ram.1 - stack,
+    )
+}
 
 /// The program of `cargo tools bench`, whose model the emulator loads.
 fn bench() {

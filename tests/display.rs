@@ -12,8 +12,9 @@ use embedded_hal::spi::{self, Operation, SpiDevice};
 use embedded_hal_mock::eh1::MockError;
 use embedded_hal_mock::eh1::digital::{Mock as Pin, State, Transaction as Level};
 use embedded_hal_mock::eh1::spi::{Mock as Spi, Transaction};
-use firmware::buttons::{Action, FiveButtons, TwoButtons};
-use firmware::ssd0323::{Error, Ssd0323};
+use firmware::display::ssd0323::{Error, Ssd0323};
+use firmware::input::Action;
+use firmware::input::buttons::{FiveButtons, TwoButtons};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -244,7 +245,7 @@ fn asked(presses: &[(bool, bool, u32)]) -> Vec<Action> {
 
 #[test]
 fn two_buttons_ask_for_five_things() {
-    use Action::{NewSeed, NextClass, NextPalette, PreviousClass, Walk};
+    use Action::{Interpolate, NewSeed, NextClass, NextPalette, PreviousClass};
     let (a, b, both, none) = ((true, false), (false, true), (true, true), (false, false));
     let press = |button: (bool, bool), ms: u32| {
         asked(&[
@@ -256,7 +257,7 @@ fn two_buttons_ask_for_five_things() {
     assert_eq!(press(a, 100), [NextClass]);
     assert_eq!(press(b, 100), [NewSeed]);
     assert_eq!(press(a, 900), [PreviousClass]);
-    assert_eq!(press(b, 900), [Walk]);
+    assert_eq!(press(b, 900), [Interpolate]);
     assert_eq!(press(both, 900), [NextPalette]);
     let one_after_the_other = [
         (true, false, 60),
@@ -284,7 +285,7 @@ fn five_buttons_ask_once_a_press_and_not_for_what_is_down_at_the_start() {
     assert_eq!(polled(0b0_1000, 400), None);
     assert_eq!(polled(0, 500), None);
     assert_eq!(polled(0b1_0000, 505), None, "the bouncing of a contact");
-    assert_eq!(polled(0b1_0000, 525), Some(Action::Walk));
+    assert_eq!(polled(0b1_0000, 525), Some(Action::Interpolate));
 }
 
 /// A contact that bounces for 19 ms whenever it closes or opens, and the moments at which the

@@ -83,15 +83,15 @@ fn the_simulator_shows_what_host_sample_draws_for_the_seed_and_class_on_the_disp
 }
 
 #[test]
-fn a_walk_starts_and_ends_at_pictures_of_seeds() {
+fn an_interpolation_starts_and_ends_at_pictures_of_seeds() {
     let all = ["--frame-ms", "60", "--candidates", "0"];
     let shown = |args: &[&str]| simulated("tft", &[args, &all].concat());
-    // The first picture, the walk's first, and one for each of its 32 steps.
-    let walked = shown(&["--keys", "select", "--frames", "34"]);
-    assert_eq!(walked, shown(&["--seed", "2"]));
+    // The first picture, the interpolation's first, and one for each of its 32 steps.
+    let whole = shown(&["--keys", "select", "--frames", "34"]);
+    assert_eq!(whole, shown(&["--seed", "2"]));
     let between = shown(&["--keys", "select", "--frames", "18"]);
     assert_ne!(between, shown(&["--seed", "1"]));
-    assert_ne!(between, walked);
+    assert_ne!(between, whole);
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn the_gate_shows_the_seeds_that_the_models_critic_chooses() {
 }
 
 #[test]
-fn the_simulator_records_a_walk_and_refuses_what_does_not_exist() {
+fn the_simulator_records_an_interpolation_and_refuses_what_does_not_exist() {
     let dir = tempdir().unwrap();
-    let gif = dir.path().join("walk.gif");
+    let gif = dir.path().join("interpolation.gif");
     let args = [
         "--record",
         gif.to_str().unwrap(),

@@ -1,12 +1,17 @@
-//! The modules of `gan-core` import only from those below them.
+//! The modules of `gan-core` and of the firmware import only from those below them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the ground up.
-const MODULES: [&str; 17] = [
+/// Modules of `gan-core`, from the ground up.
+const CORE: [&str; 17] = [
     "error", "fixed", "image", "types", "geometry", "layout", "layer", "latent", "ops", "plan",
     "critic", "format", "check", "model", "infer", "choose", "encode",
+];
+
+/// Modules of the firmware, from the ground up.
+const FIRMWARE: [&str; 9] = [
+    "model", "input", "display", "event", "screen", "app", "device", "chip", "board",
 ];
 
 /// The Rust files below a folder.
@@ -19,24 +24,26 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files.into_iter().chain(below).collect()
 }
 
-#[test]
-fn the_modules_of_core_import_only_from_those_below_them() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src");
-    let rank = |module: &str| MODULES.iter().position(|known| *known == module);
+/// Fails where a module below `folder` imports one that stands after it in `modules`. The
+/// files `skipped` are roots of crates. Returns how many imports were seen.
+fn check(folder: &str, modules: &[&str], prefixes: &[&str], skipped: &[&str]) -> usize {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let rank = |module: &str| modules.iter().position(|known| *known == module);
     let mut seen = 0;
     for file in files(&src) {
         let inside = file.strip_prefix(&src).unwrap().to_str().unwrap();
         let module = inside.split(['/', '.']).next().unwrap();
-        if module == "lib" {
+        if skipped.contains(&module) {
             continue;
         }
-        let own = rank(module).unwrap_or_else(|| panic!("{inside}: add the module to MODULES"));
+        let own = rank(module).unwrap_or_else(|| panic!("{inside}: add the module to the list"));
         let text = fs::read_to_string(&file).unwrap();
         let code = text
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"));
-        for line in code {
-            for path in line.split("crate::").skip(1) {
+        let prefixed = |line| prefixes.iter().map(move |prefix| (line, prefix));
+        for (line, prefix) in code.flat_map(prefixed) {
+            for path in line.split(prefix).skip(1) {
                 let imported = path
                     .split(|c: char| !c.is_alphanumeric() && c != '_')
                     .next();
@@ -50,5 +57,19 @@ fn the_modules_of_core_import_only_from_those_below_them() {
             }
         }
     }
+    seen
+}
+
+#[test]
+fn the_modules_of_core_import_only_from_those_below_them() {
+    let seen = check("../core/src", &CORE, &["crate::"], &["lib"]);
     assert!(seen > 40, "only {seen} imports were found");
+}
+
+#[test]
+fn the_modules_of_the_firmware_import_only_from_those_below_them() {
+    let roots = ["lib", "main", "bin"];
+    let prefixes = ["crate::", "firmware::"];
+    let seen = check("../firmware/src", &FIRMWARE, &prefixes, &roots);
+    assert!(seen > 30, "only {seen} imports were found");
 }

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use embedded_graphics::pixelcolor::Gray4;
 use embedded_hal::digital::{self, OutputPin};
 use embedded_hal::spi::{self, Operation, SpiDevice};
-use firmware::app::{App, Board, Memory, RETRY_MS, Restored};
-use firmware::buttons::Action;
+use firmware::app::{App, Memory, Platform, RETRY_MS};
+use firmware::display::Restored;
+use firmware::display::ssd0323::Ssd0323;
 use firmware::event::{Event, Fault};
-use firmware::ssd0323::Ssd0323;
+use firmware::input::Action;
 use gan_core::{Mode, Model};
 
 use crate::display::Panel;
@@ -87,7 +88,7 @@ struct Bench {
     others: Vec<String>,
 }
 
-impl Board for Bench {
+impl Platform for Bench {
     type Color = Gray4;
     type Display = Ssd0323<Wire, Wire>;
 
@@ -135,7 +136,8 @@ impl Board for Bench {
 
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/fashion.gan");
 
-/// Runs until every key was answered by a picture, four of them in a walk, on a bus that
+/// Runs until every key was answered by a picture, four of them in an interpolation, on a
+/// bus that
 /// fails after so many bytes.
 fn run(bytes: usize, failing: Option<u32>) -> (Bench, Result<(), Fault>) {
     let file = std::fs::read(MODEL).unwrap();
@@ -148,7 +150,7 @@ fn run(bytes: usize, failing: Option<u32>) -> (Bench, Result<(), Fault>) {
     let mut bench = Bench {
         display: Ssd0323::new(Wire(wires.clone()), Wire(wires.clone())),
         wires: wires.clone(),
-        keys: &[Action::NextClass, Action::NextPalette, Action::Walk],
+        keys: &[Action::NextClass, Action::NextPalette, Action::Interpolate],
         now_ms: 0,
         failing,
         tried_ms: Vec::new(),

@@ -1,4 +1,4 @@
-//! What is on the display: the boot screen, a picture, a walk between pictures, an error.
+//! What is on the display: the boot screen, a picture, a latent interpolation, an error.
 
 use core::f32::consts::PI;
 
@@ -10,12 +10,13 @@ use gan_core::{InferError, Mode, Model};
 use heapless::Deque;
 use micromath::F32Ext;
 
-use crate::buttons::Action;
+use crate::display::Restored;
 use crate::event::{Event, Fault};
+use crate::input::Action;
 use crate::screen::{Hud, Palette, Screen, clear, show_boot};
 
-/// What a board brings.
-pub trait Board {
+/// What the application runs on: a board, or the simulator.
+pub trait Platform {
     /// The display's colour.
     type Color: PixelColor + From<Gray8> + From<Rgb888>;
     /// The display.
@@ -39,24 +40,13 @@ pub trait Board {
     fn log(&mut self, event: Event<'_>);
 }
 
-/// What came of setting a display up anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restored {
-    /// It takes what is sent, and holds nothing of what was drawn.
-    Yes,
-    /// It is worth another try.
-    NotYet,
-    /// The board has no way to do it.
-    Never,
-}
-
 /// What drawing takes of RAM.
 pub struct Memory<'a> {
     /// [`Model::required_words`] of [`Mode::Streamed`].
     pub arena: &'a mut [u32],
     /// [`Model::input_len`] values.
     pub input: &'a mut [i8],
-    /// As many again: where a walk goes.
+    /// As many again: where an interpolation goes.
     pub target: &'a mut [i8],
     /// [`Critic::input_len`](gan_core::Critic::input_len) values; none without a critic.
     pub seen: &'a mut [i8],
@@ -71,25 +61,25 @@ const BOOT_MS: u32 = 1500;
 /// Between tries to set up a display that has failed, at least.
 pub const RETRY_MS: u32 = 500;
 
-/// Pictures of a walk from one seed to the next.
-pub const WALK_STEPS: u8 = 32;
+/// Pictures of an interpolation from one seed to the next.
+pub const INTERPOLATION_STEPS: u8 = 32;
 
-/// Fast boards wait, so that a walk can be followed.
-pub const WALK_FRAME_MS: u32 = 60;
+/// Fast boards wait, so that an interpolation can be followed.
+pub const INTERPOLATION_FRAME_MS: u32 = 60;
 
-/// The share of the way that a walk has gone: it leaves and reaches a seed slowly. By
-/// name, not as a method: on the host that would be the standard library's cosine, and
-/// the simulator's walk another one.
+/// The share of the way that an interpolation has gone: it leaves and reaches a seed slowly.
+/// The cosine is called by name, not as a method: on the host that would be the standard
+/// library's, and the simulator's pictures would differ.
 fn eased(step: u8) -> f32 {
-    let share = f32::from(step) / f32::from(WALK_STEPS);
+    let share = f32::from(step) / f32::from(INTERPOLATION_STEPS);
     0.5 - 0.5 * F32Ext::cos(share * PI)
 }
 
 /// Does what is due between two rows: feeds the watchdog and remembers an action. One too
 /// many is dropped.
-fn attend<B: Board>(board: &mut B, pending: &mut Deque<Action, 4>) {
-    board.feed_watchdog();
-    if let Some(action) = board.action() {
+fn attend<P: Platform>(platform: &mut P, pending: &mut Deque<Action, 4>) {
+    platform.feed_watchdog();
+    if let Some(action) = platform.action() {
         let _ = pending.push_back(action);
     }
 }
@@ -110,7 +100,7 @@ fn crc32(crc: u32, values: &[i8]) -> u32 {
 enum Scene {
     Boot,
     Still,
-    Walk,
+    Interpolation,
 }
 
 /// The application's state.
@@ -122,15 +112,15 @@ pub struct App<'a> {
     class: usize,
     /// Where to look for the next seed, if one is to be chosen.
     from: Option<u64>,
-    /// On the display, or where the walk comes from.
+    /// On the display, or where the interpolation comes from.
     here: Choice,
-    /// Where the walk goes, once it is under way.
+    /// Where the interpolation goes, once it is under way.
     next: Option<Choice>,
     candidates: u32,
-    /// Of the walk, also while it stands still.
+    /// Of the interpolation, also while it stands still.
     step: u8,
     palette: Palette,
-    /// When the scene, or a walk's picture, began.
+    /// When the scene, or an interpolation's picture, began.
     since_ms: u32,
     pending: Deque<Action, 4>,
     is_stale: bool,
@@ -149,21 +139,21 @@ impl<'a> App<'a> {
     ///
     /// *Errors*: a picture larger than the display. A class that does not exist or memory of
     /// the wrong size is found by the first picture.
-    pub fn boot<B: Board>(
-        board: &mut B,
+    pub fn boot<P: Platform>(
+        platform: &mut P,
         model: &'a Model<'a>,
         memory: Memory<'a>,
         (class, seed): (usize, u64),
         candidates: u32,
     ) -> Result<Self, Fault> {
-        let screen = Screen::new(board.display(), model.output_shape())?;
-        board.log(Event::Boot {
+        let screen = Screen::new(platform.display(), model.output_shape())?;
+        platform.log(Event::Boot {
             model: model.name(),
             crc32: model.crc32(),
             flash_bytes: model.file_bytes(),
             arena_bytes: model.required_bytes(Mode::Streamed),
         });
-        let now_ms = board.now_ms();
+        let now_ms = platform.now_ms();
         Ok(Self {
             model,
             memory,
@@ -185,39 +175,40 @@ impl<'a> App<'a> {
         })
     }
 
-    /// Does what is due: an action, the next picture of a walk, a picture that is stale. A
+    /// Does what is due: an action, the next picture of an interpolation, a picture that is
+    /// stale. A
     /// display that fails is set up anew as soon as that succeeds, and all of it drawn again;
     /// until then buttons are only remembered.
     ///
-    /// *Errors*: wrong memory, a display that fails on a board that cannot set it up.
-    pub fn step<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
-        attend(board, &mut self.pending);
+    /// *Errors*: wrong memory, a display that fails on a platform that cannot set it up.
+    pub fn step<P: Platform>(&mut self, platform: &mut P) -> Result<(), Fault> {
+        attend(platform, &mut self.pending);
         if let Some(tries) = self.tries {
-            return self.restore(board, tries);
+            return self.restore(platform, tries);
         }
-        match self.proceed(board) {
+        match self.proceed(platform) {
             Err(Fault::Display) => {
-                board.log(Event::DisplayLost);
-                self.restore(board, 0)
+                platform.log(Event::DisplayLost);
+                self.restore(platform, 0)
             }
             outcome => outcome,
         }
     }
 
     /// Sets the display up anew, if the last try was long enough ago.
-    fn restore<B: Board>(&mut self, board: &mut B, tries: u32) -> Result<(), Fault> {
+    fn restore<P: Platform>(&mut self, platform: &mut P, tries: u32) -> Result<(), Fault> {
         self.tries = Some(tries);
-        let now_ms = board.now_ms();
+        let now_ms = platform.now_ms();
         if now_ms.wrapping_sub(self.tried_ms) < RETRY_MS {
             return Ok(());
         }
         self.tried_ms = now_ms;
         let tries = tries.saturating_add(1);
-        match board.restore_display() {
+        match platform.restore_display() {
             Restored::Never => return Err(Fault::Display),
             Restored::NotYet => self.tries = Some(tries),
             Restored::Yes => {
-                board.log(Event::DisplayBack { tries });
+                platform.log(Event::DisplayBack { tries });
                 self.tries = None;
                 self.redraw();
             }
@@ -231,21 +222,24 @@ impl<'a> App<'a> {
         self.is_cluttered = true;
     }
 
-    fn proceed<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
-        let elapsed_ms = board.now_ms().wrapping_sub(self.since_ms);
+    fn proceed<P: Platform>(&mut self, platform: &mut P) -> Result<(), Fault> {
+        let elapsed_ms = platform.now_ms().wrapping_sub(self.since_ms);
         let action = self.pending.pop_front();
         if self.scene == Scene::Boot && (elapsed_ms >= BOOT_MS || action.is_some()) {
             self.scene = Scene::Still;
             self.redraw();
         }
         if let Some(action) = action {
-            board.log(Event::Button(action));
+            platform.log(Event::Button(action));
             self.act(action);
-        } else if self.scene == Scene::Walk && elapsed_ms >= WALK_FRAME_MS && !self.is_stale {
+        } else if self.scene == Scene::Interpolation
+            && elapsed_ms >= INTERPOLATION_FRAME_MS
+            && !self.is_stale
+        {
             self.advance();
         }
         if self.is_stale {
-            self.draw(board)?;
+            self.draw(platform)?;
             self.is_stale = false;
         }
         Ok(())
@@ -265,8 +259,8 @@ impl<'a> App<'a> {
                 self.from = Some(self.here.seed.wrapping_add(1));
                 self.step = 0;
             }
-            Action::Walk if self.scene == Scene::Walk => self.scene = Scene::Still,
-            Action::Walk => self.scene = Scene::Walk,
+            Action::Interpolate if self.scene == Scene::Interpolation => self.scene = Scene::Still,
+            Action::Interpolate => self.scene = Scene::Interpolation,
             Action::NextPalette => {
                 self.palette = self.palette.next(self.model.output_shape().c == 1);
             }
@@ -282,7 +276,7 @@ impl<'a> App<'a> {
 
     fn advance(&mut self) {
         self.step += 1;
-        if self.step >= WALK_STEPS {
+        if self.step >= INTERPOLATION_STEPS {
             self.step = 0;
             self.here = self.next.take().unwrap_or(self.here);
         }
@@ -293,27 +287,31 @@ impl<'a> App<'a> {
         (self.model.class_count() > 0).then_some(self.class)
     }
 
-    /// Chooses the seeds that are missing: what is shown, and where a walk goes.
-    fn choose<B: Board>(&mut self, board: &mut B) -> Result<(), InferError> {
+    /// Chooses the seeds that are missing: what is shown, and where an interpolation goes.
+    fn choose<P: Platform>(&mut self, platform: &mut P) -> Result<(), InferError> {
         if let Some(from) = self.from.take() {
-            self.here = self.choose_from(board, from)?;
+            self.here = self.choose_from(platform, from)?;
             self.next = None;
         }
         if self.step > 0 && self.next.is_none() {
             let from = self.here.seed.wrapping_add(1);
-            self.next = Some(self.choose_from(board, from)?);
+            self.next = Some(self.choose_from(platform, from)?);
         }
         Ok(())
     }
 
-    fn choose_from<B: Board>(&mut self, board: &mut B, from: u64) -> Result<Choice, InferError> {
+    fn choose_from<P: Platform>(
+        &mut self,
+        platform: &mut P,
+        from: u64,
+    ) -> Result<Choice, InferError> {
         let (class, pending) = (self.class(), &mut self.pending);
         let mut memory = choose::Memory {
             arena: self.memory.arena,
             input: self.memory.input,
             seen: self.memory.seen,
         };
-        let between_rows = || attend(board, pending);
+        let between_rows = || attend(platform, pending);
         let candidates = self.candidates;
         self.model
             .choose_seed(class, from, candidates, &mut memory, between_rows)
@@ -333,38 +331,38 @@ impl<'a> App<'a> {
         Ok(())
     }
 
-    fn draw<B: Board>(&mut self, board: &mut B) -> Result<(), Fault> {
+    fn draw<P: Platform>(&mut self, platform: &mut P) -> Result<(), Fault> {
         if self.scene == Scene::Boot {
-            return show_boot(board.display(), self.model);
+            return show_boot(platform.display(), self.model);
         }
         if self.is_cluttered {
-            clear(board.display())?;
+            clear(platform.display())?;
             self.is_cluttered = false;
         }
-        self.choose(board)?;
-        self.since_ms = board.now_ms();
+        self.choose(platform)?;
+        self.since_ms = platform.now_ms();
         self.fill_input()?;
         let Memory { input, arena, .. } = &mut self.memory;
         let (mut drawn, mut crc) = (Ok(()), !0);
         self.model.run(input, arena, |row, values| {
             crc = crc32(crc, values);
             if drawn.is_ok() {
-                let display = board.display();
+                let display = platform.display();
                 drawn = self.screen.show_row(display, self.palette, row, values);
             }
-            attend(board, &mut self.pending);
+            attend(platform, &mut self.pending);
         })?;
         drawn?;
-        let ms = board.now_ms().wrapping_sub(self.since_ms);
+        let ms = platform.now_ms().wrapping_sub(self.since_ms);
         let hud = Hud {
             label: self.model.label(self.class).unwrap_or(self.model.name()),
             seed: self.here.seed,
-            step: self.step,
+            percent: (u32::from(self.step) * 100 / u32::from(INTERPOLATION_STEPS)) as u8,
             score: self.here.score,
             ms,
         };
-        self.screen.show_hud(board.display(), &hud)?;
-        board.log(Event::Frame {
+        self.screen.show_hud(platform.display(), &hud)?;
+        platform.log(Event::Frame {
             class: self.class(),
             seed: self.here.seed,
             step: self.step,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use gan_core::{InferError, ModelError};
 
-use crate::buttons::Action;
+use crate::input::Action;
 
 /// What is worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,9 +27,10 @@ pub enum Event<'a> {
     Frame {
         /// Counted from 0; none in a model without classes.
         class: Option<usize>,
-        /// Of the latent, or of the one that the walk comes from.
+        /// Of the latent, or of the one that the interpolation comes from.
         seed: u64,
-        /// Of [`WALK_STEPS`](crate::app::WALK_STEPS) on the way to the next seed.
+        /// Of [`INTERPOLATION_STEPS`](crate::app::INTERPOLATION_STEPS) on the way to the next
+        /// seed.
         step: u8,
         /// Of the seed's picture, by the model's critic; more is better.
         score: Option<i8>,

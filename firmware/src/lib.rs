@@ -1,12 +1,14 @@
 //! The application that draws a generator's pictures, and what it needs of a board.
 //!
-//! Following the data: [`app`] asks `gan-core` for rows, [`screen`] puts them and the text
-//! on a display, [`buttons`] turns pins into actions, [`event`] is what it logs. A board (see `board/`) brings the
-//! display, the pins, a clock and a log; [`ssd0323`] is the one display driver of our own.
+//! Modules import only from those above them in this list: [`input`] turns pins into
+//! actions, [`display`] has the drivers of displays, [`event`] is what is logged, [`screen`]
+//! puts pictures and text on a display, [`app`] asks `gan-core` for rows and shows them. The
+//! program adds `device`, what every microcontroller does the same, `chip`, what boards with
+//! the same chip share, and `board`, a file for each board.
 #![cfg_attr(target_os = "none", no_std)]
 
 pub mod app;
-pub mod buttons;
+pub mod display;
 pub mod event;
+pub mod input;
 pub mod screen;
-pub mod ssd0323;

@@ -3,6 +3,10 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod board;
+#[cfg(target_os = "none")]
+mod chip;
+#[cfg(target_os = "none")]
+mod device;
 
 /// The model that is built in: `GAN_MODEL`, or the default.
 mod model {

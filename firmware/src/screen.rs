@@ -13,11 +13,8 @@ use gan_core::image::grey_level;
 use gan_core::{Mode, Model, Shape};
 use heapless::{String, Vec};
 
-use crate::app::WALK_STEPS;
+use crate::display::MAX_WIDTH_PX;
 use crate::event::Fault;
-
-/// Of the widest display that is drawn on.
-const MAX_WIDTH_PX: usize = 320;
 
 /// Characters of the longest text.
 const MAX_TEXT: usize = 160;
@@ -75,8 +72,8 @@ pub struct Hud<'a> {
     pub label: &'a str,
     /// Of its latent.
     pub seed: u64,
-    /// On the way to the next seed.
-    pub step: u8,
+    /// Of the way to the next seed.
+    pub percent: u8,
     /// By the model's critic.
     pub score: Option<i8>,
     /// It took.
@@ -175,7 +172,7 @@ impl Screen {
             .map_err(|_| Fault::Display)
     }
 
-    /// Shows label, seed, time, and the walk or the critic's score.
+    /// Shows label, seed, time, and how far an interpolation is or the critic's score.
     pub fn show_hud<D: DrawTarget>(&self, display: &mut D, hud: &Hud<'_>) -> Result<(), Fault>
     where
         D::Color: From<Gray8>,
@@ -190,22 +187,21 @@ impl Screen {
             seed.clear();
             let _ = write!(seed, "{}", hud.seed);
         }
-        let mut walk = String::<MAX_TEXT>::new();
-        if let (0, Some(score)) = (hud.step, hud.score) {
-            let _ = write!(walk, "score {score}");
-        } else if hud.step > 0 {
-            let percent = u32::from(hud.step) * 100 / u32::from(WALK_STEPS);
-            let _ = write!(walk, "to next {percent}%");
+        let mut last = String::<MAX_TEXT>::new();
+        if let (0, Some(score)) = (hud.percent, hud.score) {
+            let _ = write!(last, "score {score}");
+        } else if hud.percent > 0 {
+            let _ = write!(last, "to next {}%", hud.percent);
         }
         let label = self.clipped(hud.label);
         if self.is_paired {
             self.show_line(display, 0, label, &time)?;
-            self.show_line(display, 1, &seed, &walk)
+            self.show_line(display, 1, &seed, &last)
         } else {
             self.show_line(display, 0, label, "")?;
             self.show_line(display, 1, &seed, "")?;
             self.show_line(display, 2, &time, "")?;
-            self.show_line(display, 3, &walk, "")
+            self.show_line(display, 3, &last, "")
         }
     }
 

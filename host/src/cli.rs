@@ -48,7 +48,7 @@ pub enum Command {
     /// Show what a .gan file holds and needs
     Inspect(Inspect),
     /// Show versions, features and devices
-    Doctor,
+    Doctor(Doctor),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -241,6 +241,13 @@ pub struct Evaluate {
     /// training pictures
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Doctor {
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -12,6 +12,7 @@ ones; Naeem et al. 2020, Kynkaanniemi et al. 2019) and the Frechet distance, all
 
 import argparse
 import gzip
+import json
 import pathlib
 
 import numpy as np
@@ -101,8 +102,14 @@ def report(name, model, images, labels, real):
     distance = torch.cdist(held, some)
     coverage = (distance.min(1).values < radii(held)).double().mean()
     precision = (distance < radii(held)[:, None]).any(0).double().mean()
-    print(f"{name}: recognised {100 * np.mean(classes == labels):.1f} %, coverage {coverage:.3f}, "
-          f"precision {precision:.3f}, FD {frechet(features, real):.2f} ({len(images)} pictures)")
+    print(json.dumps({
+        "name": str(name),
+        "pictures": len(images),
+        "recognised": float(np.mean(classes == labels)),
+        "coverage": float(coverage),
+        "precision": float(precision),
+        "frechet_distance": frechet(features, real),
+    }))
 
 
 def main():

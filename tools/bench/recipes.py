@@ -7,6 +7,7 @@ not trained again. A recipe is the preset with some lines changed.
 """
 
 import argparse
+import json
 import pathlib
 import re
 import subprocess
@@ -71,9 +72,9 @@ def main():
                 [sys.executable, ROOT / "tools/bench/quality.py", "--data", args.data,
                  "--cache", out / "classifier.pt", run / "drawn.idx"],
                 check=True, capture_output=True, text=True).stdout.splitlines()[-1]
-            found = re.search(r"recognised ([\d.]+) %, coverage ([\d.]+), precision ([\d.]+), FD ([\d.]+)", judged)
-            recognised, coverage, precision, distance = found.groups()
-            print(f"| {name} | {args.steps:,} | {seed} | {recognised} % | {coverage} | {precision} | {distance} |",
+            found = json.loads(judged)
+            print(f"| {name} | {args.steps:,} | {seed} | {100 * found['recognised']:.1f} % "
+                  f"| {found['coverage']:.3f} | {found['precision']:.3f} | {found['frechet_distance']:.2f} |",
                   flush=True)
 
 

@@ -6,12 +6,61 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 #[path = "../../firmware/boards.rs"]
+#[allow(dead_code, reason = "the rest is for the build script")]
 mod table;
 
-pub use table::{BOARDS, Board, Loader};
+pub use table::{BOARDS, BoardSpec, Emulator, Loader};
+
+/// Lists the boards: name, target, display and emulator.
+#[derive(clap::Args)]
+pub struct Boards {
+    /// One line a board, name and target first, without a head.
+    #[arg(long)]
+    list: bool,
+    /// As JSON.
+    #[arg(long, conflicts_with = "list")]
+    json: bool,
+}
+
+impl Boards {
+    pub fn run(self) -> anyhow::Result<()> {
+        if self.json {
+            let boards = BOARDS.map(|board| {
+                serde_json::json!({
+                    "name": board.name,
+                    "target": board.target,
+                    "display": board.display,
+                    "flash_bytes": board.flash.1,
+                    "ram_bytes": board.ram.1,
+                    "emulator": board.emulator.map(|emulator| format!("{emulator:?}")),
+                })
+            });
+            println!("{}", serde_json::to_string_pretty(&boards)?);
+            return Ok(());
+        }
+        if !self.list {
+            println!("name         target                       display         emulator");
+        }
+        for board in BOARDS {
+            let emulator = board.emulator.map(|emulator| format!("{emulator:?}"));
+            let emulator = emulator.unwrap_or_else(|| "-".into());
+            let (name, target, display) = (board.name, board.target, board.display);
+            println!("{name:12} {target:28} {display:15} {emulator}");
+        }
+        Ok(())
+    }
+}
+
+/// The first board that an emulator runs.
+pub fn emulated(wanted: Option<Emulator>) -> anyhow::Result<BoardSpec> {
+    let is_wanted = |emulator| wanted.is_none_or(|wanted| wanted == emulator);
+    let mut boards = BOARDS.into_iter();
+    let board = boards.find(|board| board.emulator.is_some_and(is_wanted));
+    board.with_context(|| format!("no board is emulated by {wanted:?}"))
+}
 
 /// The board of a name, for the command line.
-pub fn parse(name: &str) -> Result<Board, String> {
+pub fn parse(name: &str) -> Result<BoardSpec, String> {
     let board = BOARDS.into_iter().find(|board| board.name == name);
     board.ok_or_else(|| {
         format!(
@@ -21,7 +70,7 @@ pub fn parse(name: &str) -> Result<Board, String> {
     })
 }
 
-impl Board {
+impl BoardSpec {
     /// Builds the application with the default model or another; the path of its ELF file.
     pub fn build(&self, model: Option<&Path>) -> anyhow::Result<PathBuf> {
         let model = model.map(std::path::absolute).transpose()?;

@@ -71,15 +71,18 @@ impl CudaCheck {
         );
         let mut doctor = Command::new(build.join("debug/gan"));
         doctor
-            .arg("doctor")
+            .args(["doctor", "--json"])
             .env("PATH", &path)
             .env("CUDA_PATH", &cuda)
             .env("LD_LIBRARY_PATH", cuda.join("lib"));
         let output = doctor.output().context("cannot start the program")?;
         let told = String::from_utf8_lossy(&output.stdout);
         print!("{told}");
+        let report: serde_json::Value =
+            serde_json::from_str(&told).context("`gan doctor --json` prints no JSON")?;
+        let missing = report["missing"].as_object();
         ensure!(
-            output.status.success() && told.contains("All of it is there."),
+            output.status.success() && missing.is_some_and(|missing| missing.is_empty()),
             "`gan doctor` does not find what it was built with"
         );
         Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use crate::root;
 
 /// Draws the pictures of displays in docs/ anew: an emulated board's, and the simulator's
-/// walk between seeds.
+/// interpolation between seeds.
 #[derive(clap::Args)]
 pub struct Docs {
     /// Fail if they are not what is committed, instead of writing them.
@@ -18,12 +18,9 @@ pub struct Docs {
 
 /// A picture and the command that draws it, whose last argument is the file.
 const PICTURES: [(&str, &str); 2] = [
+    ("display.png", "tools qemu --keys down --screenshot"),
     (
-        "display.png",
-        "tools qemu --board lm3s6965evb --keys down --screenshot",
-    ),
-    (
-        "walk.gif",
+        "interpolation.gif",
         "run -q -p firmware -- --class sneaker --keys left,left,select --frame-ms 60 --frames 67 \
          --record",
     ),

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 use gan_core::Model;
 
-use crate::boards::{self, Board, Loader};
+use crate::boards::{self, BoardSpec, Loader};
 use crate::elf::Elf;
 
 /// Builds the application and flashes it: by probe-rs, espflash, or as a UF2 file.
@@ -14,7 +14,7 @@ use crate::elf::Elf;
 pub struct Flash {
     /// The board.
     #[arg(long, value_parser = boards::parse)]
-    board: Board,
+    board: BoardSpec,
     /// A .gan file, or a run folder with one, in place of the default model.
     #[arg(long)]
     model: Option<PathBuf>,

@@ -1,40 +1,40 @@
 //! The golden vectors, by their own generator.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+use crate::root;
+
 /// Regenerates tests/golden/kernels.json with python3.
 #[derive(clap::Args)]
 pub struct Golden {
-    /// Fail if the committed file was not what the generator makes.
+    /// Fail if the committed file is not what the generator makes; write nothing.
     #[arg(long)]
     check: bool,
 }
 
 impl Golden {
     pub fn run(self) -> anyhow::Result<()> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+        let folder = root().join("tests/golden");
         let vectors = folder.join("kernels.json");
-        let before = std::fs::read(&vectors).unwrap_or_default();
         println!("python3 tests/golden/generate.py");
-        let status = Command::new("python3")
-            .arg(folder.join("generate.py"))
-            .status();
-        ensure!(
-            status.context("cannot start python3")?.success(),
-            "the generator failed"
-        );
-        let same = before == std::fs::read(&vectors)?;
+        let generator = folder.join("generate.py");
+        let output = Command::new("python3").arg(generator).output();
+        let output = output.context("cannot start python3")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "the generator failed:\n{errors}");
+        let is_same = std::fs::read(&vectors).is_ok_and(|committed| committed == output.stdout);
         println!(
             "tests/golden/kernels.json: {}",
-            if same { "unchanged" } else { "changed" }
+            if is_same { "unchanged" } else { "changed" }
         );
-        ensure!(
-            same || !self.check,
-            "the committed golden vectors differ from their generator's"
-        );
+        if self.check {
+            let stale = "the committed golden vectors differ from their generator's";
+            ensure!(is_same, "{stale}: cargo tools golden");
+        } else if !is_same {
+            std::fs::write(&vectors, output.stdout).context("cannot write the vectors")?;
+        }
         Ok(())
     }
 }

@@ -236,7 +236,7 @@ impl Bench {
     /// The emulated board shows what the simulator does for the same model.
     fn check_board(&self, gan: &Path) -> anyhow::Result<()> {
         let (board, simulated) = (self.folder.join("board.png"), self.folder.join("sim.png"));
-        let tools = ["tools", "qemu", "--board", "lm3s6965evb", "--model"];
+        let tools = ["tools", "qemu", "--model"];
         let log = cargo(&[&tools[..], &[text(gan)?, "--screenshot", text(&board)?]].concat())?;
         let frame = log.lines().rfind(|line| line.contains("Frame"));
         let frame = frame.context("the board has drawn nothing")?;
@@ -361,7 +361,7 @@ impl Bench {
     }
 }
 
-/// Pictures and inputs as `host sample --out X.npy` leaves them.
+/// Pictures and inputs as `gan sample --out X.npy` leaves them.
 struct Array {
     values: PathBuf,
     input: PathBuf,

@@ -33,6 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::Bench),
+    Boards(boards::Boards),
     Cards(cards::Cards),
     Ci(ci::Ci),
     CudaCheck(cuda_check::CudaCheck),
@@ -60,6 +61,7 @@ fn main() -> anyhow::Result<()> {
     sigpipe::reset();
     match Cli::parse().command {
         Command::Bench(bench) => bench.run(),
+        Command::Boards(boards) => boards.run(),
         Command::Cards(cards) => cards.run(),
         Command::Ci(ci) => ci.run(),
         Command::CudaCheck(check) => check.run(),

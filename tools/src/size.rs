@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-use crate::boards::{self, BOARDS, Board};
+use crate::boards::{self, BOARDS, BoardSpec};
 use crate::elf::Elf;
 
 /// Builds the application for every board and compares what it takes of flash and RAM with
@@ -16,12 +16,12 @@ use crate::elf::Elf;
 pub struct Size {
     /// Only this board.
     #[arg(long, value_parser = boards::parse)]
-    board: Option<Board>,
+    board: Option<BoardSpec>,
 }
 
 impl Size {
     pub fn run(self) -> anyhow::Result<()> {
-        let wanted = |board: &&Board| self.board.is_none_or(|asked| asked.name == board.name);
+        let wanted = |board: &&BoardSpec| self.board.is_none_or(|asked| asked.name == board.name);
         let mut rows = Vec::new();
         for board in BOARDS.iter().filter(wanted) {
             let path = board.build(None)?;
@@ -56,7 +56,7 @@ struct Used {
 }
 
 impl Used {
-    fn read(board: &Board, path: &Path) -> anyhow::Result<Self> {
+    fn read(board: &BoardSpec, path: &Path) -> anyhow::Result<Self> {
         let data = std::fs::read(path).context("cannot read the program")?;
         let elf = Elf::parse(&data, path)?;
         let (start, end) = (board.ram.0, board.ram.0 + board.ram.1);
@@ -82,7 +82,7 @@ impl Used {
         })
     }
 
-    fn ensure_within(&self, board: &Board) -> anyhow::Result<()> {
+    fn ensure_within(&self, board: &BoardSpec) -> anyhow::Result<()> {
         let within = |what: &str, used: u32, budget: u32, there: u32| {
             let (name, over) = (board.name, used.saturating_sub(budget));
             ensure!(

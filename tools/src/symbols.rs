@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 
-use crate::boards::{self, BOARDS, Board};
+use crate::boards::{self, BOARDS, BoardSpec};
 use crate::code::{branch, float_instructions, for_each_instruction};
 use crate::elf::{Elf, Lines, Symbol};
 use crate::setup::has_target;
@@ -13,22 +13,19 @@ use crate::setup::has_target;
 /// draws without floating point, and that no allocator is linked.
 ///
 /// Every direct call counts for the function that it was inlined from; calls by pointer,
-/// which are those of `core::fmt` and of the loops in assembly, are not seen. Only the walk
-/// between two latents, `latent::slerp`, may use floats: it makes an input, and the drawing
-/// from it is in integers. Of the emulated board every other call that can end in a panic is
+/// which are those of `core::fmt` and of the loops in assembly, are not seen. Only the
+/// interpolation between two latents, `latent::slerp`, may use floats: it makes an input, and the drawing
+/// from it is in integers. Of a board without a HAL every other call that can end in a panic is
 /// listed, too, with the reason why it is accepted; the others' hardware libraries have
 /// their own.
 #[derive(clap::Args)]
 pub struct Symbols {
     /// Only this board.
     #[arg(long, value_parser = boards::parse)]
-    board: Option<Board>,
+    board: Option<BoardSpec>,
 }
 
-/// The board whose program has nothing but ours in it.
-const LISTED: &str = "lm3s6965evb";
-
-/// Functions of it that may call a panic, by how their names begin, and why that is accepted.
+/// Functions of a program without a HAL that may call a panic, by how their names begin, and why that is accepted.
 const ACCEPTED: [(&str, &str); 3] = [
     (
         "defmt_semihosting::",
@@ -79,7 +76,7 @@ struct Call {
 
 impl Symbols {
     pub fn run(self) -> anyhow::Result<()> {
-        let wanted = |board: &&Board| self.board.is_none_or(|asked| asked.name == board.name);
+        let wanted = |board: &&BoardSpec| self.board.is_none_or(|asked| asked.name == board.name);
         for board in BOARDS.iter().filter(wanted) {
             if self.board.is_none() && !has_target(board.target)? {
                 println!("skipped: {}: {} is not installed", board.name, board.target);
@@ -89,7 +86,7 @@ impl Symbols {
             let data = std::fs::read(&path).context("cannot read the program")?;
             let elf = Elf::parse(&data, &path)?;
             let program = Program::read(&elf)?;
-            if board.name == LISTED {
+            if board.is_without_hal {
                 program.list_panics()?;
             }
             program.ensure_clean(&elf, board)?;
@@ -116,7 +113,7 @@ impl Program {
     }
 
     /// Fails where gan-core reaches what it promises not to; else says what was looked at.
-    fn ensure_clean(&self, elf: &Elf<'_>, board: &Board) -> anyhow::Result<()> {
+    fn ensure_clean(&self, elf: &Elf<'_>, board: &BoardSpec) -> anyhow::Result<()> {
         let name = board.name;
         // How an error is logged is the logger's affair: `derive(defmt::Format)` calls it.
         let is_cores = |owner: &str| owner.contains("gan_core::") && !owner.contains("defmt::");

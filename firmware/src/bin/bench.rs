@@ -1,7 +1,8 @@
 //! Counts the instructions that the runtime executes, on an emulated machine.
 //!
 //! `cargo tools bench` builds it, puts a model into the machine's memory behind the
-//! program, and reads what it prints through semihosting: `name value` lines, hexadecimal.
+//! program, and reads what it prints through semihosting: a JSON object a line, of one value in
+//! hexadecimal digits.
 #![no_std]
 #![no_main]
 
@@ -64,10 +65,6 @@ fn measure(model: Model<'static>) -> Option<()> {
     let input = input.get_mut(..model.input_len())?;
     let class = (model.class_count() > 0).then_some(0);
     model.fill_input(SEED, class, input).ok()?;
-    if let Ok(mut out) = semihosting::io::stdout() {
-        let _ = out.write(model.name().as_bytes());
-        let _ = out.write(b"\n");
-    }
     counter::start();
 
     let mut crc = !0u32;
@@ -115,7 +112,7 @@ fn line(name: &str, value: u32) {
     let digit = |i: u32| b"0123456789abcdef"[(value >> (28 - 4 * i) & 15) as usize];
     let digits: [u8; 8] = core::array::from_fn(|i| digit(i as u32));
     if let Ok(mut out) = semihosting::io::stdout() {
-        for part in [name.as_bytes(), b" ", &digits, b"\n"] {
+        for part in [b"{\"", name.as_bytes(), b"\":\"", &digits, b"\"}\n"] {
             let _ = out.write(part);
         }
     }

@@ -12,10 +12,10 @@ use esp_hal::rtc_cntl::{Rtc, RwdtStage};
 use esp_hal::spi::Mode;
 use esp_hal::spi::master::{Config, Spi};
 use esp_hal::time::{Duration, Instant, Rate};
-use firmware::event::{Event, Fault};
+use firmware::display::mipi::{self, SPI_HZ, Wires};
+use firmware::input::buttons::two_pins;
 
-use super::device;
-use super::st7789::{self, Parts, SPI_HZ};
+use crate::device::{self, Device};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
@@ -33,27 +33,31 @@ fn main() -> ! {
         .with_frequency(Rate::from_hz(SPI_HZ))
         .with_mode(Mode::_3);
     let Ok(bus) = Spi::new(pins.SPI2, config) else {
-        device::log(Event::Failed(Fault::Display));
-        loop {
-            core::hint::spin_loop();
-        }
+        device::end_without_display();
     };
     let bus = bus.with_sck(pins.GPIO6).with_mosi(pins.GPIO7);
     let output = OutputConfig::default();
     let Ok(spi) = ExclusiveDevice::new_no_delay(bus, Output::new(pins.GPIO10, Level::High, output));
     let pull_up = InputConfig::default().with_pull(Pull::Up);
-    let parts = Parts {
+    let wires = Wires {
         spi,
         dc: Output::new(pins.GPIO4, Level::Low, output),
         reset: Output::new(pins.GPIO5, Level::High, output),
         light: Output::new(pins.GPIO3, Level::Low, output),
-        // The board's own button.
-        a: Input::new(pins.GPIO9, pull_up),
-        b: Input::new(pins.GPIO1, pull_up),
+    };
+    let Some(display) = mipi::start(wires, now_ms) else {
+        device::end_without_display();
+    };
+    // The board's own button.
+    let a = Input::new(pins.GPIO9, pull_up);
+    let b = Input::new(pins.GPIO1, pull_up);
+    let mut device = Device {
+        display,
+        input: two_pins(a, b),
         now_ms,
         feed_watchdog: move || watchdog.feed(),
     };
-    st7789::run(parts, || Delay::new().delay_millis(1))
+    device::run(&mut device, || Delay::new().delay_millis(1))
 }
 
 /// Milliseconds since boot; wraps.

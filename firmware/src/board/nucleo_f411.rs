@@ -9,11 +9,12 @@ use embassy_stm32::rcc::{
 use embassy_stm32::spi::{self, Spi};
 use embassy_stm32::time::Hertz;
 use embedded_hal_bus::spi::ExclusiveDevice;
+use firmware::display::mipi::{self, SPI_HZ, Wires};
+use firmware::input::buttons::two_pins;
 use {defmt_rtt as _, panic_probe as _};
 
-use super::clock;
-use super::st7789::{self, Parts};
-use super::stm32;
+use crate::chip::{stm32, systick};
+use crate::device::{self, Device};
 
 /// The most that the STM32F411 runs at.
 const CORE_HZ: u32 = 100_000_000;
@@ -25,25 +26,34 @@ fn main() -> ! {
     let mut watchdog = stm32::start_watchdog();
     let pins = embassy_stm32::init(clocks());
     if let Some(core) = cortex_m::Peripherals::take() {
-        clock::start(core.SYST, CORE_HZ);
+        systick::start(core.SYST, CORE_HZ);
     }
     let mut config = spi::Config::default();
-    config.frequency = Hertz(stm32::spi_hz(BUS_HZ));
+    config.frequency = Hertz(stm32::spi_hz(BUS_HZ, SPI_HZ));
     config.mode = spi::MODE_3;
     let bus = Spi::new_blocking_txonly(pins.SPI1, pins.PA5, pins.PA7, config);
     let select = Output::new(pins.PB6, Level::High, Speed::VeryHigh);
     let Ok(spi) = ExclusiveDevice::new_no_delay(bus, select);
-    let parts = Parts {
+    let wires = Wires {
         spi,
         dc: Output::new(pins.PC7, Level::Low, Speed::VeryHigh),
         reset: Output::new(pins.PA9, Level::High, Speed::Low),
         light: Output::new(pins.PA8, Level::Low, Speed::Low),
-        a: Input::new(pins.PC13, Pull::Up),
-        b: Input::new(pins.PB10, Pull::Up),
-        now_ms: clock::now_ms,
+    };
+    let Some(display) = mipi::start(wires, systick::now_ms) else {
+        device::end_without_display();
+    };
+    let (a, b) = (
+        Input::new(pins.PC13, Pull::Up),
+        Input::new(pins.PB10, Pull::Up),
+    );
+    let mut device = Device {
+        display,
+        input: two_pins(a, b),
+        now_ms: systick::now_ms,
         feed_watchdog: move || watchdog.pet(),
     };
-    st7789::run(parts, cortex_m::asm::wfi)
+    device::run(&mut device, cortex_m::asm::wfi)
 }
 
 /// 100 MHz from the internal 16 MHz oscillator.

@@ -6,11 +6,12 @@ use embassy_rp::spi::{Config, Phase, Polarity, Spi};
 use embassy_rp::watchdog::Watchdog;
 use embassy_time::Duration;
 use embedded_hal_bus::spi::ExclusiveDevice;
+use firmware::display::mipi::{self, SPI_HZ, Wires};
+use firmware::input::buttons::two_pins;
 use {defmt_rtt as _, panic_probe as _};
 
-use super::clock;
-use super::device::WATCHDOG_MS;
-use super::st7789::{self, Parts, SPI_HZ};
+use crate::chip::systick;
+use crate::device::{self, Device, WATCHDOG_MS};
 
 #[entry]
 fn main() -> ! {
@@ -21,7 +22,7 @@ fn main() -> ! {
     watchdog.pause_on_debug(true);
     watchdog.start(patience);
     if let Some(core) = cortex_m::Peripherals::take() {
-        clock::start(core.SYST, embassy_rp::clocks::clk_sys_freq());
+        systick::start(core.SYST, embassy_rp::clocks::clk_sys_freq());
     }
     let mut config = Config::default();
     config.frequency = SPI_HZ;
@@ -29,15 +30,24 @@ fn main() -> ! {
     config.phase = Phase::CaptureOnSecondTransition;
     let bus = Spi::new_blocking_txonly(pins.SPI0, pins.PIN_18, pins.PIN_19, config);
     let Ok(spi) = ExclusiveDevice::new_no_delay(bus, Output::new(pins.PIN_17, Level::High));
-    let parts = Parts {
+    let wires = Wires {
         spi,
         dc: Output::new(pins.PIN_16, Level::Low),
         reset: Output::new(pins.PIN_20, Level::High),
         light: Output::new(pins.PIN_21, Level::Low),
-        a: Input::new(pins.PIN_14, Pull::Up),
-        b: Input::new(pins.PIN_15, Pull::Up),
-        now_ms: clock::now_ms,
+    };
+    let Some(display) = mipi::start(wires, systick::now_ms) else {
+        device::end_without_display();
+    };
+    let (a, b) = (
+        Input::new(pins.PIN_14, Pull::Up),
+        Input::new(pins.PIN_15, Pull::Up),
+    );
+    let mut device = Device {
+        display,
+        input: two_pins(a, b),
+        now_ms: systick::now_ms,
         feed_watchdog: move || watchdog.feed(patience),
     };
-    st7789::run(parts, cortex_m::asm::wfi)
+    device::run(&mut device, cortex_m::asm::wfi)
 }

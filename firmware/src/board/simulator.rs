@@ -13,9 +13,10 @@ use clap::{Parser, ValueEnum};
 use embedded_graphics::pixelcolor::{Gray4, Gray8, PixelColor, Rgb565, Rgb888};
 use embedded_graphics::prelude::*;
 use embedded_graphics_simulator::{OutputSettings, OutputSettingsBuilder, SimulatorDisplay};
-use firmware::app::{App, Board, CANDIDATES, Memory, WALK_FRAME_MS};
-use firmware::buttons::Action;
+use firmware::app::{App, CANDIDATES, INTERPOLATION_FRAME_MS, Memory, Platform};
+use firmware::display::{SSD0323_PX, ST7789_PX};
 use firmware::event::{Event, Fault};
+use firmware::input::Action;
 use firmware::screen::show_fault;
 use gan_core::{Critic, Mode, Model};
 use image::codecs::gif::{GifEncoder, Repeat};
@@ -41,10 +42,10 @@ struct Cli {
     #[arg(long, default_value_t = CANDIDATES)]
     candidates: u32,
     /// Keys to press, one after the other's picture: up (next class), down (previous
-    /// class), left (palette), right (new seed), select (walk).
+    /// class), left (palette), right (new seed), select (interpolation).
     #[arg(long, value_enum, value_delimiter = ',')]
     keys: Vec<Key>,
-    /// Stop after this many pictures: a walk does not end by itself.
+    /// Stop after this many pictures: an interpolation does not end by itself.
     #[arg(long)]
     frames: Option<usize>,
     /// Where the display goes at the end, a PNG; screen.png, unless there is a --record.
@@ -92,7 +93,7 @@ impl Key {
             Self::Down => Action::PreviousClass,
             Self::Left => Action::NextPalette,
             Self::Right => Action::NewSeed,
-            Self::Select => Action::Walk,
+            Self::Select => Action::Interpolate,
         }
     }
 }
@@ -110,8 +111,8 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match cli.panel {
-        Panel::Oled => simulate::<Gray4>(&cli, Size::new(128, 64), cli.scale.unwrap_or(4)),
-        Panel::Tft => simulate::<Rgb565>(&cli, Size::new(240, 240), cli.scale.unwrap_or(1)),
+        Panel::Oled => simulate::<Gray4>(&cli, SSD0323_PX, cli.scale.unwrap_or(4)),
+        Panel::Tft => simulate::<Rgb565>(&cli, ST7789_PX, cli.scale.unwrap_or(1)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -267,7 +268,7 @@ impl<C: Color> Simulator<C> {
     }
 }
 
-impl<C: Color> Board for Simulator<C> {
+impl<C: Color> Platform for Simulator<C> {
     type Color = C;
     type Display = SimulatorDisplay<C>;
 
@@ -308,7 +309,7 @@ fn record(path: &Path, pictures: &[RgbImage]) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut encoder = GifEncoder::new_with_speed(file, 10);
     encoder.set_repeat(Repeat::Infinite)?;
-    let delay = Delay::from_numer_denom_ms(WALK_FRAME_MS, 1);
+    let delay = Delay::from_numer_denom_ms(INTERPOLATION_FRAME_MS, 1);
     for picture in pictures {
         let picture = DynamicImage::ImageRgb8(picture.clone()).into_rgba8();
         encoder.encode_frame(Frame::from_parts(picture, 0, 0, delay))?;

@@ -10,11 +10,12 @@ use embassy_stm32::rcc::{
 use embassy_stm32::spi::{self, Spi};
 use embassy_stm32::time::Hertz;
 use embedded_hal_bus::spi::ExclusiveDevice;
+use firmware::display::mipi::{self, SPI_HZ, Wires};
+use firmware::input::buttons::two_pins;
 use {defmt_rtt as _, panic_probe as _};
 
-use super::clock;
-use super::st7789::{self, Parts};
-use super::stm32;
+use crate::chip::{stm32, systick};
+use crate::device::{self, Device};
 
 /// What every revision of the STM32H743 runs at.
 const CORE_HZ: u32 = 400_000_000;
@@ -29,25 +30,34 @@ fn main() -> ! {
         // The model is read from flash, which is slower than the core.
         core.SCB.enable_icache();
         core.SCB.enable_dcache(&mut core.CPUID);
-        clock::start(core.SYST, CORE_HZ);
+        systick::start(core.SYST, CORE_HZ);
     }
     let mut config = spi::Config::default();
-    config.frequency = Hertz(stm32::spi_hz(BUS_HZ));
+    config.frequency = Hertz(stm32::spi_hz(BUS_HZ, SPI_HZ));
     config.mode = spi::MODE_3;
     let bus = Spi::new_blocking_txonly(pins.SPI1, pins.PA5, pins.PB5, config);
     let select = Output::new(pins.PD14, Level::High, Speed::VeryHigh);
     let Ok(spi) = ExclusiveDevice::new_no_delay(bus, select);
-    let parts = Parts {
+    let wires = Wires {
         spi,
         dc: Output::new(pins.PD15, Level::Low, Speed::VeryHigh),
         reset: Output::new(pins.PF12, Level::High, Speed::Low),
         light: Output::new(pins.PF13, Level::Low, Speed::Low),
-        a: Input::new(pins.PE9, Pull::Up),
-        b: Input::new(pins.PE11, Pull::Up),
-        now_ms: clock::now_ms,
+    };
+    let Some(display) = mipi::start(wires, systick::now_ms) else {
+        device::end_without_display();
+    };
+    let (a, b) = (
+        Input::new(pins.PE9, Pull::Up),
+        Input::new(pins.PE11, Pull::Up),
+    );
+    let mut device = Device {
+        display,
+        input: two_pins(a, b),
+        now_ms: systick::now_ms,
         feed_watchdog: move || watchdog.pet(),
     };
-    st7789::run(parts, cortex_m::asm::wfi)
+    device::run(&mut device, cortex_m::asm::wfi)
 }
 
 /// 400 MHz from the internal 64 MHz oscillator, buses at 200 and 100 MHz.

@@ -6,7 +6,11 @@ use std::process::Command;
 
 use crate::device;
 
-pub fn run() -> anyhow::Result<()> {
+pub fn run(json: bool) -> anyhow::Result<()> {
+    let toolkit = toolkit();
+    if json {
+        return print_json(&toolkit);
+    }
     let line = |name: &str, what: &str| say!("{name:<20} {what}");
     line("gan", env!("CARGO_PKG_VERSION"));
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
@@ -21,7 +25,7 @@ pub fn run() -> anyhow::Result<()> {
     }
     say!("\nWhat `cargo run -p host --features cuda` needs:");
     let mut missing = 0;
-    for (name, found) in toolkit() {
+    for (name, found) in toolkit {
         match found {
             Ok(what) => line(name, &what),
             Err(remedy) => {
@@ -34,6 +38,30 @@ pub fn run() -> anyhow::Result<()> {
         0 => say!("All of it is there."),
         n => say!("{n} missing. Training on the processor needs none of it."),
     }
+    Ok(())
+}
+
+/// The same for programs: whether a GPU works, and what a CUDA build finds or misses.
+fn print_json(toolkit: &[Found]) -> anyhow::Result<()> {
+    let found = |is_there: bool| -> serde_json::Map<String, serde_json::Value> {
+        let found = toolkit
+            .iter()
+            .filter(|(_, found)| found.is_ok() == is_there);
+        let text = |found: &Result<String, String>| match found {
+            Ok(text) | Err(text) => text.as_str().into(),
+        };
+        let found = found.map(|(name, found)| ((*name).to_owned(), text(found)));
+        found.collect()
+    };
+    let report = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "threads": rayon::current_num_threads(),
+        "cuda": cfg!(feature = "cuda"),
+        "gpu_error": device::cuda().err(),
+        "found": found(true),
+        "missing": found(false),
+    });
+    say!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())
 }
 

@@ -77,6 +77,7 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
     let pictures: Result<Vec<_>, _> = listed.iter().map(|images| judge.each(images)).collect();
     let report = Report {
         rule: rule_text(),
+        texts: cards.iter().map(ToString::to_string).collect(),
         cards,
         pictures: pictures?,
         differences,
@@ -108,6 +109,8 @@ fn read_onnx(_: &Path) -> anyhow::Result<Extractor> {
 struct Report {
     rule: String,
     cards: Vec<Card>,
+    /// Of each card what is printed without `--json`.
+    texts: Vec<String>,
     /// Of each card the pictures, one by one; in JSON and on the page only.
     pictures: Vec<Vec<Each>>,
     /// Of a run: the integers' figures less the floats'.

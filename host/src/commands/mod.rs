@@ -45,7 +45,7 @@ pub fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Export(args) => export::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Doctor => doctor::run(),
+        Command::Doctor(args) => doctor::run(args.json),
     }
 }
 

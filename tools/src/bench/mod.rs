@@ -3,6 +3,7 @@
 mod models;
 mod parity;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -149,7 +150,7 @@ struct Counts {
     model: String,
     /// Of a whole picture, streamed.
     instructions: u64,
-    /// What the critic takes beside it, if there is one: its eyes and its verdict.
+    /// What the critic takes beside it, if there is one: what it sees and its score.
     critic_instructions: Option<u64>,
     macs: u64,
     arena_bytes: usize,
@@ -236,8 +237,47 @@ fn models() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     Ok(models)
 }
 
+/// What the program has printed of a model.
+#[derive(Default)]
+struct Printed {
+    /// Checksum of the picture.
+    crc: Vec<u32>,
+    /// Ticks of the picture.
+    image: Vec<u32>,
+    /// Ticks of the picture with what the critic takes.
+    judged: Vec<u32>,
+    score: Vec<u32>,
+    /// Ticks of each layer.
+    layer: Vec<u32>,
+    layer_crc: Vec<u32>,
+}
+
+impl Printed {
+    /// Reads an object a line, of one value in hexadecimal digits.
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let mut printed = Self::default();
+        for line in text.lines() {
+            let object: BTreeMap<String, String> =
+                serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?;
+            for (name, value) in object {
+                let values = match &*name {
+                    "crc" => &mut printed.crc,
+                    "image" => &mut printed.image,
+                    "judged" => &mut printed.judged,
+                    "score" => &mut printed.score,
+                    "layer" => &mut printed.layer,
+                    "layer_crc" => &mut printed.layer_crc,
+                    _ => bail!("the program has {name}"),
+                };
+                values.push(u32::from_str_radix(&value, 16)?);
+            }
+        }
+        Ok(printed)
+    }
+}
+
 impl Machine {
-    /// Runs the program beside a model.
+    /// Runs the program beside a model; an error if a bit differs from the host's.
     fn count(
         &self,
         elf: &Path,
@@ -245,62 +285,15 @@ impl Machine {
         name: &str,
         bytes: &[u8],
     ) -> anyhow::Result<Counts> {
-        let file = std::env::temp_dir().join(format!("{name}-{}.gan", std::process::id()));
-        std::fs::write(&file, bytes)?;
-        let loader = format!(
-            "loader,file={},addr={:#x},force-raw=on",
-            file.display(),
-            self.model_at
-        );
-        let mut command = Command::new(self.qemu);
-        command.args(["-machine", self.machine, "-nographic", "-monitor", "none"]);
-        command.args(["-serial", "none"]).args(self.options);
-        command.args(["-semihosting-config", "enable=on,target=native"]);
-        command.args(["-device", &loader, "-kernel"]).arg(elf);
-        let output = output_in_time(&mut command);
-        std::fs::remove_file(&file)?;
-        let output = output.with_context(|| format!("{name} on {}", self.core))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let value = |line: &str, name: &str| {
-            let (found, value) = line.trim().split_once(' ')?;
-            (found == name).then(|| u32::from_str_radix(value, 16).ok())?
+        let (model, printed) = (Model::parse(bytes)?, self.run(elf, name, bytes)?);
+        let (&[crc], &[image]) = (&printed.crc[..], &printed.image[..]) else {
+            bail!("{name} on {}: it has drawn no picture", self.machine);
         };
-        let all = |name: &str| {
-            text.lines()
-                .filter_map(|l| value(l, name))
-                .collect::<Vec<_>>()
-        };
+        self.ensure_equal(name, &model, crc, &printed)?;
         let instructions = |ticks: u32| u64::from(ticks) * self.per_tick.0 / self.per_tick.1;
-        let (crcs, images) = (all("crc"), all("image"));
-        let (&[crc], &[image]) = (&crcs[..], &images[..]) else {
-            bail!(
-                "{name} on {}: {} {text} {}",
-                self.machine,
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            );
-        };
-        let model = Model::parse(bytes)?;
-        let (expected, expected_layers) = host_crcs(&model)?;
-        let (core, layers) = (self.core, all("layer_crc"));
-        ensure!(
-            crc == expected && layers == expected_layers,
-            "{name} on {core}: picture {crc:08x}, layers {layers:08x?}; the host's are \
-             {expected:08x} and {expected_layers:08x?}"
-        );
-        let score = all("score").first().map(|&score| score as u8 as i8);
-        let expected = host_score(&model)?;
-        ensure!(
-            score == expected,
-            "{name} on {core}: score {score:?}; the host's is {expected:?}"
-        );
-        let judged = all("judged").first().map(|&ticks| instructions(ticks));
-        let layers = model
-            .layers()
-            .iter()
-            .zip(all("layer"))
-            .zip(layers)
-            .enumerate();
+        let judged = printed.judged.first().map(|&ticks| instructions(ticks));
+        let layers = model.layers().iter().zip(printed.layer);
+        let layers = layers.zip(printed.layer_crc).enumerate();
         let layers = layers.map(|(i, ((layer, ticks), crc32))| LayerCounts {
             name: describe(i, layer),
             crc32,
@@ -321,6 +314,52 @@ impl Machine {
             crc32: format!("{crc:08x}"),
             layers: layers.collect(),
         })
+    }
+
+    /// Runs the program beside a model; what it prints.
+    fn run(&self, elf: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<Printed> {
+        let file = std::env::temp_dir().join(format!("{name}-{}.gan", std::process::id()));
+        std::fs::write(&file, bytes)?;
+        let loader = format!(
+            "loader,file={},addr={:#x},force-raw=on",
+            file.display(),
+            self.model_at
+        );
+        let mut command = Command::new(self.qemu);
+        command.args(["-machine", self.machine, "-nographic", "-monitor", "none"]);
+        command.args(["-serial", "none"]).args(self.options);
+        command.args(["-semihosting-config", "enable=on,target=native"]);
+        command.args(["-device", &loader, "-kernel"]).arg(elf);
+        let output = output_in_time(&mut command);
+        std::fs::remove_file(&file)?;
+        let output = output.with_context(|| format!("{name} on {}", self.core))?;
+        let [text, errors] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
+        let printed = Printed::parse(&text);
+        printed.with_context(|| format!("{name} on {}: {} {errors}", self.machine, output.status))
+    }
+
+    /// Fails where picture, layers or score are not the host's.
+    fn ensure_equal(
+        &self,
+        name: &str,
+        model: &Model<'_>,
+        crc: u32,
+        printed: &Printed,
+    ) -> anyhow::Result<()> {
+        let (core, layers) = (self.core, &printed.layer_crc);
+        let (expected, expected_layers) = host_crcs(model)?;
+        ensure!(
+            crc == expected && *layers == expected_layers,
+            "{name} on {core}: picture {crc:08x}, layers {layers:08x?}; the host's are \
+             {expected:08x} and {expected_layers:08x?}"
+        );
+        let score = printed.score.first().map(|&score| score as u8 as i8);
+        let expected = host_score(model)?;
+        ensure!(
+            score == expected,
+            "{name} on {core}: score {score:?}; the host's is {expected:?}"
+        );
+        Ok(())
     }
 }
 

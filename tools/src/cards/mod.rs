@@ -41,10 +41,15 @@ const MODELS_HEAD: &str = "\
 | coverage | flagged | rating |
 |---|---|---|---|---|---|---|---|
 ";
+/// First cells of the rows that need the portraits.
+const PORTRAIT_ROWS: [&str; 2] = [
+    "`article`, its network at 64x64, on the portraits",
+    "`article-bn` on the portraits: models/article-bn.gan",
+];
 /// Head of the table of what the gate does.
 const GATE_HEAD: &str = "\
 | | flagged | coverage | flagged by the other judge | coverage \
-| command: `host evaluate ... --count 1000` |
+| command: `gan evaluate ... --count 1000` |
 |---|---|---|---|---|---|
 ";
 /// Added to the `article` preset, which ends in `[training]`: the run trains to its last step, without
@@ -70,15 +75,19 @@ impl Cards {
         rows += &fashion.row("models/fashion.gan")?;
         rows += &article(&from)?;
         if let Some(portraits) = portraits {
-            let portrait_article = portrait_article(&portraits)?;
-            document.replace("article", &fenced(&portrait_article))?;
-            rows += &portrait_article.row("`article`, its network at 64x64, on the portraits")?;
+            let article = portrait_article(&portraits)?;
+            document.replace("article", &fenced(&article))?;
+            rows += &article.row(PORTRAIT_ROWS[0])?;
             let article_bn = card("models/article-bn.gan", Some(&portraits))?;
-            rows += &article_bn.row("`article-bn` on the portraits: models/article-bn.gan")?;
+            rows += &article_bn.row(PORTRAIT_ROWS[1])?;
         } else {
             println!("no --portraits: the card and the rows of the portraits stay as they are");
             let kept = document.block("models")?.lines();
-            let kept = kept.filter(|line| line.starts_with("| `article"));
+            let is_kept = |line: &&str| {
+                let mut names = PORTRAIT_ROWS.iter();
+                names.any(|name| line.starts_with(&format!("| {name} |")))
+            };
+            let kept = kept.filter(is_kept);
             rows.extend(kept.map(|line| format!("{line}\n")));
         }
         document.replace("models", &rows)?;
@@ -90,8 +99,8 @@ impl Cards {
 }
 
 /// A card as a block of Markdown.
-fn fenced(Card(text): &Card) -> String {
-    format!("```text\n{text}\n```\n")
+fn fenced(card: &Card) -> String {
+    format!("```text\n{}\n```\n", card.text.trim_end())
 }
 
 /// The article's recipe at 28x28: one row with classes and one without.
@@ -127,11 +136,7 @@ fn portrait_article(portraits: &Path) -> anyhow::Result<Card> {
     let preset = fs::read_to_string("host/presets/article.toml")?;
     fs::write(&config, preset + ARTICLE_GOES_ON)?;
     train("article-portraits", &config, portraits)?;
-    let Card(both) = card("target/cards/article-portraits", Some(portraits))?;
-    let from = both.find("target/cards/article-portraits (int8)");
-    let to = both.find("\nwhat int8 changes");
-    let (from, to) = from.zip(to).context("no card of the integers")?;
-    Ok(Card(both[from..to].trim_end().to_owned()))
+    card("target/cards/article-portraits", Some(portraits))
 }
 
 /// Rows of the table of the gate, against the embedded held-out pictures: by the classifier that
@@ -150,7 +155,7 @@ fn gate(from: &Path) -> anyhow::Result<String> {
     for (name, subject) in [
         ("gate off", "models/fashion.gan"),
         ("critic, up to 4 candidates", "models/fashion.gan --gate 4"),
-        ("vetted seeds (`host vet --count 1000`)", &vetted),
+        ("vetted seeds (`gan vet --count 1000`)", &vetted),
     ] {
         let asked = format!("{subject} --count 1000");
         let judged = [
@@ -187,8 +192,7 @@ fn train(name: &str, config: &str, data: &Path) -> anyhow::Result<()> {
 }
 
 fn card(subject: &str, data: Option<&Path>) -> anyhow::Result<Card> {
-    let printed = host(&format!("evaluate {subject}"), data)?;
-    Ok(Card(printed.trim_end().to_owned()))
+    Card::read(&host(&format!("evaluate {subject} --json"), data)?)
 }
 
 /// Runs the program on `data`, its progress on the terminal, and returns what it printed.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::boards::{self, Board};
+use crate::boards::{self, BoardSpec, Emulator as Kind};
 use lm3s6965evb::Lm3s6965Evb;
 use log::Log;
 use pico::Pico;
@@ -25,11 +25,11 @@ use pico::Pico;
 /// that times are the same on every run; they are an emulator's, not a board's.
 #[derive(clap::Args)]
 pub struct Qemu {
-    /// lm3s6965evb or pico.
-    #[arg(long, value_parser = boards::parse, default_value = "lm3s6965evb")]
-    board: Board,
+    /// One that `cargo tools boards` has an emulator for; the first of them by default.
+    #[arg(long, value_parser = boards::parse)]
+    board: Option<BoardSpec>,
     /// Keys to press, one after the other's picture: up (next class), down (previous
-    /// class), left (palette), right (new seed), select (walk).
+    /// class), left (palette), right (new seed), select (interpolation).
     #[arg(long, value_enum, value_delimiter = ',')]
     keys: Vec<Key>,
     /// Where the display goes at the end, a PNG; the lm3s6965evb's has four pixels a
@@ -153,15 +153,18 @@ fn play(emulator: &mut dyn Emulator, keys: &[Key], hang: bool) -> anyhow::Result
 
 impl Qemu {
     pub fn run(self) -> anyhow::Result<()> {
-        let name = self.board.name;
+        let board = self.board.map_or_else(|| boards::emulated(None), Ok)?;
         let elf = match self.elf {
             Some(elf) => elf,
-            None => self.board.build(self.model.as_deref())?,
+            None => board.build(self.model.as_deref())?,
         };
-        let mut emulator: Box<dyn Emulator> = match name {
-            "lm3s6965evb" => Box::new(Lm3s6965Evb::start(&elf)?),
-            "pico" => Box::new(Pico::start(&elf)?),
-            _ => bail!("there is no emulator of a {name}: take lm3s6965evb or pico"),
+        let mut emulator: Box<dyn Emulator> = match board.emulator {
+            Some(Kind::QemuLm3s6965) => Box::new(Lm3s6965Evb::start(&elf)?),
+            Some(Kind::Rp2040js) => Box::new(Pico::start(&elf)?),
+            None => bail!(
+                "there is no emulator of a {}: see cargo tools boards",
+                board.name
+            ),
         };
         let outcome = play(&mut *emulator, &self.keys, self.hang);
         if !emulator.running().has_ended() {

@@ -65,9 +65,8 @@ impl Soak {
         let file = self.model.as_deref().unwrap_or(&default);
         let bytes = std::fs::read(file);
         let bytes = bytes.with_context(|| format!("cannot read {}", file.display()))?;
-        let elf = boards::parse("lm3s6965evb")
-            .map_err(anyhow::Error::msg)?
-            .build(self.model.as_deref())?;
+        let board = boards::emulated(Some(boards::Emulator::QemuLm3s6965))?;
+        let elf = board.build(self.model.as_deref())?;
         let mut session = Session {
             board: Lm3s6965Evb::start(&elf)?,
             record: Record::new(Model::parse(&bytes)?, SETTLED.max(self.images / 10)),
@@ -105,7 +104,7 @@ impl Session<'_> {
                 self.unplug(Key::Left)?;
                 continue;
             }
-            if !self.record.is_walking || self.random(8) == 0 {
+            if !self.record.is_interpolating || self.random(8) == 0 {
                 let keys = [Key::Up, Key::Down, Key::Left, Key::Right, Key::Select];
                 let key = keys[self.random(5) as usize];
                 self.tap(key)?;
@@ -160,7 +159,7 @@ impl Session<'_> {
     /// Unplugs the display in the middle of the picture that a key asks for, for some of the
     /// application's tries to set it up.
     fn unplug(&mut self, key: Key) -> anyhow::Result<()> {
-        if self.record.is_walking {
+        if self.record.is_interpolating {
             self.tap(Key::Select)?;
             self.wait_for_picture()?;
         }
@@ -199,7 +198,7 @@ struct Record<'m> {
     differences: u32,
     buttons: u32,
     palette: u32,
-    is_walking: bool,
+    is_interpolating: bool,
     unplugged: u32,
     /// Used and reserved.
     stack_bytes: (u32, u32),
@@ -219,7 +218,7 @@ impl<'m> Record<'m> {
             differences: 0,
             buttons: 0,
             palette: 0,
-            is_walking: false,
+            is_interpolating: false,
             unplugged: 0,
             stack_bytes: (0, 0),
             settled,
@@ -251,7 +250,7 @@ impl<'m> Record<'m> {
         } else if line.contains("Button") {
             self.buttons += 1;
             self.palette += u32::from(line.contains("NextPalette"));
-            self.is_walking ^= line.contains("Walk");
+            self.is_interpolating ^= line.contains("Interpolate");
         } else if line.contains("Frame") {
             self.images += 1;
             self.check_picture(line)?;

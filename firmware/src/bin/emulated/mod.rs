@@ -8,7 +8,7 @@ use semihosting::{io::Write as _, process};
 
 fn faulted() -> ! {
     if let Ok(mut out) = semihosting::io::stdout() {
-        let _ = out.write(b"faulted 1\n");
+        let _ = out.write(b"{\"faulted\":\"1\"}\n");
     }
     process::exit(1)
 }

@@ -12,10 +12,10 @@ use embedded_graphics::primitives::Rectangle;
 use embedded_hal::digital::OutputPin;
 use embedded_hal::spi::SpiDevice;
 
-/// In pixels.
-pub const WIDTH_PX: usize = 128;
-/// In pixels.
-pub const HEIGHT_PX: usize = 64;
+use super::{Panel, Restored, SSD0323_PX};
+
+const WIDTH_PX: usize = SSD0323_PX.width as usize;
+const HEIGHT_PX: usize = SSD0323_PX.height as usize;
 /// Two pixels each, the left one in the high nibble.
 const ROW_BYTES: usize = WIDTH_PX / 2;
 
@@ -156,9 +156,15 @@ impl<SPI: SpiDevice, DC: OutputPin> Ssd0323<SPI, DC> {
     }
 }
 
+impl<SPI: SpiDevice, DC: OutputPin> Panel for Ssd0323<SPI, DC> {
+    fn restore(&mut self) -> Restored {
+        self.start().map_or(Restored::NotYet, |()| Restored::Yes)
+    }
+}
+
 impl<SPI, DC> OriginDimensions for Ssd0323<SPI, DC> {
     fn size(&self) -> Size {
-        Size::new(WIDTH_PX as u32, HEIGHT_PX as u32)
+        SSD0323_PX
     }
 }
 

@@ -1,20 +1,8 @@
 //! What pressed buttons ask for.
 
-/// What a user can ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(target_os = "none", derive(defmt::Format))]
-pub enum Action {
-    /// The class after this one.
-    NextClass,
-    /// The class before this one.
-    PreviousClass,
-    /// The picture of the next seed.
-    NewSeed,
-    /// A walk from seed to seed, or its end.
-    Walk,
-    /// Other colours.
-    NextPalette,
-}
+use embedded_hal::digital::InputPin;
+
+use super::Action;
 
 /// A contact bounces for less than this after it is closed or opened.
 const BOUNCE_MS: u32 = 20;
@@ -43,7 +31,7 @@ impl Debounced {
 }
 
 /// Two buttons: A short is the next class, A long the previous one, B short a new seed,
-/// B long the walk, both together the palette.
+/// B long the interpolation, both together the palette.
 pub struct TwoButtons {
     contacts: Debounced,
     /// All that were down in this press: 1 for A, 2 for B; 0 between presses.
@@ -82,7 +70,7 @@ impl TwoButtons {
             1 if is_over => Action::NextClass,
             1 if is_long => Action::PreviousClass,
             2 if is_over => Action::NewSeed,
-            2 if is_long => Action::Walk,
+            2 if is_long => Action::Interpolate,
             3 if is_over => Action::NextPalette,
             _ => return None,
         };
@@ -98,6 +86,18 @@ impl Default for TwoButtons {
     }
 }
 
+/// Two buttons' actions, from the pins that are low when a button is pressed. What it returns
+/// takes the time in milliseconds.
+pub fn two_pins<A: InputPin, B: InputPin>(mut a: A, mut b: B) -> impl FnMut(u32) -> Option<Action> {
+    let mut buttons = TwoButtons::new();
+    move |now_ms| {
+        // A pin that cannot be read is not pressed.
+        let a = a.is_low().unwrap_or(false);
+        let b = b.is_low().unwrap_or(false);
+        buttons.poll(a, b, now_ms)
+    }
+}
+
 /// Five buttons, one for each action, answered when they go down.
 pub struct FiveButtons {
     contacts: Debounced,
@@ -110,7 +110,7 @@ impl FiveButtons {
         Action::PreviousClass,
         Action::NextPalette,
         Action::NewSeed,
-        Action::Walk,
+        Action::Interpolate,
     ];
 
     /// A button that is down at the start is answered only after it has been let go.

@@ -1,18 +1,18 @@
 //! What ST's boards share.
 
-#[cfg(feature = "board-nucleo-f411")]
+// Most chips have one, and call it IWDG.
+#[cfg(not(feature = "board-stm32h743"))]
 use embassy_stm32::peripherals::IWDG;
 #[cfg(feature = "board-stm32h743")]
 use embassy_stm32::peripherals::IWDG1 as IWDG;
 use embassy_stm32::wdg::IndependentWatchdog;
 
-use super::device::WATCHDOG_MS;
-use super::st7789::SPI_HZ;
+use crate::device::WATCHDOG_MS;
 
-/// The highest rate up to [`SPI_HZ`] that a bus divided by a power of two has. ST's HAL takes
+/// The highest rate up to `most_hz` that a bus divided by a power of two has. ST's HAL takes
 /// the nearest one, which may be higher.
-pub const fn spi_hz(bus_hz: u32) -> u32 {
-    bus_hz / bus_hz.div_ceil(SPI_HZ).next_power_of_two()
+pub const fn spi_hz(bus_hz: u32, most_hz: u32) -> u32 {
+    bus_hz / bus_hz.div_ceil(most_hz).next_power_of_two()
 }
 
 /// Starts the independent watchdog. It has an oscillator of its own, so it can be started

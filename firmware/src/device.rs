@@ -3,8 +3,11 @@
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use firmware::app::{App, Board, CANDIDATES, Memory};
+use embedded_graphics::pixelcolor::{Gray8, Rgb888};
+use firmware::app::{App, CANDIDATES, Memory, Platform};
+use firmware::display::{Panel, Restored};
 use firmware::event::{Event, Fault};
+use firmware::input::Action;
 use firmware::screen::show_fault;
 use gan_core::Model;
 use static_cell::ConstStaticCell;
@@ -69,22 +72,78 @@ const FIRST: (usize, u64) = (0, 1);
 /// a picture takes far less, and the RP2040's watchdog counts no further than 8.3 s.
 pub const WATCHDOG_MS: u32 = 8000;
 
+/// The parts of a board.
+pub struct Device<D, I, W> {
+    /// The display, started.
+    pub display: D,
+    /// The buttons' action since the last call, by the time in milliseconds.
+    pub input: I,
+    /// Milliseconds since some moment.
+    pub now_ms: fn() -> u32,
+    /// Puts off the watchdog, which runs already, by [`WATCHDOG_MS`].
+    pub feed_watchdog: W,
+}
+
+impl<D, I, W> Platform for Device<D, I, W>
+where
+    D: Panel<Color: From<Gray8> + From<Rgb888>>,
+    I: FnMut(u32) -> Option<Action>,
+    W: FnMut(),
+{
+    type Color = D::Color;
+    type Display = D;
+
+    fn display(&mut self) -> &mut D {
+        &mut self.display
+    }
+
+    fn restore_display(&mut self) -> Restored {
+        self.display.restore()
+    }
+
+    fn now_ms(&mut self) -> u32 {
+        (self.now_ms)()
+    }
+
+    fn action(&mut self) -> Option<Action> {
+        (self.input)((self.now_ms)())
+    }
+
+    fn feed_watchdog(&mut self) {
+        (self.feed_watchdog)();
+    }
+
+    fn log(&mut self, event: Event<'_>) {
+        log(event);
+    }
+}
+
 /// Runs the application; a fault is shown, logged, and the end: the watchdog is fed, so that
 /// it stays on the display.
-pub fn run<B: Board>(board: &mut B, idle: impl Fn()) -> ! {
-    let Err(fault) = draw(board, &idle);
-    let shown = show_fault(board.display(), &fault);
-    board.log(Event::Failed(fault));
+pub fn run<P: Platform>(platform: &mut P, idle: impl Fn()) -> ! {
+    let Err(fault) = draw(platform, &idle);
+    let shown = show_fault(platform.display(), &fault);
+    platform.log(Event::Failed(fault));
     if let Err(second) = shown {
-        board.log(Event::Failed(second));
+        platform.log(Event::Failed(second));
     }
     loop {
-        board.feed_watchdog();
+        platform.feed_watchdog();
         idle();
     }
 }
 
-fn draw<B: Board>(board: &mut B, idle: &impl Fn()) -> Result<Infallible, Fault> {
+/// The end without a display to show it on. The watchdog is not fed: it starts the board
+/// again.
+#[cfg(feature = "mipi")]
+pub fn end_without_display() -> ! {
+    log(Event::Failed(Fault::Display));
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+fn draw<P: Platform>(platform: &mut P, idle: &impl Fn()) -> Result<Infallible, Fault> {
     let Guarded {
         first,
         arena,
@@ -105,9 +164,9 @@ fn draw<B: Board>(board: &mut B, idle: &impl Fn()) -> Result<Infallible, Fault> 
         seen,
     };
     let model = Model::parse(model::bytes())?;
-    let mut app = App::boot(board, &model, memory, FIRST, CANDIDATES)?;
+    let mut app = App::boot(platform, &model, memory, FIRST, CANDIDATES)?;
     loop {
-        app.step(board)?;
+        app.step(platform)?;
         if !canaries.iter().all(|canary| canary.is_whole()) {
             return Err(Fault::Overwritten);
         }

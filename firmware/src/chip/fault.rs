@@ -1,7 +1,7 @@
 //! Arm's hard fault: says what happened, and stops.
 #![expect(unsafe_code, reason = "the handler has to begin in assembly")]
 
-use super::device::stack_end;
+use crate::device::stack_end;
 
 // The stack cannot be used after an overflow: the handler starts it anew, over what the
 // program will not need any more.
