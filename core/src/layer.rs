@@ -2,7 +2,7 @@
 
 use crate::fixed::Multiplier;
 use crate::layout::nibble;
-use crate::types::{Activation, Op, Quant, Shape, WeightBits};
+use crate::types::{Activation, Function, Op, Quant, Shape, WeightBits};
 
 /// One layer of a checked model, in place.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub struct Layer<'a> {
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
+    /// What the clamp or table holds.
+    pub function: Function,
     /// Bits of each weight.
     pub weight_bits: WeightBits,
     /// See [`layout`](crate::layout).

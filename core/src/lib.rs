@@ -64,4 +64,4 @@ pub use fixed::Multiplier;
 pub use layer::Layer;
 pub use model::Model;
 pub use plan::Mode;
-pub use types::{Activation, Op, Quant, Shape, WeightBits, Window};
+pub use types::{Activation, Function, Op, Quant, Shape, WeightBits, Window};

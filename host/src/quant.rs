@@ -10,7 +10,9 @@ use gan_core::encode::{CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, 
 use gan_core::error::FileError;
 use gan_core::latent::{LATENT_SCALE, ONE_HOT};
 use gan_core::types::{LUT16_LEN, WeightBits, Window};
-use gan_core::{Activation as CoreActivation, ModelError, Multiplier, Op as CoreOp, Quant, Shape};
+use gan_core::{
+    Activation as CoreActivation, Function, ModelError, Multiplier, Op as CoreOp, Quant, Shape,
+};
 use rayon::prelude::*;
 
 use crate::config::{Config, Image};
@@ -89,6 +91,7 @@ struct IntLayer {
     pre_activation: Quant,
     output: Quant,
     activation: IntActivation,
+    function: Function,
 }
 
 impl IntLayer {
@@ -103,6 +106,7 @@ impl IntLayer {
             pre_activation: self.pre_activation,
             output: self.output,
             weight_bits: self.weight_bits,
+            function: self.function,
             activation: match &self.activation {
                 IntActivation::Clamp { min } => CoreActivation::Clamp {
                     min: *min,
@@ -576,6 +580,7 @@ fn int_layer(
         pre_activation: tensor.pre_activation,
         output: tensor.output,
         activation: activation(layer.activation, tensor),
+        function: function(layer.activation),
     };
     for (o, (row, correction)) in rows.into_iter().zip(correction).enumerate() {
         let bias = layer.bias[o % layer.bias.len()];
@@ -781,6 +786,20 @@ fn activation(act: Activation, tensor: &TensorQuants) -> IntActivation {
         quantize_value(value, output) as u8
     };
     IntActivation::Lut8(Box::new(std::array::from_fn(entry)))
+}
+
+/// The activation as the file names it.
+fn function(act: Activation) -> Function {
+    match act {
+        Activation::Linear => Function::Linear,
+        Activation::Relu => Function::Relu,
+        // Below 1, which the nearest number of 24 bits need not be.
+        Activation::LeakyRelu(slope) => Function::LeakyRelu {
+            slope: (slope as f32).min(1f32.next_down()),
+        },
+        Activation::Tanh => Function::Tanh,
+        Activation::Sigmoid => Function::Sigmoid,
+    }
 }
 
 fn encode_model(generator: &FloatGenerator, layers: &[IntLayer]) -> Result<Vec<u8>, QuantizeError> {

@@ -2,12 +2,16 @@
 
 use core::ops::Range;
 
-use super::field::{activation, critic, entry, header, layout, operator};
-use super::{ALIGN, MAGIC, VERSION, aligned, entry_at, file_crc, is_control};
+use super::field::{activation, critic, entry, function, header, layout, operator};
+use super::{
+    ALIGN, FUNCTIONS_SINCE, MAGIC, OLDEST_VERSION, VERSION, aligned, entry_at, file_crc, is_control,
+};
 use crate::error::{CriticError, FileError, LayerError, SectionError, SeedsError};
 use crate::layer::Layer;
 use crate::ops::section_lens;
-use crate::types::{Activation, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window};
+use crate::types::{
+    Activation, Function, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window,
+};
 
 /// What the header says, beside the layers.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +29,7 @@ pub(crate) struct Header<'a> {
 /// behind the one before, and what lies between is zero.
 pub(crate) struct Sections<'a> {
     bytes: &'a [u8],
+    version: u16,
     /// Of what was taken.
     end: usize,
 }
@@ -116,10 +121,10 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), Fi
     }
     let u16_at = |field| read_u16(bytes, field).ok_or(too_short);
     let len_at = |field| read_len(bytes, field).ok_or(too_short);
-    let found = u16_at(header::VERSION)?;
-    if found != VERSION {
+    let version = u16_at(header::VERSION)?;
+    if !(OLDEST_VERSION..=VERSION).contains(&version) {
         return Err(FileError::UnsupportedVersion {
-            found,
+            found: version,
             newest: VERSION,
         });
     }
@@ -156,7 +161,12 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), Fi
         layer_count,
     };
     let end = need + text.len();
-    Ok((header, Sections { bytes, end }))
+    let sections = Sections {
+        bytes,
+        version,
+        end,
+    };
+    Ok((header, sections))
 }
 
 fn read_text(
@@ -364,6 +374,28 @@ impl Entry<'_> {
         Ok((table_bytes, [min, max]))
     }
 
+    fn function(&self, version: u16) -> Result<Function, LayerError> {
+        if version < FUNCTIONS_SINCE {
+            self.ensure_zero(entry::FUNCTION)?;
+        }
+        // As bits: even a comparison would pull in floating point.
+        let slope = f32::from_le_bytes(self.array(entry::SLOPE));
+        let function = match self.byte(entry::FUNCTION) {
+            function::UNNAMED => Function::Unnamed,
+            function::LINEAR => Function::Linear,
+            function::RELU => Function::Relu,
+            function::LEAKY_RELU if slope.to_bits() < 1f32.to_bits() => {
+                return Ok(Function::LeakyRelu { slope });
+            }
+            function::LEAKY_RELU => return Err(LayerError::Slope),
+            function::TANH => Function::Tanh,
+            function::SIGMOID => Function::Sigmoid,
+            _ => return Err(self.unknown(entry::FUNCTION)),
+        };
+        self.ensure_zero(entry::SLOPE)?;
+        Ok(function)
+    }
+
     /// The section of `len` bytes whose offset is in `field`; an empty section has no offset.
     fn section<'s>(
         &self,
@@ -398,8 +430,8 @@ pub(crate) fn read_layer<'a>(
     let weight_bits = read.weight_bits()?;
     let op = read.operator()?;
     let (table_bytes, [min, max]) = read.activation()?;
+    let function = read.function(sections.version)?;
     read.ensure_zero(entry::RESERVED)?;
-    read.ensure_zero(entry::LAST_RESERVED)?;
     let input_shape = read.shape(entry::INPUT_SHAPE);
     let output_shape = read.shape(entry::OUTPUT_SHAPE);
     let lens = section_lens(op, weight_bits, input_shape, output_shape)?;
@@ -435,6 +467,7 @@ pub(crate) fn read_layer<'a>(
         ),
         output: read.quant(entry::OUTPUT_SCALE, entry::OUTPUT_ZERO_POINT),
         activation,
+        function,
         weight_bits,
         weights,
         bias,

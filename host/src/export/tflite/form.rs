@@ -46,6 +46,7 @@ pub fn form(model: &Model<'_>) -> Result<Vec<u8>, TfliteError> {
             multipliers: &new.multipliers,
             pre_activation: new.pre_activation,
             output: layer.output,
+            function: layer.function,
             activation: match &new.table {
                 Some(table) => CoreActivation::Lut8(table),
                 None => layer.activation,
