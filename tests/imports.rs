@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up.
-const MODULES: [&str; 17] = [
-    "error", "fixed", "image", "types", "geometry", "layout", "layer", "latent", "ops", "plan",
-    "critic", "format", "check", "model", "infer", "choose", "encode",
+const MODULES: [&str; 18] = [
+    "slice", "error", "fixed", "image", "types", "geometry", "layout", "layer", "latent", "ops",
+    "plan", "critic", "format", "check", "model", "infer", "choose", "encode",
 ];
 
 /// The Rust files below a folder.

@@ -7,6 +7,7 @@ use crate::format::{MAGIC, VERSION, aligned, entry_at, file_crc, gate_at};
 use crate::layout::nibble;
 use crate::model::Model;
 use crate::ops::{KernelShape, SectionLens, phase_places, section_lens, tap_sum, weight_index};
+use crate::slice::part;
 use crate::types::{Activation, Function, MAX_LAYERS, Op, Quant, Shape, WeightBits};
 
 /// A model's description, to be written.
@@ -297,7 +298,7 @@ fn write_layer(
         w.section(at + entry::ZERO_POINT_CORRECTIONS.start)?;
         let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
         for place in phase_places(window, c_out) {
-            let weights = w.out.get(weights_at..).unwrap_or(&[]);
+            let weights = part(w.out, weights_at..);
             let sum = tap_sum(window, c_in, c_out, place, weights);
             w.push(&sum.wrapping_mul(-i32::from(input_zero_point)).to_le_bytes());
         }

@@ -83,6 +83,7 @@
 pub(crate) mod field;
 mod read;
 
+use crate::slice::part;
 use field::{entry, header};
 
 pub(crate) use read::{
@@ -132,10 +133,7 @@ fn crc32(mut crc: u32, bytes: &[u8]) -> u32 {
 /// The checksum of a file: of all its bytes but those that hold it.
 pub(crate) fn file_crc(bytes: &[u8]) -> u32 {
     let (before, after) = bytes.split_at(bytes.len().min(header::CRC32.start));
-    !crc32(
-        crc32(!0, before),
-        after.get(header::CRC32.len()..).unwrap_or(&[]),
-    )
+    !crc32(crc32(!0, before), part(after, header::CRC32.len()..))
 }
 
 /// Where a section begins behind `len` bytes.

@@ -2,6 +2,7 @@
 
 use crate::fixed::Multiplier;
 use crate::layout::nibble;
+use crate::slice::part;
 use crate::types::{Activation, Function, Op, Quant, Shape, WeightBits};
 
 /// One layer of a checked model, in place.
@@ -39,11 +40,11 @@ impl<'a> Layer<'a> {
     /// Bias and multiplier of each output channel (dense: value) from `first` on.
     pub fn channels(&self, first: usize) -> impl Iterator<Item = (i32, Multiplier)> + use<'a> {
         let words = |bytes: &'a [u8]| {
-            let words = bytes.get(4 * first..).unwrap_or(&[]).as_chunks::<4>().0;
+            let words = part(bytes, 4 * first..).as_chunks::<4>().0;
             words.iter().map(|&word| i32::from_le_bytes(word))
         };
         let (biases, mantissas) = (words(self.bias), words(self.mantissas));
-        let multipliers = mantissas.zip(self.shifts.get(first..).unwrap_or(&[]));
+        let multipliers = mantissas.zip(part(self.shifts, first..));
         biases.zip(multipliers).map(|(bias, (mantissa, &shift))| {
             let shift = shift as i8;
             (bias, Multiplier { mantissa, shift })

@@ -9,6 +9,7 @@ use super::{
 use crate::error::{CriticError, FileError, LayerError, SectionError, SeedsError};
 use crate::layer::Layer;
 use crate::ops::section_lens;
+use crate::slice::part;
 use crate::types::{
     Activation, Function, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window,
 };
@@ -43,7 +44,7 @@ impl<'a> Sections<'a> {
         }
         // The same on every machine: no file has as many bytes.
         let need_bytes = need_bytes.min(u64::from(u32::MAX)) as usize;
-        let rest = self.bytes.get(need..).unwrap_or(&[]);
+        let rest = part(self.bytes, need..);
         let left_bytes = rest.len();
         let section = rest.get(..need_bytes).ok_or(SectionError::Length {
             need_bytes,
@@ -72,7 +73,7 @@ impl<'a> Sections<'a> {
 
 /// The first of these bytes that is not zero, as far as the file has them.
 fn first_non_zero(bytes: &[u8], range: Range<usize>) -> Option<usize> {
-    let rest = bytes.get(range.start..).unwrap_or(&[]);
+    let rest = part(bytes, range.start..);
     let i = rest.iter().take(range.len()).position(|&byte| byte != 0)?;
     Some(range.start + i)
 }
@@ -175,7 +176,7 @@ fn read_text(
     need_bytes: usize,
     class_count: usize,
 ) -> Result<&str, FileError> {
-    let rest = bytes.get(at..).unwrap_or(&[]);
+    let rest = part(bytes, at..);
     let text = rest.get(..need_bytes).ok_or(FileError::TextLength {
         need_bytes,
         left_bytes: rest.len(),
@@ -266,7 +267,7 @@ pub(crate) fn read_seeds<'a>(
     let each = read_u32(sections.bytes, at..at.saturating_add(4)).unwrap_or(0);
     let count = u64::from(each) * class_count.max(1) as u64;
     let section = sections.take(at, 4 + 4 * count)?;
-    let seeds = section.get(4..).unwrap_or(&[]).as_chunks::<4>().0;
+    let seeds = part(section, 4..).as_chunks::<4>().0;
     if each == 0 {
         let found = 0;
         return Err(SeedsError::Count { found, class_count });
@@ -418,7 +419,7 @@ pub(crate) fn read_layer<'a>(
     input: Quant,
 ) -> Result<Layer<'a>, LayerError> {
     let bytes = sections.bytes;
-    let rest = bytes.get(entry_at..).unwrap_or(&[]);
+    let rest = part(bytes, entry_at..);
     let read = Entry {
         entry: rest.first_chunk().ok_or(SectionError::Length {
             need_bytes: entry::LEN,
