@@ -6,7 +6,7 @@ use std::process::Command;
 
 use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::types::{LUT16_LEN, Window};
-use gan_core::{Activation, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits};
+use gan_core::{Activation, Function, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits};
 use host::export::c::header;
 use tempfile::tempdir;
 use tests::{Case, Noise, cases};
@@ -77,6 +77,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
         multipliers: &multipliers[0],
         pre_activation: quant(zero_points[0]),
         output: quant(zero_points[0]),
+        function: Function::Unnamed,
         weight_bits: if is_four {
             WeightBits::Four
         } else {
@@ -105,6 +106,7 @@ pub fn stack(case: &Case, seed: u64) -> Vec<u8> {
         multipliers: &multipliers[1],
         pre_activation: last,
         output: last,
+        function: Function::Unnamed,
         weight_bits: WeightBits::Eight,
         activation: match seed % 3 {
             0 => Activation::Clamp {
@@ -340,6 +342,7 @@ fn ending_in(activation: Activation<'_>) -> Vec<u8> {
         multipliers: &[multiplier; 4],
         pre_activation: quant,
         output: quant,
+        function: Function::Unnamed,
         weight_bits: WeightBits::Eight,
         activation,
     };

@@ -6,7 +6,7 @@ use gan_core::encode::{
     CriticSpec, LayerSpec, ModelSpec, encode, encode_critic, encode_seeds, encoded_bytes,
 };
 use gan_core::types::{LUT16_LEN, Window};
-use gan_core::{Activation, ModelError as E, Multiplier, Op, Quant, Shape, WeightBits};
+use gan_core::{Activation, Function, ModelError as E, Multiplier, Op, Quant, Shape, WeightBits};
 use tests::Noise;
 
 const CLAMP: Activation<'static> = Activation::Clamp {
@@ -50,7 +50,12 @@ impl Numbers {
         Self(op, shapes, zero_point, weights, bias, multipliers)
     }
 
-    fn spec<'a>(&'a self, bits: WeightBits, activation: Activation<'a>) -> LayerSpec<'a> {
+    fn spec<'a>(
+        &'a self,
+        weight_bits: WeightBits,
+        activation: Activation<'a>,
+        function: Function,
+    ) -> LayerSpec<'a> {
         let Self(op, shapes, zero_point, weights, bias, multipliers) = self;
         let quant = Quant {
             scale: 0.25,
@@ -65,8 +70,9 @@ impl Numbers {
             multipliers,
             pre_activation: quant,
             output: quant,
-            weight_bits: bits,
+            weight_bits,
             activation,
+            function,
         }
     }
 }
@@ -97,12 +103,12 @@ pub fn layer_specs<T>(then: impl FnOnce(&[LayerSpec<'_>]) -> T) -> T {
     then(
         &layers
             .each_ref()
-            .map(|layer| layer.spec(WeightBits::Eight, CLAMP)),
+            .map(|layer| layer.spec(WeightBits::Eight, CLAMP, Function::Linear)),
     )
 }
 
 /// A small file with everything that the format has: 4-bit weights, filled-up channels,
-/// corrections, a 16-bit table, classes, a critic and vetted seeds.
+/// corrections, functions, a 16-bit table, classes, a critic and vetted seeds.
 pub fn rich() -> &'static [u8] {
     static FILE: OnceLock<Vec<u8>> = OnceLock::new();
     FILE.get_or_init(|| {
@@ -117,10 +123,12 @@ pub fn rich() -> &'static [u8] {
         let score = layer(Op::Dense, [shape(1, 1, 6), shape(1, 1, 1)], 0, 7);
         let table: [[u8; 2]; LUT16_LEN] =
             std::array::from_fn(|i| ((i as i16 - 256) * 127).to_le_bytes());
+        let relu = Activation::Clamp { min: 3, max: 127 };
+        let leaky = Function::LeakyRelu { slope: 0.25 };
         let layers = [
-            dense.spec(WeightBits::Four, CLAMP),
-            first.spec(WeightBits::Eight, Activation::Clamp { min: 3, max: 127 }),
-            last.spec(WeightBits::Eight, Activation::Lut16(&table)),
+            dense.spec(WeightBits::Four, CLAMP, Function::Linear),
+            first.spec(WeightBits::Eight, relu, Function::Relu),
+            last.spec(WeightBits::Eight, Activation::Lut16(&table), leaky),
         ];
         let (plain, error) = written(&["left", "right"], 3, &layers);
         assert_eq!(error, None);
@@ -128,8 +136,8 @@ pub fn rich() -> &'static [u8] {
             halved: true,
             passing: 3,
             layers: [
-                hidden.spec(WeightBits::Eight, CLAMP),
-                score.spec(WeightBits::Four, CLAMP),
+                hidden.spec(WeightBits::Eight, CLAMP, Function::Linear),
+                score.spec(WeightBits::Four, CLAMP, Function::Unnamed),
             ],
         };
         let mut judged = vec![0; 2 * plain.len()];
@@ -162,9 +170,9 @@ pub fn plain() -> &'static [u8] {
             layer(conv(5, 2, [4, 0, 0, 2]), 2),
         ];
         let layers = [
-            layers[0].spec(WeightBits::Eight, CLAMP),
-            layers[1].spec(WeightBits::Eight, CLAMP),
-            layers[2].spec(WeightBits::Eight, Activation::Lut8(&table)),
+            layers[0].spec(WeightBits::Eight, CLAMP, Function::Linear),
+            layers[1].spec(WeightBits::Eight, CLAMP, Function::Unnamed),
+            layers[2].spec(WeightBits::Eight, Activation::Lut8(&table), Function::Tanh),
         ];
         let (bytes, error) = written(&[], 6, &layers);
         assert_eq!(error, None);
@@ -192,7 +200,7 @@ pub fn stretched(wide: usize, crop: usize) -> (Vec<u8>, Option<E>) {
         .collect();
     let specs: Vec<_> = layers
         .iter()
-        .map(|l| l.spec(WeightBits::Eight, CLAMP))
+        .map(|l| l.spec(WeightBits::Eight, CLAMP, Function::Unnamed))
         .collect();
     written(&[], 4, &specs)
 }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use firmware::app::CANDIDATES;
 use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
-use gan_core::{Activation, Multiplier, Shape, WeightBits};
+use gan_core::{Activation, Function, Multiplier, Shape, WeightBits};
 use image::codecs::gif::GifDecoder;
 use image::{AnimationDecoder, DynamicImage, Rgb, RgbImage};
 use tempfile::tempdir;
@@ -560,6 +560,7 @@ fn dense_model(latent_len: u16, outputs: usize) -> Vec<u8> {
         ],
         pre_activation: quant,
         output: quant,
+        function: Function::Unnamed,
         weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {
             min: -128,

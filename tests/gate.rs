@@ -8,7 +8,7 @@ use gan_core::encode::{
 use gan_core::error::{CriticError, FileError, LayerError, SeedsError};
 use gan_core::latent::Pcg32;
 use gan_core::{
-    Activation, Critic, Mode, Model, ModelError, Multiplier, Op, Quant, Shape, WeightBits,
+    Activation, Critic, Function, Mode, Model, ModelError, Multiplier, Op, Quant, Shape, WeightBits,
 };
 use proptest::prelude::*;
 
@@ -64,6 +64,7 @@ impl Dense {
             multipliers: &self.multipliers,
             pre_activation: quant,
             output: quant,
+            function: Function::Unnamed,
             weight_bits: WeightBits::Eight,
             activation: CLAMP,
         }

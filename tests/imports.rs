@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of `gan-core`, from the ground up.
-const CORE: [&str; 17] = [
-    "error", "fixed", "image", "types", "geometry", "layout", "layer", "latent", "ops", "plan",
-    "critic", "format", "check", "model", "infer", "choose", "encode",
+const CORE: [&str; 18] = [
+    "slice", "error", "fixed", "image", "types", "geometry", "layout", "layer", "latent", "ops",
+    "plan", "critic", "format", "check", "model", "infer", "choose", "encode",
 ];
 
 /// Modules of the firmware, from the ground up.

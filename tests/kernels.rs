@@ -6,7 +6,9 @@ use std::path::Path;
 use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::ops::kernels::{Dsp, KernelSet, Packed, Portable};
 use gan_core::types::{LUT16_LEN, Window};
-use gan_core::{Activation, InferError, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits};
+use gan_core::{
+    Activation, Function, InferError, Mode, Model, Multiplier, Op, Quant, Shape, WeightBits,
+};
 use proptest::prelude::*;
 use tests::{Case, Noise, cases, requantize};
 
@@ -148,6 +150,7 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
         multipliers: &ones,
         pre_activation: unit(numbers.input_zero_point),
         output: unit(numbers.input_zero_point),
+        function: Function::Unnamed,
         weight_bits: WeightBits::Eight,
         activation: Activation::Clamp {
             min: -128,
@@ -163,6 +166,7 @@ pub fn run(op: Op, shapes: (Shape, Shape), numbers: &Numbers, input: &[i8]) -> V
         multipliers: &numbers.multipliers,
         pre_activation: unit(numbers.zero_point),
         output: unit(numbers.zero_point),
+        function: Function::Unnamed,
         weight_bits: numbers.bits,
         activation: match &numbers.table {
             Some(Table::Narrow(table)) => Activation::Lut8(table),

@@ -79,13 +79,12 @@ impl Lies {
     fn header(&mut self) {
         let (text, text_bytes, len) = (48 + 3 * 64, field(32), rich().len());
         self.set("magic", 3, b"9", E::File(F::BadMagic));
-        let (found, newest) = (2, 3);
-        self.set(
-            "version",
-            4,
-            &[2],
-            E::File(F::UnsupportedVersion { found, newest }),
-        );
+        for found in [2, 5] {
+            let lie = E::File(F::UnsupportedVersion { found, newest: 4 });
+            self.set(&format!("version {found}"), 4, &found.to_le_bytes(), lie);
+        }
+        let lie = of(0, S::NotZero { at: entry(0) + 13 });
+        self.set("functions in version 3", 4, &[3], lie);
         self.set("no layer", 6, &[0], E::File(F::LayerCount { found: 0 }));
         self.set("17 layers", 6, &[17], E::File(F::LayerCount { found: 17 }));
         let lie = E::File(F::HeaderLength {
@@ -169,10 +168,10 @@ impl Lies {
             of(1, S::NotZero { at: at(1) + 15 }),
         );
         self.set(
-            "reserved, behind",
-            at(2) + 63,
+            "a slope of ReLU",
+            at(1) + 63,
             &[1],
-            of(2, S::NotZero { at: at(2) + 63 }),
+            of(1, S::NotZero { at: at(1) + 63 }),
         );
         self.set(
             "table of a clamp",
@@ -226,6 +225,36 @@ impl Lies {
             let name = format!("scale {scale}");
             self.set(&name, at(2) + 28, &scale.to_le_bytes(), of(2, L::Scale));
             self.set(&name, at(2) + 32, &scale.to_le_bytes(), of(2, L::Scale));
+        }
+    }
+
+    fn functions(&mut self) {
+        let at = entry;
+        let unknown = L::UnknownCode { at: 13, found: 6 };
+        self.set("function", at(1) + 13, &[6], of(1, unknown));
+        for (layer, function) in [(0, 4), (0, 5), (1, 1), (1, 4)] {
+            let name = format!("function {function} of a clamp");
+            self.set(&name, at(layer) + 13, &[function], of(layer, L::Function));
+        }
+        let slope = of(0, S::NotZero { at: at(0) + 63 });
+        self.set("a slope of none", at(0) + 63, &[0x3e], slope);
+        self.set(
+            "leaky ReLU of a clamp",
+            at(1) + 13,
+            &[3],
+            of(1, L::Function),
+        );
+        for function in [1, 2] {
+            let change = |bytes: &mut Vec<u8>| {
+                bytes[at(2) + 13] = function;
+                bytes[at(2) + 60..at(2) + 64].fill(0);
+            };
+            let name = format!("function {function} of a table");
+            self.change(&name, change, of(2, L::Function));
+        }
+        for slope in [1.0f32, 2.0, -0.0, -0.25, f32::NAN, f32::INFINITY] {
+            let name = format!("slope {slope}");
+            self.set(&name, at(2) + 60, &slope.to_le_bytes(), of(2, L::Slope));
         }
     }
 
@@ -454,6 +483,7 @@ pub fn lies() -> Vec<Lie> {
     let mut lies = Lies(Vec::new());
     lies.header();
     lies.entries();
+    lies.functions();
     lies.sections();
     lies.values();
     lies.gate();

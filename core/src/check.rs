@@ -2,7 +2,7 @@
 
 use crate::error::LayerError;
 use crate::layer::Layer;
-use crate::types::{Activation, WeightBits};
+use crate::types::{Activation, Function, WeightBits};
 
 /// Bits of the `f32` values above zero and below infinity.
 const POSITIVE_FINITE: core::ops::Range<u32> = 1..0x7f80_0000;
@@ -12,6 +12,20 @@ const POSITIVE_FINITE: core::ops::Range<u32> = 1..0x7f80_0000;
 const MAX_SCRATCH_WORDS: u64 = 1 << 28;
 
 impl Layer<'_> {
+    /// Whether the clamp or table is one that the function can have.
+    fn can_hold_function(&self) -> bool {
+        let clamp = match self.activation {
+            Activation::Clamp { min, max } => Some((min, max)),
+            Activation::Lut8(_) | Activation::Lut16(_) => None,
+        };
+        match self.function {
+            Function::Unnamed => true,
+            Function::Linear => clamp == Some((i8::MIN, i8::MAX)),
+            Function::Relu => clamp == Some((self.output.zero_point, i8::MAX)),
+            Function::LeakyRelu { .. } | Function::Tanh | Function::Sigmoid => clamp.is_none(),
+        }
+    }
+
     /// Checks every value that arithmetic relies on.
     pub(crate) fn check(&self) -> Result<(), LayerError> {
         // Scales as bits: even a comparison would pull in floating point.
@@ -28,6 +42,9 @@ impl Layer<'_> {
                 return Err(LayerError::ZeroPoint { found: before.1 });
             }
             _ => {}
+        }
+        if !self.can_hold_function() {
+            return Err(LayerError::Function);
         }
         if self.scratch_words() > MAX_SCRATCH_WORDS {
             return Err(LayerError::ArenaSize);

@@ -1,6 +1,7 @@
 //! Choosing a seed whose picture is worth showing: one that was vetted, or the first that the
 //! model's critic passes.
 
+use crate::critic::Critic;
 use crate::error::InferError;
 use crate::model::Model;
 
@@ -52,14 +53,8 @@ impl Model<'_> {
         let Some(critic) = self.critic() else {
             return Ok(best);
         };
-        let Memory { arena, input, seen } = memory;
         for _ in 0..candidates {
-            self.fill_input(seed, class, input)?;
-            self.run(input, arena, |row, values| {
-                critic.take_row(row, values, seen);
-                between_rows();
-            })?;
-            let score = Some(critic.score(seen, arena)?);
+            let score = Some(self.judge(critic, seed, class, memory, &mut between_rows)?);
             if score > best.score {
                 best = Choice { seed, score };
             }
@@ -69,5 +64,37 @@ impl Model<'_> {
             seed = self.next_seed(class, seed.wrapping_add(1));
         }
         Ok(best)
+    }
+
+    /// The critic's score of the picture of `seed` and `class`, which is drawn to no display; none
+    /// in a model without a critic.
+    ///
+    /// *Errors*: memory that does not suit the model, a class that does not exist.
+    pub fn score(
+        &self,
+        seed: u64,
+        class: Option<usize>,
+        memory: &mut Memory<'_>,
+    ) -> Result<Option<i8>, InferError> {
+        let judge = |critic| self.judge(critic, seed, class, memory, || ());
+        self.critic().map(judge).transpose()
+    }
+
+    /// Draws a picture for the critic and returns its score.
+    fn judge(
+        &self,
+        critic: &Critic<'_>,
+        seed: u64,
+        class: Option<usize>,
+        memory: &mut Memory<'_>,
+        mut between_rows: impl FnMut(),
+    ) -> Result<i8, InferError> {
+        let Memory { arena, input, seen } = memory;
+        self.fill_input(seed, class, input)?;
+        self.run(input, arena, |row, values| {
+            critic.take_row(row, values, seen);
+            between_rows();
+        })?;
+        critic.score(seen, arena)
     }
 }

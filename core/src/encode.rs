@@ -2,12 +2,13 @@
 
 use crate::error::{CriticError, FileError, LayerError, ModelError, SeedsError, TooLarge};
 use crate::fixed::Multiplier;
-use crate::format::field::{activation, critic, entry, header, layout, operator};
+use crate::format::field::{activation, critic, entry, function, header, layout, operator};
 use crate::format::{MAGIC, VERSION, aligned, entry_at, file_crc, gate_at};
 use crate::layout::nibble;
 use crate::model::Model;
 use crate::ops::{KernelShape, SectionLens, phase_places, section_lens, tap_sum, weight_index};
-use crate::types::{Activation, MAX_LAYERS, Op, Quant, Shape, WeightBits};
+use crate::slice::part;
+use crate::types::{Activation, Function, MAX_LAYERS, Op, Quant, Shape, WeightBits};
 
 /// A model's description, to be written.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,8 @@ pub struct LayerSpec<'a> {
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
+    /// What the clamp or table holds.
+    pub function: Function,
 }
 
 /// A critic's description, to be written.
@@ -295,7 +298,7 @@ fn write_layer(
         w.section(at + entry::ZERO_POINT_CORRECTIONS.start)?;
         let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
         for place in phase_places(window, c_out) {
-            let weights = w.out.get(weights_at..).unwrap_or(&[]);
+            let weights = part(w.out, weights_at..);
             let sum = tap_sum(window, c_in, c_out, place, weights);
             w.push(&sum.wrapping_mul(-i32::from(input_zero_point)).to_le_bytes());
         }
@@ -335,6 +338,16 @@ fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(
         WeightBits::Eight => layout::EIGHT_BITS,
         WeightBits::Four => layout::FOUR_BITS,
     };
+    let (function, slope) = match layer.function {
+        Function::Unnamed => (function::UNNAMED, 0.0),
+        Function::Linear => (function::LINEAR, 0.0),
+        Function::Relu => (function::RELU, 0.0),
+        Function::LeakyRelu { slope } => (function::LEAKY_RELU, slope),
+        Function::Tanh => (function::TANH, 0.0),
+        Function::Sigmoid => (function::SIGMOID, 0.0),
+    };
+    w.put(at + entry::FUNCTION.start, &[function]);
+    w.put(at + entry::SLOPE.start, &slope.to_le_bytes());
     w.put(at + entry::OPERATOR.start, &[op]);
     w.put(at + entry::LAYOUT.start, &[layout]);
     w.put(at + entry::ACTIVATION.start, &[activation]);
@@ -413,6 +426,8 @@ impl<'o> Writer<'o> {
         out.fill(0);
         let mut writer = Self { out, at: 0 };
         writer.push(kept);
+        // A file of version 3 is one of version 4 whose functions are not named.
+        writer.put(header::VERSION.start, &VERSION.to_le_bytes());
         writer.put_len(header::FILE_LEN.start, need_bytes)?;
         Ok(writer)
     }

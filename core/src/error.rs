@@ -99,6 +99,10 @@ pub enum LayerError {
     OutputQuant,
     /// The clamp is empty, or not the whole range although there is a table.
     Clamp,
+    /// The activation's clamp or table cannot hold its function.
+    Function,
+    /// The slope of leaky ReLU is not from 0 to below 1.
+    Slope,
     /// The sum before a 16-bit table has a zero point.
     ZeroPoint { found: i8 },
     /// A multiplier's mantissa or shift is out of range.
@@ -302,6 +306,8 @@ impl fmt::Display for LayerError {
             Self::Scale => f.write_str("a scale is not above 0 and finite"),
             Self::OutputQuant => f.write_str("the output is not the sum"),
             Self::Clamp => f.write_str("the clamp is out of order"),
+            Self::Function => f.write_str("the clamp or table is of no such function"),
+            Self::Slope => f.write_str("the slope is not from 0 to below 1"),
             Self::ZeroPoint { found } => write!(f, "zero point {found}, not 0"),
             Self::Multiplier { channel } => {
                 numbered(f, "multiplier out of range, channel", channel)

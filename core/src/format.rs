@@ -1,4 +1,4 @@
-//! The `.gan` file, version 3. This page is the specification, and
+//! The `.gan` file, version 4. This page is the specification, and
 //! `field.rs` has its offsets.
 //!
 //! All numbers are little-endian. Behind the text come each layer's weights, biases,
@@ -13,7 +13,7 @@
 //! | at | type | content |
 //! |---|---|---|
 //! | 0 | `[u8; 4]` | magic, `GAN8` |
-//! | 4 | `u16` | version, 3 |
+//! | 4 | `u16` | version, 4 or 3 |
 //! | 6 | `u16` | layers, 1 to [`MAX_LAYERS`](crate::types::MAX_LAYERS) |
 //! | 8 | `u32` | length of the file in bytes |
 //! | 12 | `u32` | CRC-32 (IEEE 802.3) of bytes 0 to 11 and 16 to the end |
@@ -39,7 +39,8 @@
 //! | 9 | `[i8; 2]` | clamp minimum, maximum (-128, 127 with either table) |
 //! | 11 | `i8` | zero point of the requantized sum; 0 with a 16-bit table |
 //! | 12 | `i8` | zero point of the output; the sum's unless there is a table |
-//! | 13 | `[u8; 3]` | zero |
+//! | 13 | `u8` | function: 0 not named, 1 linear, 2 ReLU, 3 leaky ReLU, 4 tanh, 5 sigmoid |
+//! | 14 | `[u8; 2]` | zero |
 //! | 16 | `[u16; 6]` | input `h, w, c`, output `h, w, c`; at most [`MAX_MAP_LEN`](crate::types::MAX_MAP_LEN) values each |
 //! | 28 | `f32` | scale of the requantized sum |
 //! | 32 | `f32` | scale of the output; the sum's unless there is a table |
@@ -49,7 +50,12 @@
 //! | 48 | `u32` | offset of the multipliers' shifts, `i8` |
 //! | 52 | `u32` | offset of the table, 256 `i8` or 513 `i16`, or 0 with a clamp |
 //! | 56 | `u32` | offset of the zero-point corrections, `i32`, or 0 where the input's zero point is 0 and for dense |
-//! | 60 | `[u8; 4]` | zero |
+//! | 60 | `f32` | slope of leaky ReLU below 0, from 0 to below 1; zero for every other function |
+//!
+//! The function is what the clamp or table holds ([`Function`](crate::types::Function));
+//! drawing does not depend on it. Linear has a clamp to -128, 127, ReLU one to the zero point of
+//! the output, 127, and the others have a table. Version 3 has no functions: its bytes 13 and
+//! 60 to 63 are zero.
 //!
 //! A zero-point correction is minus the input's zero point times the sum of the weights of a
 //! kernel row and phase: it lets the runtime multiply inputs that still hold their zero point.
@@ -77,6 +83,7 @@
 pub(crate) mod field;
 mod read;
 
+use crate::slice::part;
 use field::{entry, header};
 
 pub(crate) use read::{
@@ -85,7 +92,11 @@ pub(crate) use read::{
 };
 
 pub(crate) const MAGIC: [u8; 4] = *b"GAN8";
-pub(crate) const VERSION: u16 = 3;
+/// The version that is written, the newest that is read.
+pub(crate) const VERSION: u16 = 4;
+const OLDEST_VERSION: u16 = 3;
+/// The first version with [functions](crate::types::Function).
+const FUNCTIONS_SINCE: u16 = 4;
 const ALIGN: usize = 16;
 
 /// A control character steers the display that shows it, or is invisible: C0 and C1 controls, DEL, line and paragraph separators, marks, overrides and isolates of the writing
@@ -122,10 +133,7 @@ fn crc32(mut crc: u32, bytes: &[u8]) -> u32 {
 /// The checksum of a file: of all its bytes but those that hold it.
 pub(crate) fn file_crc(bytes: &[u8]) -> u32 {
     let (before, after) = bytes.split_at(bytes.len().min(header::CRC32.start));
-    !crc32(
-        crc32(!0, before),
-        after.get(header::CRC32.len()..).unwrap_or(&[]),
-    )
+    !crc32(crc32(!0, before), part(after, header::CRC32.len()..))
 }
 
 /// Where a section begins behind `len` bytes.

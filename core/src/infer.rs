@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::ops::kernels::{KernelSet, Native};
 use crate::ops::output_row;
 use crate::plan::{Mode, Plan, Ring};
+use crate::slice::part;
 use crate::types::MAX_LAYERS;
 
 impl Model<'_> {
@@ -60,7 +61,7 @@ impl Model<'_> {
                 drawing.compute::<Native>(i, row);
             }
             let range = drawing.plan.rings.get(i).map_or(0..0, Ring::range);
-            observer(i, drawing.rows.get(range).unwrap_or(&[]));
+            observer(i, part(drawing.rows, range));
         }
         Ok(())
     }
@@ -114,7 +115,7 @@ impl<'r> Drawing<'r> {
             let at = ring.row_at(row);
             at..at + ring.row_bytes
         });
-        self.rows.get(row).unwrap_or(&[])
+        part(self.rows, row)
     }
 
     /// Computes row `row` of layer `layer` after the rows that it needs.
@@ -152,13 +153,11 @@ impl<'r> Drawing<'r> {
         };
         let behind = at + ring.row_bytes;
         let input = |from: usize, len: usize| {
-            let (part, from) = match from.checked_sub(behind) {
+            let (rows, from) = match from.checked_sub(behind) {
                 Some(from) => (&*back, from),
                 None => (&*front, from),
             };
-            part.get(from..)
-                .and_then(|part| part.get(..len))
-                .unwrap_or(&[])
+            part(part(rows, from..), ..len)
         };
         let scratch = &mut *self.scratch;
         let whole = || before.map_or(self.input, |ring| input(ring.at_bytes, ring.range().len()));

@@ -3,6 +3,8 @@
 //! Integers only: a PCG32 generator and a table of normal quantiles. A walk between two
 //! latents takes its two weights from `libm`, whose floats are the same everywhere.
 
+use crate::slice::{part, part_mut};
+
 /// One step of a quantized latent: its values are `q / 32`, its zero point is 0.
 pub const LATENT_SCALE: f32 = 1.0 / 32.0;
 
@@ -88,10 +90,7 @@ const LEAST_SINE: f32 = 1e-2;
 #[expect(clippy::cast_possible_truncation, reason = "clamped")]
 pub fn slerp(from: &mut [i8], to: &[i8], t: f32) {
     let len = from.len().min(to.len());
-    let (from, to) = (
-        from.get_mut(..len).unwrap_or_default(),
-        to.get(..len).unwrap_or_default(),
-    );
+    let (from, to) = (part_mut(from, ..len), part(to, ..len));
     let (a, b) = arc_weights(from, to, t.clamp(0.0, 1.0));
     for (from, &to) in from.iter_mut().zip(to) {
         let sum = a * i32::from(*from) + b * i32::from(to);

@@ -2,7 +2,8 @@
 
 use crate::fixed::Multiplier;
 use crate::layout::nibble;
-use crate::types::{Activation, Op, Quant, Shape, WeightBits};
+use crate::slice::part;
+use crate::types::{Activation, Function, Op, Quant, Shape, WeightBits};
 
 /// One layer of a checked model, in place.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub struct Layer<'a> {
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
+    /// What the clamp or table holds.
+    pub function: Function,
     /// Bits of each weight.
     pub weight_bits: WeightBits,
     /// See [`layout`](crate::layout).
@@ -37,11 +40,11 @@ impl<'a> Layer<'a> {
     /// Bias and multiplier of each output channel (dense: value) from `first` on.
     pub fn channels(&self, first: usize) -> impl Iterator<Item = (i32, Multiplier)> + use<'a> {
         let words = |bytes: &'a [u8]| {
-            let words = bytes.get(4 * first..).unwrap_or(&[]).as_chunks::<4>().0;
+            let words = part(bytes, 4 * first..).as_chunks::<4>().0;
             words.iter().map(|&word| i32::from_le_bytes(word))
         };
         let (biases, mantissas) = (words(self.bias), words(self.mantissas));
-        let multipliers = mantissas.zip(self.shifts.get(first..).unwrap_or(&[]));
+        let multipliers = mantissas.zip(part(self.shifts, first..));
         biases.zip(multipliers).map(|(bias, (mantissa, &shift))| {
             let shift = shift as i8;
             (bias, Multiplier { mantissa, shift })

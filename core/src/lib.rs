@@ -2,6 +2,7 @@
 //! point in inference, no panic after [`Model::parse`].
 //!
 //! The modules from the ground up; each imports only from those above it in this list:
+//! - `slice`: parts of slices without a panic.
 //! - [`error`], [`fixed`] (the one rounding rule), [`image`] (values as pixels), [`types`]
 //!   (shapes, scales, operators, limits).
 //! - `geometry`: which inputs reach an output of a transposed convolution.
@@ -56,6 +57,7 @@ pub mod layout;
 pub mod model;
 pub mod ops;
 pub mod plan;
+mod slice;
 pub mod types;
 
 pub use critic::Critic;
@@ -64,4 +66,4 @@ pub use fixed::Multiplier;
 pub use layer::Layer;
 pub use model::Model;
 pub use plan::Mode;
-pub use types::{Activation, Op, Quant, Shape, WeightBits, Window};
+pub use types::{Activation, Function, Op, Quant, Shape, WeightBits, Window};

@@ -52,6 +52,27 @@ pub enum Activation<'a> {
 /// Entries of a [16-bit table](Activation::Lut16).
 pub const LUT16_LEN: usize = 513;
 
+/// The function that an activation's clamp or table holds: other formats have operators for
+/// it. Drawing does not read it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    /// Any; files of version 3 name none.
+    Unnamed,
+    /// None: a clamp to the whole range.
+    Linear,
+    /// `max(x, 0)`: a clamp from the zero point on.
+    Relu,
+    /// `x` from 0 on, `slope * x` below; a table.
+    LeakyRelu {
+        /// From 0 to below 1.
+        slope: f32,
+    },
+    /// A table.
+    Tanh,
+    /// `1 / (1 + exp(-x))`; a table.
+    Sigmoid,
+}
+
 /// Bits of a layer's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightBits {

@@ -31,7 +31,8 @@ pub(crate) mod entry {
     pub const CLAMP: Range<usize> = 9..11;
     pub const PRE_ACTIVATION_ZERO_POINT: Range<usize> = 11..12;
     pub const OUTPUT_ZERO_POINT: Range<usize> = 12..13;
-    pub const RESERVED: Range<usize> = 13..16;
+    pub const FUNCTION: Range<usize> = 13..14;
+    pub const RESERVED: Range<usize> = 14..16;
     pub const INPUT_SHAPE: Range<usize> = 16..22;
     pub const OUTPUT_SHAPE: Range<usize> = 22..28;
     pub const PRE_ACTIVATION_SCALE: Range<usize> = 28..32;
@@ -42,7 +43,7 @@ pub(crate) mod entry {
     pub const SHIFTS: Range<usize> = 48..52;
     pub const TABLE: Range<usize> = 52..56;
     pub const ZERO_POINT_CORRECTIONS: Range<usize> = 56..60;
-    pub const LAST_RESERVED: Range<usize> = 60..64;
+    pub const SLOPE: Range<usize> = 60..64;
     pub const LEN: usize = 64;
 }
 
@@ -73,4 +74,14 @@ pub(crate) mod activation {
     pub const CLAMP: u8 = 0;
     pub const LUT8: u8 = 1;
     pub const LUT16: u8 = 2;
+}
+
+/// Codes of [`entry::FUNCTION`].
+pub(crate) mod function {
+    pub const UNNAMED: u8 = 0;
+    pub const LINEAR: u8 = 1;
+    pub const RELU: u8 = 2;
+    pub const LEAKY_RELU: u8 = 3;
+    pub const TANH: u8 = 4;
+    pub const SIGMOID: u8 = 5;
 }

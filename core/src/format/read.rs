@@ -2,12 +2,17 @@
 
 use core::ops::Range;
 
-use super::field::{activation, critic, entry, header, layout, operator};
-use super::{ALIGN, MAGIC, VERSION, aligned, entry_at, file_crc, is_control};
+use super::field::{activation, critic, entry, function, header, layout, operator};
+use super::{
+    ALIGN, FUNCTIONS_SINCE, MAGIC, OLDEST_VERSION, VERSION, aligned, entry_at, file_crc, is_control,
+};
 use crate::error::{CriticError, FileError, LayerError, SectionError, SeedsError};
 use crate::layer::Layer;
 use crate::ops::section_lens;
-use crate::types::{Activation, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window};
+use crate::slice::part;
+use crate::types::{
+    Activation, Function, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window,
+};
 
 /// What the header says, beside the layers.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +30,7 @@ pub(crate) struct Header<'a> {
 /// behind the one before, and what lies between is zero.
 pub(crate) struct Sections<'a> {
     bytes: &'a [u8],
+    version: u16,
     /// Of what was taken.
     end: usize,
 }
@@ -38,7 +44,7 @@ impl<'a> Sections<'a> {
         }
         // The same on every machine: no file has as many bytes.
         let need_bytes = need_bytes.min(u64::from(u32::MAX)) as usize;
-        let rest = self.bytes.get(need..).unwrap_or(&[]);
+        let rest = part(self.bytes, need..);
         let left_bytes = rest.len();
         let section = rest.get(..need_bytes).ok_or(SectionError::Length {
             need_bytes,
@@ -67,7 +73,7 @@ impl<'a> Sections<'a> {
 
 /// The first of these bytes that is not zero, as far as the file has them.
 fn first_non_zero(bytes: &[u8], range: Range<usize>) -> Option<usize> {
-    let rest = bytes.get(range.start..).unwrap_or(&[]);
+    let rest = part(bytes, range.start..);
     let i = rest.iter().take(range.len()).position(|&byte| byte != 0)?;
     Some(range.start + i)
 }
@@ -116,10 +122,10 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), Fi
     }
     let u16_at = |field| read_u16(bytes, field).ok_or(too_short);
     let len_at = |field| read_len(bytes, field).ok_or(too_short);
-    let found = u16_at(header::VERSION)?;
-    if found != VERSION {
+    let version = u16_at(header::VERSION)?;
+    if !(OLDEST_VERSION..=VERSION).contains(&version) {
         return Err(FileError::UnsupportedVersion {
-            found,
+            found: version,
             newest: VERSION,
         });
     }
@@ -156,7 +162,12 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<(Header<'_>, Sections<'_>), Fi
         layer_count,
     };
     let end = need + text.len();
-    Ok((header, Sections { bytes, end }))
+    let sections = Sections {
+        bytes,
+        version,
+        end,
+    };
+    Ok((header, sections))
 }
 
 fn read_text(
@@ -165,7 +176,7 @@ fn read_text(
     need_bytes: usize,
     class_count: usize,
 ) -> Result<&str, FileError> {
-    let rest = bytes.get(at..).unwrap_or(&[]);
+    let rest = part(bytes, at..);
     let text = rest.get(..need_bytes).ok_or(FileError::TextLength {
         need_bytes,
         left_bytes: rest.len(),
@@ -256,7 +267,7 @@ pub(crate) fn read_seeds<'a>(
     let each = read_u32(sections.bytes, at..at.saturating_add(4)).unwrap_or(0);
     let count = u64::from(each) * class_count.max(1) as u64;
     let section = sections.take(at, 4 + 4 * count)?;
-    let seeds = section.get(4..).unwrap_or(&[]).as_chunks::<4>().0;
+    let seeds = part(section, 4..).as_chunks::<4>().0;
     if each == 0 {
         let found = 0;
         return Err(SeedsError::Count { found, class_count });
@@ -364,6 +375,28 @@ impl Entry<'_> {
         Ok((table_bytes, [min, max]))
     }
 
+    fn function(&self, version: u16) -> Result<Function, LayerError> {
+        if version < FUNCTIONS_SINCE {
+            self.ensure_zero(entry::FUNCTION)?;
+        }
+        // As bits: even a comparison would pull in floating point.
+        let slope = f32::from_le_bytes(self.array(entry::SLOPE));
+        let function = match self.byte(entry::FUNCTION) {
+            function::UNNAMED => Function::Unnamed,
+            function::LINEAR => Function::Linear,
+            function::RELU => Function::Relu,
+            function::LEAKY_RELU if slope.to_bits() < 1f32.to_bits() => {
+                return Ok(Function::LeakyRelu { slope });
+            }
+            function::LEAKY_RELU => return Err(LayerError::Slope),
+            function::TANH => Function::Tanh,
+            function::SIGMOID => Function::Sigmoid,
+            _ => return Err(self.unknown(entry::FUNCTION)),
+        };
+        self.ensure_zero(entry::SLOPE)?;
+        Ok(function)
+    }
+
     /// The section of `len` bytes whose offset is in `field`; an empty section has no offset.
     fn section<'s>(
         &self,
@@ -386,7 +419,7 @@ pub(crate) fn read_layer<'a>(
     input: Quant,
 ) -> Result<Layer<'a>, LayerError> {
     let bytes = sections.bytes;
-    let rest = bytes.get(entry_at..).unwrap_or(&[]);
+    let rest = part(bytes, entry_at..);
     let read = Entry {
         entry: rest.first_chunk().ok_or(SectionError::Length {
             need_bytes: entry::LEN,
@@ -398,8 +431,8 @@ pub(crate) fn read_layer<'a>(
     let weight_bits = read.weight_bits()?;
     let op = read.operator()?;
     let (table_bytes, [min, max]) = read.activation()?;
+    let function = read.function(sections.version)?;
     read.ensure_zero(entry::RESERVED)?;
-    read.ensure_zero(entry::LAST_RESERVED)?;
     let input_shape = read.shape(entry::INPUT_SHAPE);
     let output_shape = read.shape(entry::OUTPUT_SHAPE);
     let lens = section_lens(op, weight_bits, input_shape, output_shape)?;
@@ -435,6 +468,7 @@ pub(crate) fn read_layer<'a>(
         ),
         output: read.quant(entry::OUTPUT_SCALE, entry::OUTPUT_ZERO_POINT),
         activation,
+        function,
         weight_bits,
         weights,
         bias,

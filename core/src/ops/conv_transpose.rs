@@ -7,6 +7,7 @@ use crate::error::LayerError;
 use crate::geometry::{Axis, Span, divide};
 use crate::layer::Layer;
 use crate::layout::quads;
+use crate::slice::{part, part_mut};
 use crate::types::{Shape, Window};
 
 /// Lengths of the sections.
@@ -103,9 +104,10 @@ pub(crate) fn tap_sum(
     for group in (0..taps).step_by(2) {
         let bytes = (taps - group).min(2) * quads(c_in) * 4;
         let from = (at.ky * window.kernel + before + group) * tap_bytes + at.output * bytes;
-        let weights = weights.get(from..).and_then(|w| w.get(..bytes));
-        let weights = weights.unwrap_or(&[]).iter();
-        sum = weights.fold(sum, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
+        let weights = part(part(weights, from..), ..bytes);
+        sum = weights
+            .iter()
+            .fold(sum, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
     }
     sum
 }
@@ -126,16 +128,17 @@ pub(crate) fn wrong_zero_point_correction(layer: &Layer<'_>, window: Window) -> 
 pub(crate) fn wrong_filling(layer: &Layer<'_>, window: Window) -> Option<usize> {
     let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
     let taps = (0..window.kernel).flat_map(|ky| (0..window.kernel).map(move |kx| (ky, kx)));
-    let outputs = taps.flat_map(|(ky, kx)| (0..c_out).map(move |output| (output, ky, kx)));
-    let mut places = outputs.flat_map(|(output, ky, kx)| {
-        let place = move |input| WeightPlace {
+    let inputs = move || c_in..4 * quads(c_in);
+    let filling = taps.flat_map(|(ky, kx)| {
+        let place = move |output, input| WeightPlace {
             output,
             ky,
             kx,
             input,
         };
-        (c_in..4 * quads(c_in)).map(move |c| weight_index(window, c_in, c_out, place(c)))
+        (0..c_out).flat_map(move |output| inputs().map(move |input| place(output, input)))
     });
+    let mut places = filling.map(|place| weight_index(window, c_in, c_out, place));
     places.find(|&at| layer.weight(at) != 0)
 }
 
@@ -217,8 +220,8 @@ pub(crate) fn output_row<'x, K: KernelSet>(
         return;
     };
     let starts: &mut [i32] = bytemuck::must_cast_slice_mut(starts);
-    let sums = scratch.get_mut(..channels * blocks.row_px());
-    let sums: &mut [i32] = bytemuck::must_cast_slice_mut(sums.unwrap_or(&mut []));
+    let sums = part_mut(scratch, ..channels * blocks.row_px());
+    let sums: &mut [i32] = bytemuck::must_cast_slice_mut(sums);
     K::clear(sums);
     // The taps `(ky, iy)` inside the input.
     let (r, last) = rows.at(oy);
@@ -248,9 +251,8 @@ fn start(layer: &Layer<'_>, starts: &mut [i32]) {
 /// Adds the zero-point corrections of a kernel row that is added: planes hold values with
 /// their zero point.
 fn correct(layer: &Layer<'_>, ky: usize, starts: &mut [i32]) {
-    let corrections = layer.zero_point_corrections.get(4 * ky * starts.len()..);
-    let corrections = corrections.unwrap_or(&[]).as_chunks::<4>().0;
-    for (start, &correction) in starts.iter_mut().zip(corrections) {
+    let corrections = part(layer.zero_point_corrections, 4 * ky * starts.len()..);
+    for (start, &correction) in starts.iter_mut().zip(corrections.as_chunks::<4>().0) {
         *start = start.wrapping_add(i32::from_le_bytes(correction));
     }
 }
@@ -266,13 +268,12 @@ fn add_row<K: KernelSet>(
 ) {
     let c_out = layer.output_shape.c;
     let tap_bytes = c_out * 4 * quads(layer.input_shape.c);
-    let weights = layer.weights.get(ky * columns.kernel * tap_bytes..);
-    let mut weights = weights.unwrap_or(&[]);
+    let mut weights = part(layer.weights, ky * columns.kernel * tap_bytes..);
     let phase_sums = c_out * blocks.px;
     for r in 0..columns.stride {
         let phase = columns.phase(r);
         let mut offset = row.margin.wrapping_add_signed(phase.first_in);
-        let sums = sums.get_mut(r * phase_sums..).unwrap_or(&mut []);
+        let sums = part_mut(sums, r * phase_sums..);
         let mut left = phase.taps;
         while left > 0 {
             let count = left.min(2);
@@ -305,7 +306,7 @@ fn finish(
         let starts = starts.chunks_exact(c_out.max(1));
         for ((r, starts), sums) in starts.enumerate().zip(&mut phases) {
             let first = columns.phase(r).first_out + stride * block * blocks.px;
-            let y = y.get_mut(first * c_out..).unwrap_or(&mut []);
+            let y = part_mut(y, first * c_out..);
             let sums = sums.chunks_exact(blocks.px.max(1));
             let channels = layer.channels(0).zip(starts).zip(sums).enumerate();
             for (c, (((_, multiplier), &start), sums)) in channels {
@@ -314,7 +315,7 @@ fn finish(
                     zero_point: layer.pre_activation.zero_point,
                     activation: layer.activation,
                 };
-                let y = y.get_mut(c..).unwrap_or(&mut []);
+                let y = part_mut(y, c..);
                 requantizer.apply_row(start, sums, y, stride * c_out);
             }
         }

@@ -5,6 +5,7 @@ use super::activation::requantize;
 use super::kernels::KernelSet;
 use crate::layer::Layer;
 use crate::layout::quads;
+use crate::slice::{part, part_mut};
 use crate::types::{Shape, WeightBits};
 
 /// Lengths of the sections; the input has `input_len` values, the output `output_len`.
@@ -88,7 +89,7 @@ pub(crate) fn output_row<K: KernelSet>(
     match layer.weight_bits {
         WeightBits::Eight => {
             let sums = bytemuck::must_cast_slice_mut::<u32, i32>(rest);
-            let row_sums = sums.get_mut(..4 * quads(y.len())).unwrap_or(&mut []);
+            let row_sums = part_mut(sums, ..4 * quads(y.len()));
             let fours = row_sums.as_chunks_mut::<4>().0.iter_mut();
             let block_bytes = (16 * quads_in).max(1);
             let weights = row_weights(layer, row, block_bytes, y.len());
@@ -114,7 +115,7 @@ fn four_bit_row<K: KernelSet>(
         return;
     };
     let sums = bytemuck::must_cast_slice_mut::<u32, i32>(sums);
-    let row_sums = sums.get_mut(..4 * quads(y.len())).unwrap_or(&mut []);
+    let row_sums = part_mut(sums, ..4 * quads(y.len()));
     let block_bytes = 4 * words.len();
     let mut weights = row_weights(layer, row, block_bytes, y.len());
     for sums in row_sums.as_chunks_mut::<4>().0 {
@@ -128,7 +129,7 @@ fn four_bit_row<K: KernelSet>(
 /// The weights of row `row` of `row_len` outputs, and those behind it.
 fn row_weights<'a>(layer: &Layer<'a>, row: usize, block_bytes: usize, row_len: usize) -> &'a [u8] {
     let row_bytes = quads(row_len) * block_bytes;
-    layer.weights.get(row * row_bytes..).unwrap_or(&[])
+    part(layer.weights, row * row_bytes..)
 }
 
 /// Sums to activations.

@@ -9,7 +9,6 @@ use gan_core::{
     Activation as CoreActivation, Layer, Model, ModelError, Multiplier, Op, Quant, Shape,
 };
 
-use super::function::function;
 use crate::generator::{FloatGenerator, FloatLayer};
 use crate::nn::Activation;
 use crate::quant::{map_shape, rows_of, runtime_op};
@@ -237,9 +236,10 @@ impl<'a> GraphLayer<Int8Parameters<'a>> {
     }
 }
 
-/// The function of a layer, if it is known. A clamp tells it; a table's is named by the file.
+/// The function of a layer: the one that the file names, or the one that a clamp amounts to.
 fn named_activation(layer: &Layer<'_>) -> Option<Activation> {
-    match layer.activation {
+    let named = Activation::from_gan(layer.function);
+    named.or(match layer.activation {
         CoreActivation::Clamp { min, max: i8::MAX } if min == layer.output.zero_point => {
             Some(Activation::Relu)
         }
@@ -247,9 +247,8 @@ fn named_activation(layer: &Layer<'_>) -> Option<Activation> {
             min: i8::MIN,
             max: i8::MAX,
         } => Some(Activation::Linear),
-        CoreActivation::Clamp { .. } => None,
-        CoreActivation::Lut8(_) | CoreActivation::Lut16(_) => function(layer),
-    }
+        CoreActivation::Clamp { .. } | CoreActivation::Lut8(_) | CoreActivation::Lut16(_) => None,
+    })
 }
 
 /// The real numbers of an int8 model's input.

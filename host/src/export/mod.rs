@@ -1,7 +1,6 @@
 //! Generators for other runtimes.
 
 pub mod c;
-mod function;
 mod graph;
 pub mod onnx;
 pub mod pytorch;

@@ -1,12 +1,12 @@
 //! Activations: values, gradients, int8 form, and names in a configuration and in other runtimes.
 //!
 //! To add one, add a variant to [`Activation`] and an arm to each `match` below. A `.gan` file
-//! names it by [`gan_core::types::Function`].
+//! names it by [`Function`].
 
 use std::fmt;
 
 use dfdx::prelude::{Device, Tape, TryPReLU};
-use gan_core::Quant;
+use gan_core::{Function, Quant};
 use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -169,6 +169,31 @@ impl Activation {
             Self::Tanh => x.try_tanh(),
             Self::Sigmoid => x.try_sigmoid(),
         }
+    }
+
+    /// Its name in a `.gan` file. A slope is rounded to 24 bits, and stays below 1.
+    pub fn to_gan(self) -> Function {
+        match self {
+            Self::Linear => Function::Linear,
+            Self::Relu => Function::Relu,
+            Self::LeakyRelu(slope) => Function::LeakyRelu {
+                slope: (slope as f32).min(1f32.next_down()),
+            },
+            Self::Tanh => Function::Tanh,
+            Self::Sigmoid => Function::Sigmoid,
+        }
+    }
+
+    /// The activation that a `.gan` file names, if it does.
+    pub fn from_gan(function: Function) -> Option<Self> {
+        Some(match function {
+            Function::Unnamed => return None,
+            Function::Linear => Self::Linear,
+            Function::Relu => Self::Relu,
+            Function::LeakyRelu { slope } => Self::LeakyRelu(slope.into()),
+            Function::Tanh => Self::Tanh,
+            Function::Sigmoid => Self::Sigmoid,
+        })
     }
 
     /// The smallest int8 output of a function that a clamp computes, given the output's zero

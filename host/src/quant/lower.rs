@@ -2,7 +2,7 @@
 
 use gan_core::encode::LayerSpec;
 use gan_core::types::{WeightBits, Window};
-use gan_core::{Activation as CoreActivation, Multiplier, Op as CoreOp, Quant, Shape};
+use gan_core::{Activation as CoreActivation, Function, Multiplier, Op as CoreOp, Quant, Shape};
 
 use super::multiplier::multiplier;
 use super::range::TensorQuants;
@@ -26,6 +26,7 @@ pub(super) struct IntLayer {
     pre_activation: Quant,
     output: Quant,
     activation: IntActivation,
+    function: Function,
 }
 
 impl IntLayer {
@@ -40,6 +41,7 @@ impl IntLayer {
             pre_activation: self.pre_activation,
             output: self.output,
             weight_bits: self.weight_bits,
+            function: self.function,
             activation: match &self.activation {
                 IntActivation::Clamp { min } => CoreActivation::Clamp {
                     min: *min,
@@ -171,6 +173,7 @@ fn int_layer(
         pre_activation: tensor.pre_activation,
         output: tensor.output,
         activation: activation(layer.activation, tensor),
+        function: layer.activation.to_gan(),
     };
     for (o, (row, correction)) in rows.into_iter().zip(correction).enumerate() {
         let bias = layer.bias[o % layer.bias.len()];

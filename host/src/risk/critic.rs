@@ -146,8 +146,8 @@ fn scores(model: &Model<'_>, seed: u64, count: usize) -> Result<Vec<i8>, RiskErr
             input: &mut vec![0; model.input_len()],
             seen: &mut vec![0; model.critic().map_or(0, Critic::input_len)],
         };
-        let choice = model.choose_seed(class, seed, 1, &mut memory, || ())?;
-        Ok(choice.score.unwrap_or(i8::MIN))
+        let score = model.score(seed, class, &mut memory)?;
+        Ok(score.unwrap_or(i8::MIN))
     };
     let each = order.each(model.class_count());
     each.into_par_iter().map(score).collect()

@@ -405,7 +405,7 @@ fn host_score(model: &Model<'_>) -> anyhow::Result<Option<i8>> {
         seen: &mut vec![0; model.critic().map_or(0, Critic::input_len)],
     };
     let class = (model.class_count() > 0).then_some(0);
-    Ok(model.choose_seed(class, 1, 1, &mut memory, || ())?.score)
+    Ok(model.score(1, class, &mut memory)?)
 }
 
 fn unsigned(values: &[i8]) -> Vec<u8> {

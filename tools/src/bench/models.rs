@@ -6,7 +6,7 @@ use anyhow::Context;
 use gan_core::encode::{LayerSpec, ModelSpec, encode, encoded_bytes};
 use gan_core::latent::{LATENT_SCALE, Pcg32};
 use gan_core::types::Window;
-use gan_core::{Activation, Multiplier, Op, Quant, Shape, WeightBits};
+use gan_core::{Activation, Function, Multiplier, Op, Quant, Shape, WeightBits};
 
 /// A transposed convolution: `[kernel, stride, crop before, crop after, channels]`.
 type Conv = [usize; 5];
@@ -190,6 +190,7 @@ impl Numbers {
             multipliers: &self.multipliers,
             pre_activation: self.output,
             output: self.output,
+            function: Function::Unnamed,
             weight_bits: WeightBits::Eight,
             activation: if self.last {
                 Activation::Lut8(table)

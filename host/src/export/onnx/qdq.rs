@@ -42,7 +42,7 @@ fn constants(chain: &mut Chain, layer: &Layer<'_>) -> Result<(), ExportError> {
     }
     let weights = layer.channels_first_weights(&of.weights);
     let [bias_scales, scales] =
-        [bias_scales, scales].map(|scales| layer.channels_first_values(&scales));
+        [bias_scales, scales].map(|scales: Vec<f32>| layer.channels_first_values(&scales));
     let output_axis = match layer.op {
         Op::Dense => 0,
         Op::ConvTranspose(_) => 1,

@@ -36,6 +36,7 @@ pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, ExportError> {
             multipliers: &legal.multipliers,
             pre_activation: legal.pre_activation,
             output: layer.parameters.output,
+            function: of_model.function,
             activation: match &legal.lut {
                 Some(lut) => CoreActivation::Lut8(lut),
                 None => layer.parameters.activation,

@@ -8,6 +8,7 @@
 //! pixel's sum, exactly.
 
 use super::{Blocks, KernelSet, Row, Taps};
+use crate::slice::part_mut;
 
 /// For Cortex-M0+, Cortex-M3 and RISC-V.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +58,7 @@ impl KernelSet for Packed {
         };
         for x in 0..blocks.words {
             let (low, high) = (pixel(x), pixel(x + blocks.px / 2));
-            let plane = plane.get_mut(x..).unwrap_or(&mut []);
+            let plane = part_mut(plane, x..);
             write_lanes(low, high, row.zero_point, plane, blocks.words);
         }
     }
