@@ -51,7 +51,7 @@ fn folder() -> TempDir {
     dir
 }
 
-/// A folder of square colour pictures, each another one.
+/// A folder of square colour images, each another one.
 fn save_pictures(folder: &Path, count: u8, side: u32) {
     fs::create_dir(folder).unwrap();
     for i in 0..count {
@@ -240,7 +240,7 @@ fn a_small_folder_is_augmented_previewed_listed_and_reported() {
     ];
     let rest = ["--steps", "3", "--preview", "--out", "runs/faces"];
     let told = ok(dir, &[&train[..], &rest].concat());
-    assert!(told.contains("few pictures: DiffAugment is on"), "{told}");
+    assert!(told.contains("few images: DiffAugment is on"), "{told}");
     assert!(told.contains('\u{2580}'), "no preview: {told}");
     let config = fs::read_to_string(dir.join("runs/faces/config.toml")).unwrap();
     assert!(
@@ -249,7 +249,7 @@ fn a_small_folder_is_augmented_previewed_listed_and_reported() {
     );
     let page = fs::read_to_string(dir.join("runs/faces/report.html")).unwrap();
     assert_eq!(page.matches("<svg").count(), 4);
-    assert!(page.contains("data:image/png;base64,iVBOR"), "no picture");
+    assert!(page.contains("data:image/png;base64,iVBOR"), "no image");
     assert!(!page.contains("NaN") && !page.contains("src=\"samples"));
     let table = ok(dir, &["runs"]);
     assert!(
@@ -551,7 +551,7 @@ fn vetted_seeds_pass_and_a_critic_halves_what_is_flagged() {
     let card: Value = serde_json::from_str(&ok(dir.path(), &card)).unwrap();
     let figures = card["cards"][0]["figures"].as_array().unwrap();
     let value = |key| figures.iter().find(|f| f["key"] == key).unwrap()["value"].as_f64();
-    // The judge has other calibration pictures at another count.
+    // The judge has other calibration images at another count.
     assert!(value("flagged").unwrap() <= 0.02);
     assert!(value("class_risk").unwrap() < 0.0);
     // The critic passes over some of the hundred; none of the others is shown twice.
@@ -565,7 +565,7 @@ fn vetted_seeds_pass_and_a_critic_halves_what_is_flagged() {
         let number = said.split(after).nth(1).unwrap().trim_start();
         number.split(' ').next().unwrap().parse().unwrap()
     };
-    let (all, passing) = (percent("of fresh pictures"), percent("of those that pass"));
+    let (all, passing) = (percent("of fresh images"), percent("of those that pass"));
     assert!(passing < all / 2.0, "{said}");
     let size = said.split(" bytes, ").nth(1).unwrap();
     let size: usize = size.split(' ').next().unwrap().parse().unwrap();
@@ -582,7 +582,7 @@ fn vetted_seeds_pass_and_a_critic_halves_what_is_flagged() {
     assert!(none.contains("a lower --max-risk"), "{none}");
 }
 
-/// Whether a browser draws the page: its text, its curve and all of its pictures.
+/// Whether a browser draws the page: its text, its curve and all of its images.
 fn shown_by_a_browser(page: &Path) {
     if !crate::firmware::has("a_run_is_evaluated", &["chromium"], &[]) {
         return;
@@ -610,7 +610,7 @@ fn shown_by_a_browser(page: &Path) {
         String::from_utf8_lossy(&output.stderr)
     );
     let shot = image::open(&shot).unwrap().to_rgb8();
-    // The ground of every grid stands between its pictures, in a line as wide as the grid.
+    // The ground of every grid stands between its images, in a line as wide as the grid.
     let ground = image::Rgb([96, 96, 112]);
     let lines = (0..shot.height()).filter(|&y| {
         let on = (0..shot.width()).filter(|&x| *shot.get_pixel(x, y) == ground);

@@ -1,4 +1,4 @@
-//! Pictures from every source arrive as they are, and what is damaged is named.
+//! Images from every source arrive as they are, and what is damaged is named.
 
 use std::fs;
 use std::io::Write;
@@ -66,7 +66,7 @@ fn the_embedded_set_is_balanced_fashion_mnist() {
         }
     }
     assert_eq!(data.class_names[9], "Ankle boot");
-    // The first training picture of the set is an ankle boot, its first row black.
+    // The first training image of the set is an ankle boot, its first row black.
     assert_eq!(
         (data.train.labels[0], &data.train.image(0)[..28]),
         (9, &[0; 28][..])
@@ -163,7 +163,7 @@ fn save(path: &Path, picture: &DynamicImage, format: ImageFormat) {
 #[test]
 fn picture_folders_are_cropped_resized_and_classed() {
     let dir = tempdir().unwrap();
-    // A wide picture, green in the middle and red at both ends: the ends are cut off.
+    // A wide image, green in the middle and red at both ends: the ends are cut off.
     let wide = RgbImage::from_fn(30, 10, |x, _| match x {
         10..20 => Rgb([0, 200, 0]),
         _ => Rgb([255, 0, 0]),
@@ -202,7 +202,7 @@ fn picture_folders_are_cropped_resized_and_classed() {
     assert_eq!(data.train.image(1), [255; 75], "transparent is white");
     for i in [2, 3] {
         for pixel in data.train.image(i).chunks(3) {
-            assert!(pixel[0] < 8 && pixel[1] > 190, "picture {i}: {pixel:?}");
+            assert!(pixel[0] < 8 && pixel[1] > 190, "image {i}: {pixel:?}");
         }
     }
     assert_eq!(data, ok(&request(Some(dir.path()), 5, 3)));
@@ -213,10 +213,10 @@ fn picture_folders_are_cropped_resized_and_classed() {
 fn bad_picture_folders_are_refused_by_name() {
     let dir = tempdir().unwrap();
     let request = request(Some(dir.path()), 4, 1);
-    error(&request, "holds no pictures");
+    error(&request, "holds no images");
     let picture = DynamicImage::from(RgbImage::new(4, 4));
     save(&dir.path().join("one.png"), &picture, ImageFormat::Png);
-    error(&request, "1 pictures to train on");
+    error(&request, "too few images to train on: 1,");
     save(&dir.path().join("two.png"), &picture, ImageFormat::Png);
     ok(&request);
     let cut = fs::read(dir.path().join("two.png")).unwrap();
@@ -416,7 +416,7 @@ fn labels_that_begin_at_1_or_leave_numbers_out_make_no_phantom_class() {
     assert!(error(&request, "").contains("25 is a label of held-out images only"));
 }
 
-/// Pictures of two rows and three columns that count, with labels 1 and 2.
+/// Images of two rows and three columns that count, with labels 1 and 2.
 fn put_set(folder: &Path, [images, labels]: [&str; 2]) {
     let pixels: Vec<u8> = (0..7 * 6).collect();
     let content = [
@@ -530,7 +530,7 @@ fn grids_show_every_pixel_where_it_belongs() {
     };
     let grid = picture::grid(&images, 2, 2);
     assert_eq!(grid.dimensions(), (2 + 2 * 8, 2 + 2 * 6));
-    // The last pixel of the second picture and the first of the third, in the next row.
+    // The last pixel of the second image and the first of the third, in the next row.
     assert_eq!(grid.get_pixel(15, 5), &Rgb([110; 3]));
     assert_eq!(grid.get_pixel(2, 8), &Rgb([120; 3]));
     let both = picture::side_by_side(&grid, &grid);

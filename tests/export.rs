@@ -250,7 +250,7 @@ fn the_c_header_needs_no_library() {
         header(&Model::parse(&bytes).unwrap(), "stack"),
     )
     .unwrap();
-    let code = "#include \"model.h\"\nint8_t input[GAN_INPUT], arena[GAN_ARENA], picture[GAN_PICTURE];\n\
+    let code = "#include \"model.h\"\nint8_t input[GAN_INPUT], arena[GAN_ARENA], image[GAN_PICTURE];\n\
                 void draw(uint64_t seed) { gan_input(seed, 0, input); gan_generate(input, arena, picture); }\n";
     fs::write(dir.path().join("draw.c"), named(code, "stack")).unwrap();
     let run = |program: &str, args: &[&str]| {

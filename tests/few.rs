@@ -1,4 +1,4 @@
-//! Sets of so few pictures that hardly any are held out.
+//! Sets of so few images that hardly any are held out.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::{host, ok};
 use crate::interruption::folder;
 
-/// Copies the first `count` of 24 pictures of noise into one folder, or in turn into those of
+/// Copies the first `count` of 24 images of noise into one folder, or in turn into those of
 /// five classes.
 fn set(dir: &Path, count: usize, classes: usize) -> String {
     let name = format!("set-{classes}-{count}");
@@ -59,7 +59,7 @@ fn a_set_of_any_size_is_judged_by_what_there_is_or_told_what_it_lacks() {
                 &watched,
             ];
             let watch = [&train[..], &["--watch-risk", "12"]].concat();
-            // The least number of pictures with which each has something to say.
+            // The least number of images with which each has something to say.
             for (args, fewest) in [
                 (&features[..], 2),
                 (&evaluate, 4),

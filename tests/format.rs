@@ -118,7 +118,7 @@ fn what_was_written_is_read_back() {
     assert_eq!(input[3..], [0, 96]);
 }
 
-/// Pictures of the seeds from 1 on, of the classes in turn.
+/// Images of the seeds from 1 on, of the classes in turn.
 fn pictures(model: &Model<'_>, count: usize) -> Vec<i8> {
     let mut input = vec![0; model.input_len()];
     let mut arena = vec![0; model.required_words(Mode::Streamed)];
@@ -132,7 +132,7 @@ fn pictures(model: &Model<'_>, count: usize) -> Vec<i8> {
     pictures
 }
 
-/// The last program that wrote version 3 made both files: it trained on 600 pictures of 8x8 noise
+/// The last program that wrote version 3 made both files: it trained on 600 images of 8x8 noise
 /// in two classes for 300 steps (ReLU, leaky ReLU and tanh), then `quantize --dense-bits 4`,
 /// `critic`, and `sample --count 4 --seed 1 --out version3.npy`.
 #[test]

@@ -1,4 +1,4 @@
-//! What keeps risky pictures off a display: vetted seeds and the critic, in files that tell
+//! What keeps risky images off a display: vetted seeds and the critic, in files that tell
 //! the truth and in files that lie.
 
 use gan_core::choose::Memory;
@@ -113,7 +113,7 @@ fn with_seeds(file: &[u8], seeds: &[u32]) -> Result<Vec<u8>, ModelError> {
     Ok(out)
 }
 
-/// The picture of a seed, `[h, w, c]`.
+/// The image of a seed, `[h, w, c]`.
 fn picture(model: &Model<'_>, class: Option<usize>, seed: u64) -> Vec<i8> {
     let mut input = vec![0; model.input_len()];
     model.fill_input(seed, class, &mut input).unwrap();
@@ -124,7 +124,7 @@ fn picture(model: &Model<'_>, class: Option<usize>, seed: u64) -> Vec<i8> {
     picture
 }
 
-/// What a critic sees of a picture, pixel by pixel.
+/// What a critic sees of an image, pixel by pixel.
 fn seen(picture: &[i8], shape: Shape, halved: bool) -> Vec<i8> {
     if !halved {
         return picture.to_vec();
@@ -161,7 +161,7 @@ fn choose(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Against the critic's layers as a model of their own, whose latent is the picture.
+    /// Against the critic's layers as a model of their own, whose latent is the image.
     #[test]
     fn the_first_candidate_that_passes_is_chosen_or_the_best(
         seed in any::<u64>(), h in 1usize..8, w in 1usize..8, is_rgb: bool, halved: bool,
@@ -196,7 +196,7 @@ proptest! {
         prop_assert_eq!(choose(&model, None, from, candidates), (best.0, Some(best.1)));
         // Nobody looks.
         prop_assert_eq!(choose(&model, None, from, 0), (from, None));
-        // And the pictures are the same as without a critic.
+        // And the images are the same as without a critic.
         prop_assert_eq!(picture(&model, None, from), picture(&Model::parse(&plain).unwrap(), None, from));
     }
 }
@@ -262,7 +262,7 @@ fn seeds_and_critics_can_be_replaced() {
         Some((-2, true))
     );
     assert_eq!(model.vetted_count(), 0, "another critic, other seeds");
-    // One that does not fit the pictures, seeds that do not fit the classes, no room.
+    // One that does not fit the images, seeds that do not fit the classes, no room.
     let wrong = CriticSpec {
         halved: true,
         ..critic(false, 0)

@@ -172,7 +172,7 @@ fn tensors(layers: &[Layer], seed: u64) -> Tensors {
     tensors
 }
 
-/// A picture `[c, h, w]` and its size, in plain loops.
+/// An image `[c, h, w]` and its size, in plain loops.
 fn draw(layers: &[Layer], tensors: &Tensors, input: &[f64]) -> ([usize; 3], Vec<f64>) {
     let mut size = [input.len(), 1, 1];
     let mut x = input.to_vec();
@@ -822,7 +822,7 @@ fn upsample_and_pixel_shuffle_are_imported_exactly_once_they_are_told() {
     }
 }
 
-/// A kernel with as many channels in as out fits both, and the pictures would be others.
+/// A kernel with as many channels in as out fits both, and the images would be others.
 #[test]
 fn a_weight_that_two_modules_can_have_is_refused_until_it_is_told() {
     let dir = tempdir().unwrap();

@@ -28,7 +28,7 @@ discriminator = { conv = [
 training = { steps = 24, batch = 4, checkpoint_every = 1, sample_every = 8 }
 "#;
 
-/// A folder with `tiny.toml` and 24 pictures of noise.
+/// A folder with `tiny.toml` and 24 images of noise.
 pub fn folder() -> TempDir {
     let dir = tempdir().unwrap();
     fs::write(dir.path().join("tiny.toml"), TINY).unwrap();
@@ -371,20 +371,20 @@ fn a_run_goes_on_with_the_pictures_that_it_began_with_unless_told_otherwise() {
     GrayImage::new(8, 8).save(&picture).unwrap();
     let error = fails(dir, 1, &resume);
     assert!(
-        error.contains("20 pictures to train on, 4 held out"),
+        error.contains("20 images to train on, 4 held out"),
         "{error}"
     );
     assert!(error.matches("SHA-256").count() == 2, "{error}");
     assert!(error.contains("--accept-changed-data"), "{error}");
-    // A picture less.
+    // An image less.
     fs::remove_file(&picture).unwrap();
     let error = fails(dir, 1, &resume);
     assert!(
-        error.contains("there are 20 pictures to train on, 3 held out"),
+        error.contains("there are 20 images to train on, 3 held out"),
         "{error}"
     );
     let accept = [&resume[..], &["--accept-changed-data"]].concat();
-    assert!(ok(dir, &accept).contains("going on with changed pictures"));
+    assert!(ok(dir, &accept).contains("going on with changed images"));
     fails(dir, 2, &["train", "--accept-changed-data"]);
     fs::write(&picture, old).unwrap();
     // A version before this one wrote no hash.
@@ -437,7 +437,7 @@ fn a_run_is_finished_without_its_metrics_and_trained_on_with_more_steps() {
     assert!(dir.join("run/generator.gan").exists() && dir.join("run/report.html").exists());
     let error = fails(dir, 1, &["train", "--resume", "run", "--steps", "24"]);
     assert!(error.contains("24 steps behind it"), "{error}");
-    // The folder has moved; other pictures are refused there, too.
+    // The folder has moved; other images are refused there, too.
     fs::rename(dir.join("pictures"), dir.join("moved")).unwrap();
     let more = ["train", "--resume", "run", "--steps", "40", "--data"];
     ok(dir, &[&more[..], &["moved"]].concat());

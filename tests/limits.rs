@@ -5,7 +5,7 @@ use std::fs;
 use crate::cli::{fails, ok};
 use crate::interruption::{TINY, folder};
 
-/// A generator for 28x28 grey pictures with these transposed convolutions behind a dense layer.
+/// A generator for 28x28 grey images with these transposed convolutions behind a dense layer.
 fn config(dense: &str, convs: &[String], training: &str) -> String {
     let convs = convs.join(",\n");
     format!(

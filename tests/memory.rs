@@ -42,7 +42,7 @@ fn idx(sizes: &[u32], content: &[u8]) -> Vec<u8> {
     header.chain(content.iter().copied()).collect()
 }
 
-/// Two classes of 8x8 pictures, dark and light, with labels 1 and 2.
+/// Two classes of 8x8 images, dark and light, with labels 1 and 2.
 fn put_set(dir: &Path) {
     let mut noise = Noise(9);
     let mut pixels = Vec::new();
@@ -129,7 +129,7 @@ fn with_number(file: &[u8], key: &str, old: &str, new: u64) -> Vec<u8> {
     [&new_len, header.as_bytes(), &file[8 + len..]].concat()
 }
 
-/// A folder with a run of `tiny.toml`, a set of pictures and its features.
+/// A folder with a run of `tiny.toml`, a set of images and its features.
 fn with_run() -> TempDir {
     let dir = folder();
     put_set(dir.path());

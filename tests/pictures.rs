@@ -1,4 +1,4 @@
-//! Folders of pictures from anywhere: what is bad is named, and nothing takes the machine.
+//! Folders of images from anywhere: what is bad is named, and nothing takes the machine.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -190,7 +190,7 @@ fn plain() -> GrayImage {
     GrayImage::from_fn(16, 16, |x, y| [(x * 8 + y * 7) as u8].into())
 }
 
-/// Unusual pictures that are whole, by file name.
+/// Unusual images that are whole, by file name.
 fn unusual() -> Vec<(&'static [u8], Vec<u8>)> {
     let webp = encoded(RgbImage::new(2, 2), ImageFormat::WebP);
     let frame = |number: u8| [&[0, 0, 0, number, 0, 0, 0, 2, 0, 0, 0, 2][..], &[0; 14]].concat();
@@ -435,7 +435,7 @@ fn unusual_pictures_are_used_and_a_few_bad_ones_are_left_out_and_counted() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let train_count = usable - usable / 6;
     let counted = format!(
-        "{train_count} pictures to train on, {} held out, 0 classes, 0 files left out",
+        "{train_count} images to train on, {} held out, 0 classes, 0 files left out",
         usable / 6
     );
     assert!(
@@ -512,7 +512,7 @@ fn a_folder_of_very_many_files_takes_bounded_memory_and_time() {
     let begin = Instant::now();
     let output = train(&dir, "pictures", &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let counted = format!("{} pictures to train on", files - files / 6);
+    let counted = format!("{} images to train on", files - files / 6);
     assert!(
         text(&output.stdout).contains(&counted),
         "{}",

@@ -15,7 +15,7 @@ use host::risk::monitor::{Reading, is_stalled};
 use host::risk::two_sample::{TESTS, TwoSampleTest, View, seen};
 use proptest::prelude::*;
 
-/// Held-out pictures on each side where a test does not say otherwise.
+/// Held-out images on each side where a test does not say otherwise.
 const COUNT: usize = 1000;
 
 static FASHION: LazyLock<Dataset> = LazyLock::new(|| {
@@ -70,7 +70,7 @@ fn normal_points(rng: &mut Pcg32, n: usize, width: usize) -> Points {
 #[test]
 fn real_pictures_pass_for_real() {
     let judge = judge(&TESTS[..2], COUNT);
-    // Any set: the floors are what real pictures come to.
+    // Any set: the floors are what real images come to.
     let noise = noise_like(&FASHION.held_out, COUNT);
     let card = card(&judge, &noise);
     for key in ["one_nearest", "small_cnn", "strong_cnn"] {
@@ -197,12 +197,12 @@ fn few_pictures_make_wide_intervals_and_a_warning() {
     assert!(
         few.warnings
             .iter()
-            .any(|warning| warning.contains("12 pictures only"))
+            .any(|warning| warning.contains("12 images only"))
     );
     let Estimate { low, high, .. } = value(&few, "small_cnn");
     assert!(high - low > 0.2, "{low} to {high}");
     for key in ["one_nearest", "coverage", "precision", "risk_one_nearest"] {
-        assert!(!value(&few, key).has_interval(), "{key} of 12 pictures");
+        assert!(!value(&few, key).has_interval(), "{key} of 12 images");
     }
     assert!(few.to_string().contains("too few"), "{few}");
     let json = serde_json::to_value(&few).unwrap();
@@ -213,7 +213,7 @@ fn few_pictures_make_wide_intervals_and_a_warning() {
     }));
     let none = Judge::new(&FEATURES, &[], &FASHION, 1, &mut |_, _, _| {});
     let Err(error) = none else {
-        panic!("one picture is too few")
+        panic!("one image is too few")
     };
     assert!(error.to_string().contains("2 are needed"), "{error}");
     let fewer = judge(&[], 18);
@@ -232,7 +232,7 @@ fn features_are_refused_for_pictures_that_they_say_nothing_of() {
         ..FASHION.held_out.clone()
     };
     let Err(error) = FEATURES.features(&other_size) else {
-        panic!("as many values, but other pictures")
+        panic!("as many values, but other images")
     };
     let text = error.to_string();
     assert!(text.contains("28x28x1, these are of 14x56x1"), "{text}");
@@ -240,7 +240,7 @@ fn features_are_refused_for_pictures_that_they_say_nothing_of() {
     assert!(judged.is_err());
 }
 
-/// Colour pictures without classes: a bright corner over one of two grounds.
+/// Colour images without classes: a bright corner over one of two grounds.
 fn colour_pictures(rng: &mut Pcg32, n: usize) -> Images {
     let mut pixels = Vec::new();
     for _ in 0..n {
@@ -387,7 +387,7 @@ const NEAR: [(&str, fn(&KnnMetrics) -> Estimate); 9] = [
 ];
 
 /// Neighbours depend on each other, and limits are found from samples: intervals that take
-/// pictures for independent are too narrow. Fakes are nearly as wide as the real pictures, or
+/// images for independent are too narrow. Fakes are nearly as wide as the real images, or
 /// collapsed.
 #[test]
 fn an_interval_of_neighbours_that_is_printed_holds_the_mean_in_90_of_100_cases() {
@@ -405,7 +405,7 @@ fn an_interval_of_neighbours_that_is_printed_holds_the_mean_in_90_of_100_cases()
             .collect();
         for (name, of) in NEAR {
             let has_interval = found.iter().all(|near| of(near).has_interval());
-            assert_eq!(has_interval, n >= 80, "{name} of {n} pictures");
+            assert_eq!(has_interval, n >= 80, "{name} of {n} images");
             if !has_interval {
                 continue;
             }
@@ -414,7 +414,7 @@ fn an_interval_of_neighbours_that_is_printed_holds_the_mean_in_90_of_100_cases()
             let holds = estimates.filter(|e| e.low <= mean && mean <= e.high);
             let held = holds.count() as f64 / CASES as f64;
             println!("{name} of {n}, {width}: {mean:.3}, held {held:.3}");
-            assert!(held >= 0.9, "{name} of {n} pictures, {width}: {held}");
+            assert!(held >= 0.9, "{name} of {n} images, {width}: {held}");
         }
     }
 }
@@ -433,7 +433,7 @@ fn a_real_picture_is_flagged_in_5_of_100_cases() {
     }
     let share = flagged as f64 / 4000.0;
     assert!((share - 0.05).abs() < 0.012, "{share}");
-    // Ties count against the picture less, not more.
+    // Ties count against the image less, not more.
     assert_eq!(p_values(&[1.0, 2.0, 2.0], &[2.0, 3.0]), [0.75, 0.25]);
 }
 

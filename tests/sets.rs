@@ -1,4 +1,4 @@
-//! Sets of pictures as people have them: kinds of files, parts, captions, archives, runs.
+//! Sets of images as people have them: kinds of files, parts, captions, archives, runs.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -51,7 +51,7 @@ fn flat(rgb: [u8; 3]) -> Vec<u8> {
     encoded(RgbImage::from_pixel(6, 6, Rgb(rgb)), ImageFormat::Png)
 }
 
-/// Puts `count` flat pictures into a folder.
+/// Puts `count` flat images into a folder.
 fn put_flat(folder: &Path, count: u8) {
     for i in 0..count {
         put(&folder.join(format!("{i}.png")), &flat([i, 20, 30]));
@@ -210,14 +210,14 @@ fn pictures_are_cropped_padded_or_stretched_on_the_background_asked_for() {
             assert_eq!(ends, expected, "row {y}");
         }
     }
-    assert_eq!(pad.image(0)[..3], [9, 8, 7], "above the picture");
+    assert_eq!(pad.image(0)[..3], [9, 8, 7], "above the image");
     for images in [&crop, &pad, &stretch] {
         assert!(images.image(1).chunks(3).all(|pixel| pixel == [9, 8, 7]));
     }
     assert_eq!(framed(Fit::Crop, [255; 3]).image(1), [255; 108]);
 }
 
-/// Trains for two steps, with pictures of `data`.
+/// Trains for two steps, with images of `data`.
 fn train(dir: &TempDir, data: &str, more: &[&str]) -> std::process::Output {
     let train = [
         "train",
@@ -250,7 +250,7 @@ fn a_run_keeps_its_framing_and_goes_on_with_the_same_pictures() {
     for line in ["fit = \"pad\"", "background = \"#102030\""] {
         assert!(config.contains(line), "{config}");
     }
-    // It refuses other pictures than those that it began with.
+    // It refuses other images than those that it began with.
     ok(dir.path(), &["train", "--resume", "run"]);
     let wrong = fails(dir.path(), 2, &["train", "--data", "wide", "--fit", "fill"]);
     assert!(wrong.contains("crop, pad or stretch"), "{wrong}");
@@ -288,7 +288,7 @@ fn system_files_and_captions_beside_pictures_are_no_losses() {
             "System Volume Information/b.png",
         ];
         for name in systems {
-            put(&dir.path().join(at).join(name), b"no picture");
+            put(&dir.path().join(at).join(name), b"no image");
         }
     }
     put(&dir.path().join("labels.csv"), b"a,b");
@@ -424,7 +424,7 @@ fn a_run_never_lies_among_its_pictures_and_other_runs_are_none_of_them() {
             error.contains("--out") && error.contains("--data"),
             "{error}"
         );
-        // `tiny.toml` and 24 pictures.
+        // `tiny.toml` and 24 images.
         assert_eq!(
             fs::read_dir(&pictures).unwrap().count(),
             25,
@@ -447,7 +447,7 @@ fn a_run_never_lies_among_its_pictures_and_other_runs_are_none_of_them() {
     let output = train(dir.path(), &outside);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        told.contains("20 pictures to train on, 4 held out, 0 classes, 0 files"),
+        told.contains("20 images to train on, 4 held out, 0 classes, 0 files"),
         "{told}"
     );
 }

@@ -124,7 +124,7 @@ fn augmented(x: &[f32], kinds: &[Augmentation], seed: u64) -> Vec<f32> {
     values(&augment(x, IMAGE, kinds, &mut Pcg32::new(seed)).unwrap())
 }
 
-/// `BATCH` pictures in which every value is another, and none is 0.
+/// `BATCH` images in which every value is another, and none is 0.
 fn distinct() -> Vec<f32> {
     let len = BATCH * IMAGE.height * IMAGE.width * IMAGE.channels;
     (1..=len).map(|i| i as f32 / len as f32).collect()
@@ -275,7 +275,7 @@ fn a_teacher_draws_the_generator_nearer_and_has_to_fit() {
     let data = embedded();
     let mut config = everything();
     config.training.batch = 32;
-    // Weights as large as these draw strong pictures without any training.
+    // Weights as large as these draw strong images without any training.
     let mut strong = config.clone();
     strong.training.init_std = 0.2;
     let mut trainer = Trainer::new(strong, Cpu::default()).unwrap();

@@ -1,9 +1,9 @@
 //! What each op of a training step takes, and its share of all of them, for one preset:
 //! `cargo bench -p host --bench ops -- seed` (fashion if none is named).
 //!
-//! The ops are run alone, on 64 pictures of noise, and counted as often as a step runs them:
+//! The ops are run alone, on 64 images of noise, and counted as often as a step runs them:
 //! the generator's once; the discriminator's three times forward, twice for its own
-//! gradients (real and generated pictures) and once for the generator's.
+//! gradients (real and generated images) and once for the generator's.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
 //! Time of one training step of each preset (both networks, forward and backward, 64
-//! pictures), and of drawing as many with the int8 runtime. `tools/bench/pytorch_step.py`
+//! images), and of drawing as many with the int8 runtime. `tools/bench/pytorch_step.py`
 //! compares the steps with PyTorch's.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -13,8 +13,8 @@ use host::sample::{Order, int8};
 use host::train::checkpoint::averaged;
 use host::train::trainer::Trainer;
 
-/// A trainer of a preset and as many pictures of noise as a few batches take: what is in a
-/// picture changes no time.
+/// A trainer of a preset and as many images of noise as a few batches take: what is in a
+/// image changes no time.
 fn trainer(preset: &str) -> (Trainer<Cpu>, Images) {
     let mut config = Config::preset(preset).expect("a preset");
     let Image {
@@ -64,7 +64,7 @@ fn int8_pictures(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("fashion");
     group.throughput(Throughput::Elements(64));
-    group.bench_function("int8 pictures", |b| {
+    group.bench_function("int8 images", |b| {
         b.iter(|| int8(&model, &order).expect("an arena that fits"));
     });
 }

@@ -8,7 +8,7 @@ use host::config::Data;
 use host::data::{Colour, Fit};
 use host::risk::classifier::LARGEST_SIDE_PX;
 
-/// Train a GAN on your own pictures, quantize it to int8, draw with integers.
+/// Train a GAN on your own images, quantize it to int8, draw with integers.
 #[derive(Parser)]
 #[command(
     name = "gan",
@@ -23,19 +23,19 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Train on pictures; leaves a run folder with the generator as float and int8
+    /// Train on images; leaves a run folder with the generator as float and int8
     Train(Train),
     /// Quantize a run's generator to int8 again
     Quantize(Quantize),
-    /// Draw pictures from a checkpoint (float) or a .gan file (int8)
+    /// Draw images from a checkpoint (float) or a .gan file (int8)
     Sample(Sample),
     /// Measure how far a run's integers are from its floats
     Compare(Compare),
-    /// Say how far generated pictures are from real ones: the confidence risk
+    /// Say how far generated images are from real ones: the confidence risk
     Evaluate(Evaluate),
-    /// Train a classifier on pictures; `evaluate` compares pictures by its features
+    /// Train a classifier on images; `evaluate` compares images by its features
     Features(Features),
-    /// Keep seeds whose pictures pass, one by one, in a .gan file: its device chooses no others
+    /// Keep seeds whose images pass, one by one, in a .gan file: its device chooses no others
     Vet(Vet),
     /// Teach a .gan file a critic, by which its device chooses among candidates
     Critic(Critic),
@@ -61,13 +61,13 @@ pub enum Device {
     Cuda,
 }
 
-/// How pictures come to the network's format.
+/// How images come to the network's format.
 #[derive(Args, Default)]
 pub struct Reading {
-    /// Pictures of another aspect: crop, pad or stretch [default: crop]
+    /// Images of another aspect: crop, pad or stretch [default: crop]
     #[arg(long)]
     pub fit: Option<Fit>,
-    /// Colour behind transparent pixels and beside padded pictures: #rrggbb or a name like black
+    /// Colour behind transparent pixels and beside padded images: #rrggbb or a name like black
     /// [default: white]
     #[arg(long, value_name = "COLOUR")]
     pub background: Option<Colour>,
@@ -102,12 +102,12 @@ pub struct Train {
     /// Networks and recipe of your own, a TOML file like those in host/presets
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Pictures: a folder of pictures (subfolders are classes), IDX files or a tile sheet; with
+    /// Images: a folder of images (subfolders are classes), IDX files or a tile sheet; with
     /// --resume the place that they were moved to
     /// [default: the embedded set of the preset's format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// Cut --data, a picture, into tiles of this size
+    /// Cut --data, an image, into tiles of this size
     #[arg(long, value_name = "WxH", value_parser = parse_tile, requires = "data")]
     pub tile: Option<(usize, usize)>,
     #[command(flatten)]
@@ -127,13 +127,13 @@ pub struct Train {
     /// Fill this time instead of a number of steps: 90s, 8m, 2h
     #[arg(long, value_parser = parse_duration, conflicts_with = "steps")]
     pub budget: Option<Duration>,
-    /// Pictures per step
+    /// Images per step
     #[arg(long)]
     pub batch: Option<usize>,
     /// Decides everything random
     #[arg(long)]
     pub seed: Option<u64>,
-    /// A finished run, of a larger generator as a rule, whose pictures to learn too; it needs
+    /// A finished run, of a larger generator as a rule, whose images to learn too; it needs
     /// the same latent and classes
     #[arg(long, value_name = "RUN")]
     pub teacher: Option<PathBuf>,
@@ -144,10 +144,10 @@ pub struct Train {
     /// Where to compute
     #[arg(long, default_value = "auto")]
     pub device: Device,
-    /// Show pictures in the terminal from time to time
+    /// Show images in the terminal from time to time
     #[arg(long)]
     pub preview: bool,
-    /// Go on with --resume where the pictures are not those that the run began with
+    /// Go on with --resume where the images are not those that the run began with
     #[arg(long, requires = "resume")]
     pub accept_changed_data: bool,
     /// Go on with a run that was interrupted: from where Ctrl-C or SIGTERM saved it, or from its
@@ -183,10 +183,10 @@ pub struct Quantize {
 pub struct Sample {
     /// An int8 model (.gan) or a run folder with one, or a checkpoint or generator (.safetensors)
     pub file: PathBuf,
-    /// Pictures
+    /// Images
     #[arg(long, default_value_t = 80)]
     pub count: usize,
-    /// Seed of the first picture; each further one has the next
+    /// Seed of the first image; each further one has the next
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Number or name of the class [default: all in turn]
@@ -196,7 +196,7 @@ pub struct Sample {
     /// X.npy for what the generator draws, in its own numbers, with X-input.npy that it drew from
     #[arg(long, default_value = "sample.png")]
     pub out: PathBuf,
-    /// Show the pictures in the terminal too
+    /// Show the images in the terminal too
     #[arg(long)]
     pub terminal: bool,
 }
@@ -216,29 +216,29 @@ pub struct Compare {
 #[derive(Args)]
 pub struct Evaluate {
     /// A run folder (float and int8), a .gan file, a generator (.safetensors), a folder of
-    /// pictures or an IDX file
+    /// images or an IDX file
     pub subject: PathBuf,
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Format that a folder of pictures is judged in: height x width, and x3 for colour
+    /// Format that a folder of images is judged in: height x width, and x3 for colour
     /// [default: that of --features or of --data, where that has at most 256 pixels a side]
     #[arg(long, value_name = "HxW[x3]", value_parser = parse_format)]
     pub format: Option<host::config::Image>,
-    /// Pictures to judge; no more than half of the held-out ones can be
+    /// Images to judge; no more than half of the held-out ones can be
     #[arg(long, default_value_t = host::risk::judge::DEFAULT_COUNT)]
     pub count: usize,
-    /// Seed of the first picture
+    /// Seed of the first image
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// An ONNX file whose outputs are the features, for comparison with published figures; its
     /// input is `[n, c, h, w]`, RGB or grey from 0 to 1. Needs `--features onnx` of cargo
     #[arg(long, value_name = "FILE", conflicts_with = "features")]
     pub features_onnx: Option<PathBuf>,
-    /// Choose each int8 picture among up to so many by the file's critic, as the firmware does
+    /// Choose each int8 image among up to so many by the file's critic, as the firmware does
     #[arg(long, value_name = "CANDIDATES", default_value_t = 0)]
     pub gate: u32,
-    /// Write a page with the cards, the riskiest and least risky pictures and their nearest
-    /// training pictures
+    /// Write a page with the cards, the riskiest and least risky images and their nearest
+    /// training images
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Print JSON
@@ -255,12 +255,12 @@ pub struct Doctor {
 
 #[derive(Args)]
 pub struct Features {
-    /// Pictures to learn from, and their classes if they have any
+    /// Images to learn from, and their classes if they have any
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub reading: Reading,
-    /// Format of the pictures: height x width, and x3 for colour
+    /// Format of the images: height x width, and x3 for colour
     #[arg(long, value_name = "HxW[x3]", default_value = "28x28", value_parser = parse_format)]
     pub format: host::config::Image,
     /// Names for the classes of --data, with commas between them
@@ -326,7 +326,7 @@ pub struct Vet {
     /// Seeds to keep, as many of each class
     #[arg(long, default_value_t = 256)]
     pub count: usize,
-    /// Keep pictures whose p-value is above this: the share of real pictures that are at least as
+    /// Keep images whose p-value is above this: the share of real images that are at least as
     /// strange
     #[arg(long, default_value_t = host::risk::knn_metrics::FLAGGED)]
     pub max_risk: f64,
@@ -341,7 +341,7 @@ pub struct Vet {
 pub struct Critic {
     /// A .gan file or a run folder
     pub file: PathBuf,
-    /// Share of the pictures that need no further candidate
+    /// Share of the images that need no further candidate
     #[arg(long, default_value_t = 0.8)]
     pub passing: f64,
     #[command(flatten)]
@@ -379,7 +379,7 @@ impl Reading {
         data.skip_invalid |= self.skip_invalid;
     }
 
-    /// Pictures of a path, or the embedded ones, read like this.
+    /// Images of a path, or the embedded ones, read like this.
     pub fn data(&self, path: Option<PathBuf>) -> Data {
         let mut data = Data {
             path,

@@ -35,7 +35,7 @@ pub const COMPARE_IMAGES: usize = 1000;
 /// Latents whose layers are compared; the figures settle long before.
 const LAYER_IMAGES: usize = 64;
 
-/// Draws `count` pictures both ways and measures the difference.
+/// Draws `count` images both ways and measures the difference.
 pub fn compare(
     generator: &FloatGenerator,
     model: &Model<'_>,
@@ -69,7 +69,7 @@ pub fn compare(
     })
 }
 
-/// Signal-to-noise ratio of each layer's output over an order's first pictures.
+/// Signal-to-noise ratio of each layer's output over an order's first images.
 fn layer_snr(
     generator: &FloatGenerator,
     model: &Model<'_>,
@@ -101,7 +101,7 @@ fn layer_snr(
     Ok(sums.into_iter().map(snr).collect())
 }
 
-/// Structural similarity of picture `i`, averaged over channels and 7x7 windows.
+/// Structural similarity of image `i`, averaged over channels and 7x7 windows.
 fn ssim(a: &Images, b: &Images, i: usize) -> f64 {
     const SIDE: usize = 7;
     let (c1, c2) = ((0.01f64 * 255.0).powi(2), (0.03f64 * 255.0).powi(2));

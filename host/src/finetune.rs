@@ -15,7 +15,7 @@ use crate::quant::{Options, rounded_weights, weight_bits};
 use crate::random;
 use crate::seeds;
 
-/// Pictures a step.
+/// Images a step.
 const BATCH: usize = 64;
 /// Of the first step, as a share of a tensor's largest value: a few thousandths of a step of
 /// 8 bits. It falls to nothing, linearly.

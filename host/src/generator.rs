@@ -22,7 +22,7 @@ pub struct FloatLayer {
     pub activation: Activation,
 }
 
-/// Latent and class to picture, in floats.
+/// Latent and class to image, in floats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FloatGenerator {
     /// The run that it came from.
@@ -125,12 +125,12 @@ impl FloatGenerator {
         })
     }
 
-    /// Format of its pictures.
+    /// Format of its images.
     pub fn image(&self) -> Image {
         self.config.image
     }
 
-    /// Draws pictures, values from -1 to 1. *Shapes*: `input` `[n, latent + classes]`,
+    /// Draws images, values from -1 to 1. *Shapes*: `input` `[n, latent + classes]`,
     /// result `[n, h, w, c]`.
     pub fn draw(&self, input: &[f32]) -> Vec<f32> {
         let mut x = input.to_vec();
@@ -154,7 +154,7 @@ pub fn input_row(
     latent.chain((0..classes).map(move |i| f32::from(u8::from(Some(i) == class))))
 }
 
-/// The value, from -1 to 1, of a grey level: what the networks see of a picture.
+/// The value, from -1 to 1, of a grey level: what the networks see of an image.
 pub fn pixel_value(grey: u8) -> f32 {
     f32::from(grey) / 127.5 - 1.0
 }

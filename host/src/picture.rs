@@ -1,4 +1,4 @@
-//! Pictures out: grids as PNG and in the terminal.
+//! Images out: grids as PNG and in the terminal.
 
 use std::fmt::Write as _;
 use std::io::Cursor;
@@ -9,10 +9,10 @@ use image::{ImageFormat, Rgb, RgbImage};
 use crate::data::Images;
 use crate::files::write_atomic;
 
-/// Background of grids: neither black nor white, so that pictures' edges show.
+/// Background of grids: neither black nor white, so that images' edges show.
 const BACKGROUND: Rgb<u8> = Rgb([96, 96, 112]);
 
-/// Pictures in rows of `columns`, each pixel `scale` pixels wide, 2 pixels apart.
+/// Images in rows of `columns`, each pixel `scale` pixels wide, 2 pixels apart.
 pub fn grid(images: &Images, columns: usize, scale: usize) -> RgbImage {
     let (h, w) = (images.height * scale, images.width * scale);
     let columns = columns.clamp(1, images.len().max(1));

@@ -12,7 +12,7 @@ pub enum Purpose {
     GeneratorInit = 1,
     /// First weights of the discriminator.
     DiscriminatorInit,
-    /// Order of the pictures in an epoch.
+    /// Order of the images in an epoch.
     Epoch,
     /// Latents and classes of a step.
     Latents,
@@ -20,13 +20,13 @@ pub enum Purpose {
     Augment,
     /// First weights of a classifier.
     ClassifierInit,
-    /// Order of a classifier's pictures in an epoch.
+    /// Order of a classifier's images in an epoch.
     ClassifierOrder,
-    /// Shifts of a classifier's pictures in a step.
+    /// Shifts of a classifier's images in a step.
     ClassifierShift,
-    /// Which real pictures stand on which side of a comparison.
+    /// Which real images stand on which side of a comparison.
     Split,
-    /// Parts of a comparison's pictures.
+    /// Parts of a comparison's images.
     Subsample,
 }
 

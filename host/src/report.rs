@@ -100,7 +100,7 @@ const RISK: Curves<Reading> = Curves {
         ("precision", |r| r.precision),
         ("coverage", |r| r.coverage),
     ],
-    note: "The risk is the mean of R, 1 - precision and 1 - coverage, of 500 pictures or fewer; \
+    note: "The risk is the mean of R, 1 - precision and 1 - coverage, of 500 images or fewer; \
            the generator with the least is kept.",
 };
 
@@ -121,7 +121,7 @@ const STEPS: [Curves<StepReport>; 4] = [
         note: "0.5 is guessing; at 0 the generator has nothing to learn from.",
     },
     Curves {
-        title: "Variance of the pictures",
+        title: "Variance of the images",
         curves: &[("mean over pixels, from -1 to 1", |s| s.fake_variance.into())],
         note: "It comes near the data's and stays; a fall to zero is a collapse.",
     },
@@ -132,20 +132,20 @@ const STEPS: [Curves<StepReport>; 4] = [
     },
 ];
 
-/// The last grid, and how the pictures came about.
+/// The last grid, and how the images came about.
 fn pictures(folder: &RunFolder, steps: &[StepReport], page: &mut String) -> Result<(), FileError> {
     let steps = steps.iter().map(|report| report.step);
     let drawn: Vec<u64> = steps.filter(|&step| folder.sample(step).exists()).collect();
     let quarter = drawn.len().div_ceil(4).max(1);
     let shown = drawn.iter().rev().step_by(quarter);
-    page.push_str("<h2>Pictures</h2>\n");
+    page.push_str("<h2>Images</h2>\n");
     for &step in shown {
         let path = folder.sample(step);
         let png = read_regular(&path, MOST_BYTES).map_err(FileError::reading(&path))?;
         let _ = writeln!(
             page,
             "<figure>{}<figcaption>step {step}, the averaged generator</figcaption></figure>",
-            picture_tag(&png, &format!("pictures of step {step}"))
+            picture_tag(&png, &format!("images of step {step}"))
         );
     }
     Ok(())

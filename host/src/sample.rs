@@ -1,4 +1,4 @@
-//! Pictures from a generator, float or int8.
+//! Images from a generator, float or int8.
 
 use gan_core::choose::Memory;
 use gan_core::latent::fill_latent;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::data::Images;
 use crate::generator::{FloatGenerator, grey_level, input_row};
 
-/// What determines a picture of a model.
+/// What determines an image of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleKey {
     /// Of the latent.
@@ -17,10 +17,10 @@ pub struct SampleKey {
     pub class: Option<usize>,
 }
 
-/// Which pictures: seeds from `seed` on, of one class or of all in turn.
+/// Which images: seeds from `seed` on, of one class or of all in turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
-    /// Pictures.
+    /// Images.
     pub count: usize,
     /// Of the first; each further one has the next.
     pub seed: u64,
@@ -29,7 +29,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// The key of picture `i` of a model with `classes` classes.
+    /// The key of image `i` of a model with `classes` classes.
     pub fn at(&self, i: usize, classes: usize) -> SampleKey {
         SampleKey {
             seed: self.seed.wrapping_add(i as u64),
@@ -37,13 +37,13 @@ impl Order {
         }
     }
 
-    /// The keys of all pictures of a model with `classes` classes.
+    /// The keys of all images of a model with `classes` classes.
     pub fn each(&self, classes: usize) -> Vec<SampleKey> {
         (0..self.count).map(|i| self.at(i, classes)).collect()
     }
 }
 
-/// The float input of the pictures of these keys. *Shape*: `[n, latent + classes]`.
+/// The float input of the images of these keys. *Shape*: `[n, latent + classes]`.
 pub fn float_input(generator: &FloatGenerator, keys: &[SampleKey]) -> Vec<f32> {
     let classes = generator.config.data.class_names.len();
     let mut latent = vec![0; generator.config.generator.latent];
@@ -55,7 +55,7 @@ pub fn float_input(generator: &FloatGenerator, keys: &[SampleKey]) -> Vec<f32> {
     input
 }
 
-/// Pictures drawn at once in floats; bounds the memory.
+/// Images drawn at once in floats; bounds the memory.
 const FLOAT_BATCH: usize = 64;
 
 /// Draws with floats.
@@ -64,7 +64,7 @@ pub fn float(generator: &FloatGenerator, order: &Order) -> Images {
     float_of(generator, &order.each(classes))
 }
 
-/// Draws the pictures of these keys with floats.
+/// Draws the images of these keys with floats.
 pub fn float_of(generator: &FloatGenerator, keys: &[SampleKey]) -> Images {
     let image = generator.image();
     Images {
@@ -92,14 +92,14 @@ pub fn float_values<T>(
     drawn.map(map).collect()
 }
 
-/// Draws with the runtime of the device, one picture per thread at a time.
+/// Draws with the runtime of the device, one image per thread at a time.
 pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
     int8_of(model, &order.each(model.class_count()))
 }
 
 /// Seeds, from `order`'s on, of what a device shows when it interpolates between latents: the vetted ones in a model
 /// that has some, each chosen out of up to `candidates` by a critic that it has. Fewer than
-/// asked for where the vetted ones begin anew, for the same pictures would come again.
+/// asked for where the vetted ones begin anew, for the same images would come again.
 pub fn shown(
     model: &Model<'_>,
     order: &Order,
@@ -127,7 +127,7 @@ pub fn shown(
     Ok(shown)
 }
 
-/// Draws the pictures of these keys with the runtime of the device.
+/// Draws the images of these keys with the runtime of the device.
 pub fn int8_of(model: &Model<'_>, keys: &[SampleKey]) -> Result<Images, InferError> {
     let shape = model.output_shape();
     Ok(Images {

@@ -29,7 +29,7 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     let bytes = super::read_gan(&path).context("quantize the run first")?;
     let model = super::parse_gan(&bytes, &path)?;
     super::ensure_drawable(&model, &path)?;
-    // Of each latent: its inputs, two pictures and their likeness.
+    // Of each latent: its inputs, two images and their likeness.
     let each = size_of::<SampleKey>() + 4 * model.input_len() + 2 * model.output_shape().len() + 8;
     reserved::<u8>("--count", &[count, each])?;
     let found = compare(&generator, &model, count)?;
@@ -73,6 +73,6 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     for (i, snr) in found.layer_snr_db.iter().enumerate() {
         say!("  layer {i} SNR         {snr:8.2} dB");
     }
-    say!("pictures, float left and int8 right: {}", grid.display());
+    say!("images, float left and int8 right: {}", grid.display());
     Ok(())
 }

@@ -34,7 +34,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     let critic = super::parse_gan(&taught.bytes, path)?.critic().copied();
     let critic_bytes = critic.map_or(0, |critic| critic.flash_bytes());
     say!(
-        "{name}: {} bytes, {} of them the critic; of fresh pictures {:.1} % are flagged, of those \
+        "{name}: {} bytes, {} of them the critic; of fresh images {:.1} % are flagged, of those \
          that pass {:.1} %",
         taught.bytes.len(),
         critic_bytes,

@@ -1,4 +1,4 @@
-//! `gan evaluate`: how far pictures are from real ones.
+//! `gan evaluate`: how far images are from real ones.
 
 use std::path::Path;
 
@@ -87,7 +87,7 @@ pub fn run(args: &Evaluate) -> anyhow::Result<()> {
         let page = report.page(&drawn, &dataset.train)?;
         let name = path.display();
         write_atomic(path, page.as_bytes()).with_context(|| format!("cannot write {name}"))?;
-        note!("{name}: the cards, with pictures");
+        note!("{name}: the cards, with images");
     }
     report.print(args.json)
 }
@@ -111,7 +111,7 @@ struct Report {
     cards: Vec<Card>,
     /// Of each card what is printed without `--json`.
     texts: Vec<String>,
-    /// Of each card the pictures, one by one; in JSON and on the page only.
+    /// Of each card the images, one by one; in JSON and on the page only.
     pictures: Vec<Vec<Each>>,
     /// Of a run: the integers' figures less the floats'.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -171,11 +171,11 @@ fn subjects(args: &Evaluate) -> anyhow::Result<Vec<(String, Subject)>> {
     Ok(vec![(name.to_string(), subject)])
 }
 
-/// Largest side of a picture, in pixels, whose format is taken for that of all.
+/// Largest side of an image, in pixels, whose format is taken for that of all.
 const LARGEST_SIDE_PX: usize = 256;
 
-/// The format in which pictures are judged: the one asked for, or that of the features, or
-/// that of the real pictures, or, where these are the embedded ones, their own.
+/// The format in which images are judged: the one asked for, or that of the features, or
+/// that of the real images, or, where these are the embedded ones, their own.
 fn format_of(args: &Evaluate) -> anyhow::Result<Image> {
     let (image, origin) = if let Some(image) = args.format {
         (image, "--format".to_owned())
@@ -187,7 +187,7 @@ fn format_of(args: &Evaluate) -> anyhow::Result<Image> {
         let name = of.display();
         ensure!(
             height.max(width) <= LARGEST_SIDE_PX,
-            "the pictures of {name} have {height}x{width} pixels: say in which format they are to \
+            "the images of {name} have {height}x{width} pixels: say in which format they are to \
              be judged, with --format 64x64x3 for instance"
         );
         let image = Image {
@@ -238,7 +238,7 @@ fn shown(model: &Model<'_>, orders: &[Order], gate: u32) -> anyhow::Result<Vec<S
 }
 
 impl Subject {
-    /// The most pictures that it can show.
+    /// The most images that it can show.
     fn most(&self) -> usize {
         match self {
             Self::Pictures(images) => images.len(),
@@ -248,7 +248,7 @@ impl Subject {
     }
 }
 
-/// What makes a run look better than it is: it was chosen by some of the pictures that it is
+/// What makes a run look better than it is: it was chosen by some of the images that it is
 /// judged by.
 fn chosen_by(subject: &Subject, dataset: &Dataset, judge: &Judge<'_>) -> Option<String> {
     let Subject::Float(generator) = subject else {
@@ -257,7 +257,7 @@ fn chosen_by(subject: &Subject, dataset: &Dataset, judge: &Judge<'_>) -> Option<
     let is_chosen = generator.config.training.watch_risk > 0;
     let is_shared = 2 * (judge.len() + WATCHED) > dataset.held_out.len();
     (is_chosen && is_shared).then(|| {
-        "--watch-risk chose this generator by some of these held-out pictures: its figures are a \
+        "--watch-risk chose this generator by some of these held-out images: its figures are a \
          little too good"
             .to_owned()
     })
@@ -287,7 +287,7 @@ fn real_pictures(args: &Evaluate, subjects: &[(String, Subject)]) -> anyhow::Res
     super::load_data(&source, image)
 }
 
-/// Turns labels of a file into classes of the real pictures: `gan sample` writes classes, and a
+/// Turns labels of a file into classes of the real images: `gan sample` writes classes, and a
 /// data set's own files the numbers that its classes have there.
 fn number_classes(images: &mut Images, dataset: &Dataset) -> anyhow::Result<()> {
     let classes = dataset.class_names.len();
@@ -308,7 +308,7 @@ fn number_classes(images: &mut Images, dataset: &Dataset) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Of as many pictures as the judge wants, of each class as many as there are real ones; of
+/// Of as many images as the judge wants, of each class as many as there are real ones; of
 /// a vetted model those that it shows. Floats draw what the integers beside them draw.
 fn latents(
     subjects: &[(String, Subject)],

@@ -1,4 +1,4 @@
-//! `gan features`: the classifier by whose features pictures are judged.
+//! `gan features`: the classifier by whose features images are judged.
 
 use anyhow::Context;
 use host::files::write_atomic;

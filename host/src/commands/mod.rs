@@ -114,7 +114,7 @@ fn parse_gan<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<gan_core::Model
     gan_core::Model::parse(bytes).with_context(|| format!("{} is not usable", path.display()))
 }
 
-/// What a source of pictures means in a format.
+/// What a source of images means in a format.
 fn request(data: &Data, image: Image) -> DataRequest {
     DataRequest {
         path: data.path.clone(),
@@ -131,10 +131,10 @@ fn request(data: &Data, image: Image) -> DataRequest {
     }
 }
 
-/// Loads pictures and names their classes.
+/// Loads images and names their classes.
 fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
     let request = request(data, image);
-    let bar = ProgressBar::new(0).with_prefix("pictures");
+    let bar = ProgressBar::new(0).with_prefix("images");
     bar.set_style(ProgressStyle::with_template(
         "{prefix} {wide_bar} {pos}/{len}",
     )?);
@@ -177,7 +177,7 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
     Ok(dataset)
 }
 
-/// Says so where a model is judged by other pictures than those that it learned from.
+/// Says so where a model is judged by other images than those that it learned from.
 fn note_other_data(name: impl Display, model: &gan_core::Model<'_>, dataset: &Dataset) {
     let (learned, given) = (model.dataset(), &dataset.name);
     if learned != given {
@@ -199,7 +199,7 @@ fn judging(
     Ok((dataset, extractor))
 }
 
-/// Format of a model's pictures.
+/// Format of a model's images.
 fn image_of(model: &gan_core::Model<'_>) -> Image {
     let shape = model.output_shape();
     Image {

@@ -65,7 +65,7 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
     write_pages(&folder)
 }
 
-/// Pictures that a choice is judged by.
+/// Images that a choice is judged by.
 const JUDGED_IMAGES: usize = 256;
 
 /// Quantizes the averaged generator of a run's checkpoint into its `generator.gan`.
@@ -86,7 +86,7 @@ pub fn write(folder: &RunFolder, bytes: &[u8]) -> anyhow::Result<()> {
 pub fn write_pages(folder: &RunFolder) -> anyhow::Result<()> {
     super::compare::report(folder, COMPARE_IMAGES, false)?;
     let page = run::write_page(folder)?;
-    say!("curves and pictures: {}", page.display());
+    say!("curves and images: {}", page.display());
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `gan sample`: pictures from a file.
+//! `gan sample`: images from a file.
 
 use anyhow::{Context, bail};
 use gan_core::Model;
@@ -57,7 +57,7 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
         (sample::float(&generator, &order), grid_columns(names.len()))
     };
     write(args, &images, columns)?;
-    say!("{}: {} pictures", args.out.display(), images.len());
+    say!("{}: {} images", args.out.display(), images.len());
     Ok(())
 }
 
@@ -65,7 +65,7 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
 /// as wide and high, and as PNG.
 const BYTES_PER_PIXEL: usize = 48;
 
-/// Checks that there is room for as many pictures as `--count` asks for.
+/// Checks that there is room for as many images as `--count` asks for.
 fn ensure_room(args: &Sample, input_len: usize, picture_len: usize) -> anyhow::Result<()> {
     let each =
         size_of::<SampleKey>() + input_len * size_of::<f32>() + picture_len * BYTES_PER_PIXEL;
@@ -151,7 +151,7 @@ fn write_arrays<T: npy::Element>(
         .and_then(|()| npy::write(&args.out, &[n, h, w, c], values))
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     say!(
-        "{}: {n} pictures, of the inputs in {}",
+        "{}: {n} images, of the inputs in {}",
         args.out.display(),
         input.display()
     );

@@ -1,4 +1,4 @@
-//! `gan train`: from pictures to a float and an int8 generator.
+//! `gan train`: from images to a float and an int8 generator.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub fn run(args: Train) -> anyhow::Result<()> {
     config.data.skip_invalid |= args.reading.skip_invalid;
     let dataset = super::load_data(&config.data, config.image)?;
     say!(
-        "data: {}, {} pictures to train on, {} held out, {} classes, {} files left out",
+        "data: {}, {} images to train on, {} held out, {} classes, {} files left out",
         dataset.name,
         dataset.train.len(),
         dataset.held_out.len(),
@@ -59,16 +59,16 @@ pub fn run(args: Train) -> anyhow::Result<()> {
         let change = format!("it began with {began_with}; there are {fingerprint} now");
         ensure!(
             args.accept_changed_data,
-            "the pictures have changed since the run began: {change}. Put the old ones back, or \
+            "the images have changed since the run began: {change}. Put the old ones back, or \
              go on with --accept-changed-data"
         );
-        say!("going on with changed pictures: {change}");
+        say!("going on with changed images: {change}");
     }
     fit_to_data(&mut config, &dataset)?;
     train_on_device(config, (&dataset, fingerprint), &folder, &args)
 }
 
-/// What a run is made of, before its pictures are read.
+/// What a run is made of, before its images are read.
 struct Plan {
     config: Config,
     folder: RunFolder,
@@ -117,7 +117,7 @@ impl Plan {
     }
 }
 
-/// Completes a configuration by what the pictures are, and checks that a device can draw what
+/// Completes a configuration by what the images are, and checks that a device can draw what
 /// will come of it.
 fn fit_to_data(config: &mut Config, dataset: &Dataset) -> anyhow::Result<()> {
     config.data.class_names.clone_from(&dataset.class_names);
@@ -126,7 +126,7 @@ fn fit_to_data(config: &mut Config, dataset: &Dataset) -> anyhow::Result<()> {
     quant::check(config, &dataset.name).map_err(anyhow::Error::msg)?;
     if config.training.augment.is_none() && dataset.train.len() <= FEW_PICTURES {
         say!(
-            "few pictures: DiffAugment is on (translation, color, cutout); \
+            "few images: DiffAugment is on (translation, color, cutout); \
              training.augment = [] in --config turns it off"
         );
         config.training.augment = Some(Augmentation::ALL.to_vec());
@@ -172,7 +172,7 @@ fn train_on_device(
     train_on(Cpu::default(), config, data, folder, args)
 }
 
-/// Pictures up to which the discriminator would learn them by heart.
+/// Images up to which the discriminator would learn them by heart.
 const FEW_PICTURES: usize = 1000;
 
 /// The resolved configuration, without the classes, which come from the data.
@@ -338,7 +338,7 @@ fn watch_risk<'a, D: Backend<f32>>(
     }
     let every = trainer.config.training.watch_risk;
     say!(
-        "risk: evaluated every {every} steps, {} pictures against as many held-out ones",
+        "risk: evaluated every {every} steps, {} images against as many held-out ones",
         judge.len()
     );
     Ok(RiskMonitor::new(
@@ -349,7 +349,7 @@ fn watch_risk<'a, D: Backend<f32>>(
     ))
 }
 
-/// A run in the folder of its pictures would be a part of them.
+/// A run in the folder of its images would be a part of them.
 fn ensure_apart(run: &Path, data: &Path) -> anyhow::Result<()> {
     if !data.is_dir() {
         return Ok(());
@@ -372,8 +372,8 @@ fn ensure_apart(run: &Path, data: &Path) -> anyhow::Result<()> {
     let (run_path, data_path) = (real(run)?, real(data)?);
     ensure!(
         !run_path.starts_with(&data_path),
-        "the run's folder {} lies in the folder of the pictures, {}: name another one with --out, \
-         or move the pictures into a folder of their own and name it with --data",
+        "the run's folder {} lies in the folder of the images, {}: name another one with --out, \
+         or move the images into a folder of their own and name it with --data",
         run.display(),
         data.display()
     );
@@ -418,7 +418,7 @@ struct Progress {
     preview: Option<usize>,
 }
 
-/// Rows of pictures in the terminal.
+/// Rows of images in the terminal.
 const PREVIEW_ROWS: usize = 2;
 /// Steps between lines where there is no terminal.
 const LINE_EVERY: u64 = 100;

@@ -1,4 +1,4 @@
-//! `gan vet`: seeds whose pictures pass, into the `.gan` file.
+//! `gan vet`: seeds whose images pass, into the `.gan` file.
 
 use anyhow::{Context, ensure};
 use gan_core::encode::encode_seeds;

@@ -107,7 +107,7 @@ impl Config {
     }
 
     /// The discriminator, with the judgement as its last block: one unit, and one more
-    /// per class of which only the picture's own counts (Miyato and Koyama 2018).
+    /// per class of which only the image's own counts (Miyato and Koyama 2018).
     pub fn discriminator_blocks(&self) -> Result<Vec<BlockSpec>, String> {
         let mut blocks = Vec::new();
         let (mut size, mut c_in) = ([self.image.height, self.image.width], self.image.channels);

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Colour, Fit};
 
-/// Source of the pictures; none means the set that comes with the program.
+/// Source of the images; none means the set that comes with the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Data {
-    /// IDX files, a folder of pictures or a tile sheet.
+    /// IDX files, a folder of images or a tile sheet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Width and height of a sheet's tiles, in pixels.
@@ -19,10 +19,10 @@ pub struct Data {
     /// Names for classes that are only numbers in the data, as in IDX files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// What happens to pictures of another aspect: "crop", "pad" or "stretch".
+    /// What happens to images of another aspect: "crop", "pad" or "stretch".
     #[serde(skip_serializing_if = "is_default")]
     pub fit: Fit,
-    /// Colour behind transparent pixels and beside padded pictures.
+    /// Colour behind transparent pixels and beside padded images.
     #[serde(skip_serializing_if = "is_default")]
     pub background: Colour,
     /// Whether IDX files have rows for columns, as EMNIST's do.

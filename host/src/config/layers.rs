@@ -16,7 +16,7 @@ pub struct Generator {
     pub hidden: Vec<DenseLayer>,
     /// From the latent, or the last hidden layer, to the first map.
     pub dense: FirstMap,
-    /// From map to map, the last to the picture.
+    /// From map to map, the last to the image.
     #[serde(default)]
     pub conv_transpose: Vec<ConvTransposeLayer>,
 }

@@ -32,7 +32,7 @@ pub use training::{Augmentation, Loss, Training};
 pub struct Config {
     /// Of the model; goes into the `.gan` file.
     pub name: String,
-    /// The pictures' format.
+    /// The images' format.
     pub image: Image,
     /// The network that goes to the device.
     pub generator: Generator,
@@ -41,12 +41,12 @@ pub struct Config {
     /// How both are trained.
     #[serde(default)]
     pub training: Training,
-    /// Where the pictures come from.
+    /// Where the images come from.
     #[serde(default)]
     pub data: Data,
 }
 
-/// Size of a picture, in pixels, and its channels.
+/// Size of an image, in pixels, and its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {

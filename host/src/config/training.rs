@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Training {
     /// Updates of each network.
     pub steps: u64,
-    /// Pictures per step.
+    /// Images per step.
     pub batch: usize,
     /// Decides everything random in the run.
     pub seed: u64,
@@ -25,23 +25,23 @@ pub struct Training {
     pub beta2: f32,
     /// bce, hinge or relativistic.
     pub loss: Loss,
-    /// What the discriminator's target for real pictures stays below 1 (not with hinge).
+    /// What the discriminator's target for real images stays below 1 (not with hinge).
     pub label_smoothing: f32,
     /// Weight of the `LeCam` regularizer, which holds the discriminator back on little data.
     pub lecam: f32,
     /// Changes to what the discriminator sees: "translation", "color", "cutout"; none given
-    /// means all of them where there are few pictures.
+    /// means all of them where there are few images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<Vec<Augmentation>>,
-    /// A run, or its generator.safetensors, whose pictures the generator is to draw too, of
+    /// A run, or its generator.safetensors, whose images the generator is to draw too, of
     /// the same latents; its generator may have any layers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
-    /// Weight of the mean squared difference from the teacher's pictures.
+    /// Weight of the mean squared difference from the teacher's images.
     pub teacher_weight: f32,
-    /// What the loss of judging real pictures counts for in the discriminator's.
+    /// What the loss of judging real images counts for in the discriminator's.
     pub real_weight: f32,
-    /// What the loss of judging generated pictures counts for in it.
+    /// What the loss of judging generated images counts for in it.
     pub fake_weight: f32,
     /// Share of the steps after which the learning rate starts to fall.
     pub decay_from: f32,
@@ -101,7 +101,7 @@ pub enum Loss {
     Bce,
     /// Margins of one on both sides (Lim and Ye 2017).
     Hinge,
-    /// Cross-entropy of each real picture's lead over a generated one
+    /// Cross-entropy of each real image's lead over a generated one
     /// (Jolicoeur-Martineau 2019; Huang et al. 2024).
     Relativistic,
 }

@@ -1,4 +1,4 @@
-//! Archives, which are named as such: pictures are read from folders.
+//! Archives, which are named as such: images are read from folders.
 
 use std::io::Read;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! From a file's bytes to a picture of the format asked for, within bounds.
+//! From a file's bytes to an image of the format asked for, within bounds.
 //!
 //! What a file claims costs nothing: its pixels are counted before memory is taken for them,
-//! and pictures that are decoded at the same time share [`PICTURES_BYTES`].
+//! and images that are decoded at the same time share [`PICTURES_BYTES`].
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,11 +16,11 @@ use super::framing::{Colour, Fit};
 use super::{DataError, DataRequest};
 use crate::files::open_regular;
 
-/// Memory for all pictures that are being decoded, and so for the largest one.
+/// Memory for all images that are being decoded, and so for the largest one.
 const PICTURES_BYTES: u64 = 640 << 20;
 /// Memory for all files that are being read; a JPEG decoder has a copy of its own.
 const FILES_BYTES: u64 = 128 << 20;
-/// Largest file of a picture.
+/// Largest file of an image.
 const FILE_BYTES: u64 = FILES_BYTES / 2 - END_BYTES;
 /// Memory for what a file holds beside its pixels, such as colour profiles.
 const EXTRAS_BYTES: u64 = 16 << 20;
@@ -77,7 +77,7 @@ impl Decoder {
         }
     }
 
-    /// What `then` makes of the picture of a file, turned upright as its camera says, and what
+    /// What `then` makes of the image of a file, turned upright as its camera says, and what
     /// is odd about the file. Its format is that of its content, whatever it is called; of an
     /// animation, the first frame.
     pub fn picture<T>(
@@ -86,7 +86,7 @@ impl Decoder {
         then: impl FnOnce(DynamicImage) -> T,
     ) -> Result<(T, Option<String>), DataError> {
         let file = open_regular(path, FILE_BYTES).map_err(DataError::io(path))?;
-        // Files first, then pictures: who holds a picture waits for nothing.
+        // Files first, then images: who holds an image waits for nothing.
         let _file_memory = self.files.take(2 * (file.len_bytes() + END_BYTES));
         let mut bytes = file.read(END_BYTES).map_err(DataError::io(path))?;
         if bytes.is_empty() {
@@ -107,7 +107,7 @@ impl Decoder {
         catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(broken)
     }
 
-    /// The picture in some bytes, which get the end that they lack; and whether they lack it.
+    /// The image in some bytes, which get the end that they lack; and whether they lack it.
     fn decode(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<Held<'_>, DataError> {
         let once = |bytes: &[u8]| {
             let (decoder, needed) = open(path, bytes)?;
@@ -147,7 +147,7 @@ impl Decoder {
     }
 }
 
-/// A decoded picture, what is odd about it, and the memory that it takes.
+/// A decoded image, what is odd about it, and the memory that it takes.
 type Held<'a> = (DynamicImage, Option<&'static str>, Taken<'a>);
 
 /// What is put between the data of a JPEG without its end marker and a marker. The decoder
@@ -158,13 +158,13 @@ const JPEG_FILLING_BYTES: usize = 64;
 /// The most that is put behind a file.
 const END_BYTES: u64 = JPEG_FILLING_BYTES as u64 + 2;
 
-/// The picture in some bytes.
+/// The image in some bytes.
 pub(super) fn decode_bytes(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     let (decoder, _) = open(path, bytes)?;
     decode(decoder).map_err(|e| damaged(path, &e))
 }
 
-/// Kinds of pictures that are read, for messages.
+/// Kinds of images that are read, for messages.
 pub(super) const KINDS: &str = "png, jpg, webp, gif, bmp, tiff, ppm";
 
 /// A decoder of some bytes, and what it and [`fit`] take at most, which is within bounds.
@@ -245,10 +245,10 @@ fn add_png_end(bytes: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The largest value of a picture of 12 bits.
+/// The largest value of an image of 12 bits.
 const LARGEST_OF_12_BITS: u16 = (1 << 12) - 1;
 
-/// Says so where a picture of 16 bits has values of at most 12: it is nearly black.
+/// Says so where an image of 16 bits has values of at most 12: it is nearly black.
 fn dark_range(picture: &DynamicImage) -> Option<String> {
     // Samples, how many a pixel has, and how many of them are no transparency.
     let (samples, each, colours) = match picture {
@@ -273,7 +273,7 @@ fn dark_range(picture: &DynamicImage) -> Option<String> {
     })
 }
 
-/// Most memory that decoding and fitting a picture of `decoded` bytes take: beside it, either
+/// Most memory that decoding and fitting an image of `decoded` bytes take: beside it, either
 /// 8 bytes a pixel (a progressive JPEG's coefficients, an animation's canvas and frame, RGBA
 /// and its crop) or itself, turned.
 fn needed(w: u64, h: u64, decoded: u64) -> Option<u64> {
@@ -287,7 +287,7 @@ fn too_large(path: &Path, w: usize, h: usize) -> DataError {
     DataError::content(path, problem)
 }
 
-/// Whether a raw picture of these sizes can be fitted within bounds.
+/// Whether a raw image of these sizes can be fitted within bounds.
 pub(super) fn check_size(path: &Path, (w, h, c): (usize, usize, usize)) -> Result<(), DataError> {
     let pixels = (w as u64).checked_mul(h as u64);
     let bytes = pixels.and_then(|pixels| pixels.checked_mul(c as u64));
@@ -309,7 +309,7 @@ fn damaged(path: &Path, error: &image::ImageError) -> DataError {
     DataError::content(path, format!("cannot be decoded: {error}"))
 }
 
-/// A decoded picture in the format asked for: transparent parts on the background, then
+/// A decoded image in the format asked for: transparent parts on the background, then
 /// cut, padded or stretched to its aspect, and resized (nearest pixel where it is an exact
 /// enlargement, Lanczos elsewhere).
 pub(super) fn fit(picture: DynamicImage, request: &DataRequest) -> Vec<u8> {
@@ -359,10 +359,10 @@ fn resize(picture: DynamicImage, width: u32, height: u32) -> DynamicImage {
     picture.resize_exact(width, height, filter)
 }
 
-/// Most memory of a resize beside the picture.
+/// Most memory of a resize beside the image.
 const RESIZE_BYTES: u64 = 64 << 20;
 
-/// A picture that is not so wide that its resize, which squeezes it to `height` in floats
+/// An image that is not so wide that its resize, which squeezes it to `height` in floats
 /// first, would take more than [`RESIZE_BYTES`]; never narrower than four times `width`.
 fn narrowed(picture: DynamicImage, width: u32, height: u32) -> DynamicImage {
     let column_bytes = 16 * u64::from(height);

@@ -42,9 +42,9 @@ pub(super) fn load(
             Ok(split("pixel-art faces".into(), Vec::new(), tiles)?)
         }
         (height, width, channels) => Err(DataError::Request(format!(
-            "the embedded pictures are 28x28 grey or 16x16 RGB, the configuration draws \
+            "the embedded images are 28x28 grey or 16x16 RGB, the configuration draws \
              {height}x{width} with {channels} channels: name your own with --data (a folder \
-             of pictures or IDX files, or a sheet with --tile 16x16)"
+             of images or IDX files, or a sheet with --tile 16x16)"
         ))),
     }
 }

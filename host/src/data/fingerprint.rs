@@ -36,7 +36,7 @@ impl DatasetFingerprint {
         }
     }
 
-    /// Whether the pictures are the same ones, whatever was left out beside them.
+    /// Whether the images are the same ones, whatever was left out beside them.
     pub fn has_same_pictures(&self, other: &Self) -> bool {
         self.sha256 == other.sha256
     }
@@ -52,7 +52,7 @@ impl Display for DatasetFingerprint {
         } = self;
         write!(
             f,
-            "{pictures} pictures to train on, {held_out} held out, {left_out} left out, SHA-256 {}",
+            "{pictures} images to train on, {held_out} held out, {left_out} left out, SHA-256 {}",
             sha256.get(..12).unwrap_or_default()
         )
     }

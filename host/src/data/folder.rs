@@ -1,5 +1,5 @@
-//! A folder of pictures; its subfolders, if it has any, are the classes, or the parts
-//! `train`, `val` and `test` that hold pictures or class folders.
+//! A folder of images; its subfolders, if it has any, are the classes, or the parts
+//! `train`, `val` and `test` that hold images or class folders.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use crate::console::shown;
 use crate::memory::filled;
 use crate::run_folder::RunFolder;
 
-/// Endings of pictures' names.
+/// Endings of images' names.
 const ENDINGS: [&str; 16] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "dib", "tif", "tiff", "ppm", "pgm",
     "pbm", "pnm", "pam",
 ];
-/// Endings of files that describe pictures: they lie beside them, and are not read.
+/// Endings of files that describe images: they lie beside them, and are not read.
 const COMPANION_ENDINGS: [&str; 12] = [
     "txt", "caption", "captions", "csv", "tsv", "json", "jsonl", "xml", "yaml", "yml", "md", "html",
 ];
@@ -56,7 +56,7 @@ pub(super) struct Found {
     pub left_out: Vec<FileNote>,
     /// Used all the same, in the order of the file names.
     pub odd: Vec<FileNote>,
-    /// Files that describe pictures.
+    /// Files that describe images.
     pub companions: usize,
 }
 
@@ -135,7 +135,7 @@ fn parts(folder: &Path, listing: &Listing) -> Result<Option<Parts>, DataError> {
     }
 }
 
-/// Numbers the classes of held-out pictures as those of the training pictures are.
+/// Numbers the classes of held-out images as those of the training images are.
 fn take_class_numbers(
     part: &mut Found,
     class_names: &[String],
@@ -165,7 +165,7 @@ fn take_class_numbers(
     Ok(())
 }
 
-/// Loads a folder of pictures or of class folders.
+/// Loads a folder of images or of class folders.
 fn load_part(
     request: &DataRequest,
     folder: &Path,
@@ -177,7 +177,7 @@ fn load_part(
     let (files, mut unusable) = (listing.files, listing.unusable);
     let total = files.len() + unusable.len();
     if total == 0 && class_names.is_empty() {
-        let problem = format!("holds no pictures ({KINDS}) and no IDX files");
+        let problem = format!("holds no images ({KINDS}) and no IDX files");
         return Err(DataError::content(folder, problem));
     }
     let (mut pixels, notes) = decode_all(request, folder, &files, progress)?;
@@ -271,12 +271,12 @@ fn class_names(folder: &Path, subfolders: &[PathBuf]) -> Result<Vec<String>, Dat
         .collect())
 }
 
-/// Checks that each class has a picture to train on.
+/// Checks that each class has an image to train on.
 fn ensure_every_class(folder: &Path, found: &Found) -> Result<(), DataError> {
     for (class, name) in found.class_names.iter().enumerate() {
         if !found.images.labels.contains(&(class as u8)) {
             let class = folder.join(name);
-            let mut problem = "is a class without pictures".to_owned();
+            let mut problem = "is a class without images".to_owned();
             let lost = found
                 .left_out
                 .iter()
@@ -314,7 +314,7 @@ fn decode_all(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<(Vec<u8>, Vec<Outcome>), DataError> {
     let (height, width, channels) = (request.height, request.width, request.channels);
-    let what = format!("the number of pictures in {}", shown(folder));
+    let what = format!("the number of images in {}", shown(folder));
     let mut pixels = filled(what, &[files.len(), height, width, channels])?;
     let done = AtomicUsize::new(0);
     let decoder = Decoder::new();
@@ -344,7 +344,7 @@ struct Listing {
     subfolders: Vec<PathBuf>,
     files: Vec<PathBuf>,
     unusable: Vec<FileNote>,
-    /// Files that describe pictures.
+    /// Files that describe images.
     companions: usize,
 }
 
@@ -378,7 +378,7 @@ fn entries(folder: &Path) -> Result<Listing, DataError> {
             }
             Ok(_) => match archive::by_name(&path) {
                 Some(kind) => archive::problem(kind, &path),
-                None => format!("is not a picture ({KINDS})"),
+                None => format!("is not an image ({KINDS})"),
             },
         };
         found.unusable.push(FileNote { path, note });
@@ -426,12 +426,12 @@ fn leads_back(path: &Path, folder: &Path) -> bool {
     matches!((path, folder), (Ok(path), Ok(folder)) if folder.starts_with(&path))
 }
 
-/// Folders below the one that was named in which pictures may lie: parts, and classes in them.
+/// Folders below the one that was named in which images may lie: parts, and classes in them.
 const DEPTH: usize = 2;
 
-/// The first picture of a folder, or of the first folder below it that has one.
+/// The first image of a folder, or of the first folder below it that has one.
 pub(super) fn first(folder: &Path) -> Result<PathBuf, DataError> {
-    let none = || DataError::content(folder, format!("no picture in it ({KINDS})"));
+    let none = || DataError::content(folder, format!("no image in it ({KINDS})"));
     first_below(folder, DEPTH)?.ok_or_else(none)
 }
 
@@ -451,7 +451,7 @@ fn first_below(folder: &Path, depth: usize) -> Result<Option<PathBuf>, DataError
     Ok(None)
 }
 
-/// Whether a file is a picture by its name.
+/// Whether a file is an image by its name.
 pub(super) fn is_picture(path: &Path) -> bool {
     ENDINGS.contains(&ending(path).as_str())
 }

@@ -1,11 +1,11 @@
-//! How a picture of any size and transparency comes to the size of the network.
+//! How an image of any size and transparency comes to the size of the network.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What happens to a picture of another aspect than the network's.
+/// What happens to an image of another aspect than the network's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
@@ -96,11 +96,11 @@ impl TryFrom<String> for Colour {
     }
 }
 
-/// How all pictures of a set come to the network's size.
+/// How all images of a set come to the network's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Framing {
-    /// Of pictures of another aspect.
+    /// Of images of another aspect.
     pub fit: Fit,
-    /// Behind transparent pixels, and beside padded pictures.
+    /// Behind transparent pixels, and beside padded images.
     pub background: Colour,
 }

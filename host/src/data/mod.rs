@@ -1,4 +1,4 @@
-//! Pictures in: the embedded set, IDX files, folders of pictures, tile sheets.
+//! Images in: the embedded set, IDX files, folders of images, tile sheets.
 
 mod archive;
 mod decode;
@@ -24,7 +24,7 @@ use crate::memory::{TooMuch, reserved};
 /// Classes that a set may have: a label is a byte.
 pub const MAX_CLASSES: usize = 255;
 
-/// Pictures of one size, with classes or without.
+/// Images of one size, with classes or without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Images {
     /// In pixels.
@@ -40,12 +40,12 @@ pub struct Images {
 }
 
 impl Images {
-    /// Values of one picture.
+    /// Values of one image.
     pub fn image_len(&self) -> usize {
         self.height * self.width * self.channels
     }
 
-    /// Pictures.
+    /// Images.
     pub fn len(&self) -> usize {
         self.pixels.len() / self.image_len().max(1)
     }
@@ -55,7 +55,7 @@ impl Images {
         self.pixels.is_empty()
     }
 
-    /// Picture `i`, `[h, w, c]`.
+    /// Image `i`, `[h, w, c]`.
     pub fn image(&self, i: usize) -> &[u8] {
         &self.pixels[i * self.image_len()..(i + 1) * self.image_len()]
     }
@@ -88,7 +88,7 @@ impl Images {
         self.labels.extend(other.labels.get(i));
     }
 
-    /// Without pictures, of the same format.
+    /// Without images, of the same format.
     pub(crate) fn none_alike(&self) -> Self {
         Self {
             pixels: Vec::new(),
@@ -98,7 +98,7 @@ impl Images {
     }
 }
 
-/// Training and held-out pictures.
+/// Training and held-out images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dataset {
     /// For provenance.
@@ -143,13 +143,13 @@ pub struct DataRequest {
     pub channels: usize,
     /// Whether any number of files may be left out.
     pub skip_invalid: bool,
-    /// How pictures come to that format.
+    /// How images come to that format.
     pub framing: Framing,
     /// Whether IDX files have rows for columns.
     pub transpose: bool,
 }
 
-/// Why pictures could not be loaded.
+/// Why images could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The file system refused.
@@ -218,7 +218,7 @@ pub fn list(files: &[FileNote]) -> String {
     text
 }
 
-/// Every picture that is put aside where the source has no held-out set of its own.
+/// Every image that is put aside where the source has no held-out set of its own.
 pub(crate) const HELD_OUT_EVERY: usize = 6;
 
 /// Loads what `request` asks for; `progress` gets `(pictures done, pictures in all)`.
@@ -228,7 +228,7 @@ pub fn load(
 ) -> Result<Dataset, DataError> {
     if request.height == 0 || request.width == 0 || !matches!(request.channels, 1 | 3) {
         return Err(DataError::Request(format!(
-            "pictures of {}x{} with {} channels cannot be made: at least 1x1, with 1 or 3",
+            "images of {}x{} with {} channels cannot be made: at least 1x1, with 1 or 3",
             request.height, request.width, request.channels
         )));
     }
@@ -246,7 +246,7 @@ pub fn load(
     };
     if dataset.train.len() < 2 {
         let mut problem = format!(
-            "{} pictures to train on, at least 2 are needed",
+            "too few images to train on: {}, at least 2 are needed",
             dataset.train.len()
         );
         if !dataset.left_out.is_empty() {
@@ -261,7 +261,7 @@ pub fn load(
     Ok(dataset)
 }
 
-/// Loads a folder of pictures or IDX files.
+/// Loads a folder of images or IDX files.
 fn load_path(
     request: &DataRequest,
     path: &Path,
@@ -279,7 +279,7 @@ fn load_path(
             (dataset.left_out, dataset.odd) = (found.left_out, found.odd);
             if found.companions > 0 {
                 dataset.notes.push(format!(
-                    "{} files beside the pictures are not read (captions, tables and the like)",
+                    "{} files beside the images are not read (captions, tables and the like)",
                     found.companions
                 ));
             }
@@ -296,7 +296,7 @@ fn load_path(
 
 /// What a path holds.
 enum Source {
-    /// It is a folder of pictures.
+    /// It is a folder of images.
     Pictures,
     /// A folder of IDX files, or one file of images.
     Idx(PathBuf),
@@ -308,7 +308,7 @@ fn source(path: &Path) -> Result<Source, DataError> {
         return Ok(idx.map_or(Source::Pictures, Source::Idx));
     }
     if path.is_file() && folder::is_picture(path) {
-        let problem = "is one picture: cut it with --tile 16x16, or name its folder";
+        let problem = "is one image: cut it with --tile 16x16, or name its folder";
         return Err(DataError::content(path, problem));
     }
     let mut start = Vec::new();
@@ -325,7 +325,7 @@ fn source(path: &Path) -> Result<Source, DataError> {
 pub type Format = (usize, usize, usize);
 
 /// The format of what lies at a path: that of an IDX file's images, or that of the first
-/// picture of a folder.
+/// image of a folder.
 pub fn format(path: &Path) -> Result<Format, DataError> {
     match source(path)? {
         Source::Idx(path) => idx::format(&path),
@@ -344,7 +344,7 @@ pub fn format(path: &Path) -> Result<Format, DataError> {
     }
 }
 
-/// All pictures of a folder, or of an IDX file and its labels file, in the format of
+/// All images of a folder, or of an IDX file and its labels file, in the format of
 /// `request`. Labels are those of the file.
 pub fn load_all(request: &DataRequest, path: &Path) -> Result<Images, DataError> {
     match source(path)? {
@@ -357,7 +357,7 @@ pub fn load_all(request: &DataRequest, path: &Path) -> Result<Images, DataError>
     }
 }
 
-/// A set with held-out pictures of its own, or with every sixth of its class.
+/// A set with held-out images of its own, or with every sixth of its class.
 fn dataset(
     name: String,
     class_names: Vec<String>,
@@ -375,7 +375,7 @@ fn dataset(
     }
 }
 
-/// Puts every sixth picture of each class aside, or where no class has so many every sixth of
+/// Puts every sixth image of each class aside, or where no class has so many every sixth of
 /// all.
 fn split(name: String, class_names: Vec<String>, mut images: Images) -> Result<Dataset, TooMuch> {
     let mut seen = [0usize; 256];
@@ -392,7 +392,7 @@ fn split(name: String, class_names: Vec<String>, mut images: Images) -> Result<D
     }
     let aside = kept.iter().filter(|kept| !**kept).count();
     let mut held_out = images.none_alike();
-    held_out.pixels = reserved("the number of pictures", &[aside, images.image_len()])?;
+    held_out.pixels = reserved("the number of images", &[aside, images.image_len()])?;
     for (i, _) in kept.iter().enumerate().filter(|(_, kept)| !**kept) {
         held_out.push_from(&images, i);
     }
@@ -409,7 +409,7 @@ fn split(name: String, class_names: Vec<String>, mut images: Images) -> Result<D
     })
 }
 
-/// Closes the gaps of pictures that are not `kept`.
+/// Closes the gaps of images that are not `kept`.
 fn keep(pixels: &mut Vec<u8>, image_len: usize, kept: &[bool]) {
     let mut end = 0;
     for (i, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {

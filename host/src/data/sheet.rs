@@ -1,4 +1,4 @@
-//! A tile sheet: one picture that holds many, row by row, without gaps.
+//! A tile sheet: one image that holds many, row by row, without gaps.
 
 use std::path::Path;
 

@@ -378,7 +378,7 @@ impl Section {
         };
         Some(format!(
             "upsample_mode: {name}'s Upsample is {mode}, which repeats the pixels of the border \
-             where it needs more; a transposed convolution has zeros there, so pictures would be \
+             where it needs more; a transposed convolution has zeros there, so images would be \
              wrong along all borders. Train with Upsample(mode=\"nearest\") instead"
         ))
     }

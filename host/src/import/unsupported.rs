@@ -61,7 +61,7 @@ fn reason(module: &str, parts: &BTreeMap<String, Tensor>, classes: usize) -> Opt
     }
     if lower.contains("instance_norm") || lower.contains("instancenorm") {
         return Some(format!(
-            "{module} is InstanceNorm, by its name: it takes its statistics from each picture, \
+            "{module} is InstanceNorm, by its name: it takes its statistics from each image, \
              which has no form here; BatchNorm has"
         ));
     }

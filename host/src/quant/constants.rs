@@ -17,7 +17,7 @@ pub struct LoudConstant {
     pub others: f32,
 }
 
-/// Pictures over which a channel counts as constant.
+/// Images over which a channel counts as constant.
 const CONSTANT_IMAGES: usize = 64;
 
 /// Channels that take the integers' resolution from others of their layer: all channels have one

@@ -1,4 +1,4 @@
-//! The card: every figure of a set of pictures, and the rating.
+//! The card: every figure of a set of images, and the rating.
 
 use serde::Serialize;
 
@@ -11,14 +11,14 @@ pub struct Figure {
     pub key: &'static str,
     /// Name for people.
     pub name: &'static str,
-    /// Of the pictures judged.
+    /// Of the images judged.
     #[serde(flatten)]
     pub estimate: Estimate,
-    /// The same of real pictures, in place of the ones judged.
+    /// The same of real images, in place of the ones judged.
     pub floor: Estimate,
 }
 
-/// How far the pictures may be trusted to be like the real ones.
+/// How far the images may be trusted to be like the real ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rating {
@@ -35,9 +35,9 @@ pub enum Rating {
 pub struct Card {
     /// What was judged.
     pub subject: String,
-    /// Name of the real pictures.
+    /// Name of the real images.
     pub data: String,
-    /// Pictures on each side.
+    /// Images on each side.
     pub n: usize,
     /// What these are: "held-out", or "training" where too few are held out.
     pub reference: &'static str,
@@ -85,14 +85,14 @@ const RULES: [Rule; 9] = [
         false,
         0.5,
         Rating::High,
-        "most kinds of real pictures are not drawn",
+        "most kinds of real images are not drawn",
     ),
     rule(
         "precision",
         false,
         0.5,
         Rating::High,
-        "most pictures are unlike any real one",
+        "most images are unlike any real one",
     ),
     rule(
         "class_risk",
@@ -106,14 +106,14 @@ const RULES: [Rule; 9] = [
         false,
         0.8,
         Rating::Medium,
-        "many kinds of real pictures are not drawn",
+        "many kinds of real images are not drawn",
     ),
     rule(
         "precision",
         false,
         0.8,
         Rating::Medium,
-        "many pictures are unlike any real one",
+        "many images are unlike any real one",
     ),
     rule(
         "class_risk",
@@ -141,7 +141,7 @@ const RULES: [Rule; 9] = [
         true,
         0.15,
         Rating::Medium,
-        "many pictures are stranger than real ones",
+        "many images are stranger than real ones",
     ),
 ];
 
@@ -268,7 +268,7 @@ impl Card {
                     n => format!("the nearest of {n} real ones is"),
                 };
                 let copies = 100.0 * copies.value;
-                let reason = format!("{copies:.0} % are as near to a training picture as {real}");
+                let reason = format!("{copies:.0} % are as near to a training image as {real}");
                 found.push((Rating::High, reason));
             }
         }
@@ -321,7 +321,7 @@ impl std::fmt::Display for Card {
         } = self;
         writeln!(
             f,
-            "{subject}: {n} pictures against {n} {reference} ones of {data}"
+            "{subject}: {n} images against {n} {reference} ones of {data}"
         )?;
         writeln!(f, "features: {}\n", self.features)?;
         let head = ["", "value", "95 % interval", "real against real"];

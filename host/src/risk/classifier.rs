@@ -1,4 +1,4 @@
-//! A small convolutional classifier: the judge of pictures, never a discriminator's.
+//! A small convolutional classifier: the judge of images, never a discriminator's.
 
 use dfdx::prelude::{
     Backward, Cpu, HasErr, OwnedTape, PutTape, TensorFromVec, cross_entropy_with_logits_loss,
@@ -48,7 +48,7 @@ pub const CRITIC: Layers = Layers {
     activation: Activation::Relu,
 };
 
-/// Largest side of pictures that can be judged, in pixels.
+/// Largest side of images that can be judged, in pixels.
 pub const LARGEST_SIDE_PX: usize = 1 << 12;
 
 impl Layers {
@@ -129,7 +129,7 @@ impl Layers {
     }
 }
 
-/// Pictures to classes, by way of features.
+/// Images to classes, by way of features.
 pub struct Classifier {
     classes: usize,
     /// All layers but the last; then the last.
@@ -139,20 +139,20 @@ pub struct Classifier {
 /// How long to train, and on what.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// Pictures seen in all.
+    /// Images seen in all.
     pub seen: usize,
     /// Adam's rate at first; it falls to zero.
     pub rate: f32,
-    /// Largest shift of a picture, in pixels, to see more of them; 0 for none.
+    /// Largest shift of an image, in pixels, to see more of them; 0 for none.
     pub shift: usize,
     /// Decides weights, order and shifts.
     pub seed: u64,
 }
 
 const BATCH: usize = 64;
-/// Times that a picture may be seen.
+/// Times that an image may be seen.
 const MAX_EPOCHS: usize = 60;
-/// Pixels of the pictures that the schedules are made for.
+/// Pixels of the images that the schedules are made for.
 const USUAL_PX: usize = 28 * 28;
 
 /// `seen`, or fewer where `images` are few or large.
@@ -257,7 +257,7 @@ impl Classifier {
         params.map(tensor).collect()
     }
 
-    /// Trains on pictures of its format and their `labels`; `progress` gets
+    /// Trains on images of its format and their `labels`; `progress` gets
     /// `(steps done, steps in all)`.
     pub fn train(
         &mut self,
@@ -332,7 +332,7 @@ impl Classifier {
         update(last, &mut moments[1], &mut grads, adam)
     }
 
-    /// The features of pictures.
+    /// The features of images.
     pub fn features(&self, images: &Images) -> Result<Points, TrainerError> {
         let [body, _] = &self.networks;
         let mut values = Vec::new();
@@ -379,7 +379,7 @@ fn forward(network: &Network<f32, Cpu>, x: Vec<f32>, n: usize) -> Result<Vec<f32
     Ok(y.as_vec())
 }
 
-/// Picture `i`, from -1 to 1, moved by `(dy, dx)` pixels; its edge goes on.
+/// Image `i`, from -1 to 1, moved by `(dy, dx)` pixels; its edge goes on.
 fn push_shifted(images: &Images, i: usize, (dy, dx): (isize, isize), into: &mut Vec<f32>) {
     let image = images.image(i);
     for y in 0..images.height {

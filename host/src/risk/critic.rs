@@ -19,30 +19,30 @@ use crate::quant::{QuantizeError, quantize_critic};
 use crate::sample::{self, Order, SampleKey};
 use crate::seeds;
 
-/// Pictures that it learns from.
+/// Images that it learns from.
 const TRAINING_IMAGES: usize = 20_000;
-/// Pictures seen in training.
+/// Images seen in training.
 const SEEN: usize = 600_000;
 /// An image counts as strange, for training, at this p-value: above the one of flagged images,
 /// because there are few of those.
 const STRANGE: f64 = 0.1;
-/// Fresh pictures that the passing score is chosen by.
+/// Fresh images that the passing score is chosen by.
 const FRESH: usize = 4000;
-/// Values of a picture from which on the critic sees it halved.
+/// Values of an image from which on the critic sees it halved.
 const LARGE: usize = 512;
 
 /// A model with its critic, and what that does.
 pub struct Taught {
     /// The `.gan` file.
     pub bytes: Vec<u8>,
-    /// Share of fresh pictures that are flagged.
+    /// Share of fresh images that are flagged.
     pub flagged: Estimate,
     /// The same of those that pass.
     pub flagged_of_passing: Estimate,
 }
 
-/// Teaches a critic which pictures of a model the judge finds strange, next to held-out real
-/// ones; it lets the share `passing` of the model's pictures through.
+/// Teaches a critic which images of a model the judge finds strange, next to held-out real
+/// ones; it lets the share `passing` of the model's images through.
 pub fn teach(
     file: &[u8],
     judge: &Judge<'_>,
@@ -91,7 +91,7 @@ pub fn teach(
     })
 }
 
-/// The score that the share `passing` of fresh pictures reaches; how many of them are flagged,
+/// The score that the share `passing` of fresh images reaches; how many of them are flagged,
 /// and how many of those that pass.
 fn try_out(
     file: &[u8],
@@ -119,7 +119,7 @@ fn try_out(
     Ok((least, flagged(i8::MIN), flagged(least)))
 }
 
-/// Pictures of all classes in turn, without labels.
+/// Images of all classes in turn, without labels.
 fn drawn(model: &Model<'_>, seed: u64, count: usize) -> Result<Images, RiskError> {
     let order = Order {
         count,
@@ -133,7 +133,7 @@ fn drawn(model: &Model<'_>, seed: u64, count: usize) -> Result<Images, RiskError
     })
 }
 
-/// The critic's scores of the same pictures.
+/// The critic's scores of the same images.
 fn scores(model: &Model<'_>, seed: u64, count: usize) -> Result<Vec<i8>, RiskError> {
     let order = Order {
         count,

@@ -1,6 +1,6 @@
-//! What pictures are judged by: the features of a classifier, and where it comes from.
+//! What images are judged by: the features of a classifier, and where it comes from.
 //!
-//! Of the user's classes where there are any, else of the turns of a picture (Gidaris et al.
+//! Of the user's classes where there are any, else of the turns of an image (Gidaris et al.
 //! 2018). A file of features is a safetensors file of `f16` tensors with one entry of
 //! metadata, `features`: an [`Origin`] as JSON.
 
@@ -26,7 +26,7 @@ use crate::files::{MOST_BYTES, read_regular, write_atomic};
 pub enum Task {
     /// The classes of the data.
     Classes,
-    /// By how many quarters a picture was turned; by how many halves if it is not square.
+    /// By how many quarters an image was turned; by how many halves if it is not square.
     Turns,
 }
 
@@ -37,17 +37,17 @@ pub struct Origin {
     pub version: u32,
     /// Name of the data.
     pub dataset: String,
-    /// Format of the pictures.
+    /// Format of the images.
     pub image: Image,
     /// What was taught.
     pub task: Task,
     /// Classes of the task.
     pub classes: usize,
-    /// Held-out pictures classified rightly.
+    /// Held-out images classified rightly.
     pub accuracy: Estimate,
 }
 
-/// What turns pictures into features.
+/// What turns images into features.
 pub struct Extractor {
     /// First 12 hexadecimal digits of the SHA-256 of its file.
     pub hash: String,
@@ -67,9 +67,9 @@ const VERSION: u32 = 1;
 const FASHION: &[u8] = include_bytes!("../../data/features/fashion.safetensors");
 /// Of features that nobody asked for.
 const SEED: u64 = 1;
-/// Pictures seen in training.
+/// Images seen in training.
 const SEEN: usize = 240_000;
-/// Pictures that are turned; all turns of them are seen.
+/// Images that are turned; all turns of them are seen.
 const MAX_TURNED: usize = 10_000;
 /// Share of a set's labels that features which come with the program have to recognise.
 const FITS: f64 = 0.8;
@@ -183,7 +183,7 @@ impl Extractor {
         })
     }
 
-    /// The features of pictures, all of them finite.
+    /// The features of images, all of them finite.
     pub fn features(&self, images: &Images) -> Result<Points, RiskError> {
         let points = match &self.source {
             Source::Trained(origin, classifier) => {
@@ -197,7 +197,7 @@ impl Extractor {
                         format!("{height}x{width}x{channels}")
                     });
                     return Err(RiskError::Unsuited(format!(
-                        "{} are of pictures of {learned}, these are of {given}",
+                        "{} are of images of {learned}, these are of {given}",
                         self.hash
                     )));
                 }
@@ -210,7 +210,7 @@ impl Extractor {
         match points.values.iter().position(|value| !value.is_finite()) {
             None => Ok(points),
             Some(at) => Err(RiskError::Unsuited(format!(
-                "{} of picture {} are not finite",
+                "{} of image {} are not finite",
                 self.hash,
                 at / points.width.max(1)
             ))),
@@ -227,7 +227,7 @@ impl Extractor {
         }
     }
 
-    /// Format of the pictures that they are of, where that is known.
+    /// Format of the images that they are of, where that is known.
     pub fn image(&self) -> Option<Image> {
         match &self.source {
             Source::Trained(origin, _) => Some(origin.image),
@@ -236,7 +236,7 @@ impl Extractor {
         }
     }
 
-    /// Held-out pictures classified rightly, where that is known.
+    /// Held-out images classified rightly, where that is known.
     pub fn accuracy(&self) -> Option<Estimate> {
         match &self.source {
             Source::Trained(origin, _) => Some(origin.accuracy),
@@ -265,12 +265,12 @@ impl Extractor {
         };
         let hash = &self.hash;
         if accuracy.high - accuracy.low >= 1.0 {
-            return format!("a classifier of the {task} of {dataset}, tried on no picture, {hash}");
+            return format!("a classifier of the {task} of {dataset}, tried on no image, {hash}");
         }
         let right = 100.0 * accuracy.value;
         format!(
             "a classifier of the {task} of {dataset}, right about {right:.1} % of held-out \
-             pictures, {hash}"
+             images, {hash}"
         )
     }
 }
@@ -327,7 +327,7 @@ fn serialize(classifier: &Classifier, origin: &Origin) -> Vec<u8> {
     safetensors::serialize(views, Some(metadata)).unwrap_or_default()
 }
 
-/// Format of a set's pictures.
+/// Format of a set's images.
 pub fn format(images: &Images) -> Image {
     Image {
         height: images.height,
@@ -366,7 +366,7 @@ fn key(dataset: &Dataset) -> String {
     digits.collect()
 }
 
-/// Quarters by which pictures of this format can be turned.
+/// Quarters by which images of this format can be turned.
 fn turns(image: Image) -> &'static [usize] {
     if image.height == image.width {
         &[0, 1, 2, 3]
@@ -375,7 +375,7 @@ fn turns(image: Image) -> &'static [usize] {
     }
 }
 
-/// Every picture in every turn, which is its label.
+/// Every image in every turn, which is its label.
 fn all_turns(images: &Images) -> Images {
     let (h, w, c) = (images.height, images.width, images.channels);
     let mut out = images.none_alike();

@@ -6,7 +6,7 @@ use super::interval::{Estimate, GROUPS, jackknife};
 use super::knn::Points;
 use crate::nn::gemm::{Matrix, matmul};
 
-/// Sums over the pictures of one group, from which any union's moments follow.
+/// Sums over the images of one group, from which any union's moments follow.
 #[derive(Clone)]
 struct Moments {
     n: f64,
@@ -67,7 +67,7 @@ fn without(groups: &[Moments], left_out: Option<usize>) -> Moments {
 
 /// The Frechet distance of two normal distributions with the sets' moments (Heusel et al.
 /// 2017), by the symmetric form `|m_a - m_b|^2 + tr(A) + tr(B) - 2 tr((A^1/2 B A^1/2)^1/2)`,
-/// whose roots are real. Its value depends on the number of pictures: compare like with like.
+/// whose roots are real. Its value depends on the number of images: compare like with like.
 pub fn frechet(a: &Points, b: &Points) -> Estimate {
     let (a, b) = (grouped(a), grouped(b));
     jackknife(|left_out| {
@@ -116,7 +116,7 @@ pub fn kernel_distance(a: &Points, b: &Points) -> Estimate {
     })
 }
 
-/// Sums of the kernel over the pairs of two groups, `[GROUPS, GROUPS]`; a picture and itself
+/// Sums of the kernel over the pairs of two groups, `[GROUPS, GROUPS]`; an image and itself
 /// are no pair.
 fn kernel_sums(a: &Points, b: &Points) -> Vec<f64> {
     let same = std::ptr::eq(a, b);

@@ -19,7 +19,7 @@ pub struct Estimate {
 const Z: f64 = 1.959_963_984_540_054;
 
 impl Estimate {
-    /// A figure of too few pictures for an interval: its ends are not numbers, and no
+    /// A figure of too few images for an interval: its ends are not numbers, and no
     /// comparison with them holds.
     pub const fn without_interval(value: f64) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Estimate {
         }
     }
 
-    /// Whether there were pictures enough for an interval.
+    /// Whether there were images enough for an interval.
     pub const fn has_interval(&self) -> bool {
         !self.low.is_nan()
     }
@@ -78,9 +78,9 @@ pub const GROUPS: usize = 20;
 const T: f64 = 2.093_024_054_408_263;
 
 /// `figure(None)`, with an interval from [`GROUPS`] more, each without one group of the
-/// pictures (the delete-a-group jackknife, Kott 2001): `figure(Some(g))` leaves out the
-/// pictures whose number is `g` modulo [`GROUPS`]. For figures that change smoothly as one
-/// picture does; neighbours do not.
+/// images (the delete-a-group jackknife, Kott 2001): `figure(Some(g))` leaves out the
+/// images whose number is `g` modulo [`GROUPS`]. For figures that change smoothly as one
+/// image does; neighbours do not.
 pub fn jackknife(figure: impl Fn(Option<usize>) -> f64 + Sync) -> Estimate {
     use rayon::prelude::*;
     let value = figure(None);
@@ -116,14 +116,14 @@ pub struct Sampled {
     deviation: f64,
 }
 
-/// `figures` of `n` pictures, and how they differ between 40 random quarters and 40 random
-/// halves of them: for figures of pictures that depend on each other, as neighbours do. What
+/// `figures` of `n` images, and how they differ between 40 random quarters and 40 random
+/// halves of them: for figures of images that depend on each other, as neighbours do. What
 /// the variance loses from quarters to halves it loses once more to the whole (subsampling
-/// with an estimated rate, Politis, Romano and Wolf 1999, chapter 8), at most a half: pictures
+/// with an estimated rate, Politis, Romano and Wolf 1999, chapter 8), at most a half: images
 /// that are all alike are as good as one.
 ///
-/// `figures` gets the numbers of the pictures to compute them of. Fewer than `fewest`
-/// pictures give no interval.
+/// `figures` gets the numbers of the images to compute them of. Fewer than `fewest`
+/// images give no interval.
 pub fn subsampling<const N: usize>(
     n: usize,
     fewest: usize,
@@ -161,7 +161,7 @@ struct Spread {
     variance: f64,
 }
 
-/// The figures over random parts of `len` of `n` pictures.
+/// The figures over random parts of `len` of `n` images.
 fn spreads<const N: usize>(
     n: usize,
     len: usize,
@@ -177,7 +177,7 @@ fn spreads<const N: usize>(
             figures(&part)
         })
         .collect();
-    // Parts of one set have pictures in common.
+    // Parts of one set have images in common.
     let common = 1.0 - len as f64 / n as f64;
     std::array::from_fn(|i| {
         let mean = parts.iter().map(|values| values[i]).sum::<f64>() / PARTS as f64;
@@ -200,7 +200,7 @@ impl Sampled {
         }
     }
 
-    /// A share of `n` pictures, with Wilson's interval for as many independent trials, `n` at
+    /// A share of `n` images, with Wilson's interval for as many independent trials, `n` at
     /// most, as scatter as widely; so it stays between 0 and 1, and has a width at either end.
     pub fn share(self, n: usize) -> Estimate {
         let Self {

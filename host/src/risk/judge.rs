@@ -1,8 +1,8 @@
-//! Judges pictures against held-out real ones, figure by figure.
+//! Judges images against held-out real ones, figure by figure.
 //!
-//! The held-out pictures are halved: one half is what generated pictures are compared with,
+//! The held-out images are halved: one half is what generated images are compared with,
 //! the other takes their place for the floor of every figure. Where hardly any are held out,
-//! pictures of the training stand for them, and what compares with the training is left out.
+//! images of the training stand for them, and what compares with the training is left out.
 
 use std::borrow::Cow;
 
@@ -20,14 +20,14 @@ use crate::data::{Dataset, HELD_OUT_EVERY, Images};
 use crate::random::{self, Purpose};
 use crate::sample::Order;
 
-/// Pictures on each side, unless asked for.
+/// Images on each side, unless asked for.
 pub const DEFAULT_COUNT: usize = 3000;
 /// Fewer than these make a warning.
 const FEW: usize = 200;
-/// Real pictures, two on each side, without which nothing is judged.
+/// Real images, two on each side, without which nothing is judged.
 const FEWEST_REAL: usize = 4;
 
-/// A judge with the real pictures before it.
+/// A judge with the real images before it.
 pub struct Judge<'a> {
     extractor: &'a Extractor,
     tests: &'a [TwoSampleTest],
@@ -40,16 +40,16 @@ pub struct Judge<'a> {
     floors: Vec<Measured>,
     /// Of the set, judged by or not.
     held_out: usize,
-    /// Whether the real pictures are of the training.
+    /// Whether the real images are of the training.
     is_of_training: bool,
 }
 
-/// What is known of one picture.
+/// What is known of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Each {
-    /// Share of real pictures that are at least as far from the training pictures.
+    /// Share of real images that are at least as far from the training images.
     pub p_value: f64,
-    /// The training picture that is most like it.
+    /// The training image that is most like it.
     pub nearest: usize,
     /// What it is recognised as, by features that know the classes.
     pub class: Option<u8>,
@@ -59,7 +59,7 @@ pub struct Each {
 type Measured = (&'static str, &'static str, Estimate);
 
 impl<'a> Judge<'a> {
-    /// For sets of `count` pictures, or as many as the held-out ones allow, to be told from
+    /// For sets of `count` images, or as many as the held-out ones allow, to be told from
     /// real ones by `tests` (all of [`TESTS`](super::two_sample::TESTS), or none where
     /// time is short).
     pub fn new(
@@ -75,7 +75,7 @@ impl<'a> Judge<'a> {
         Self::with(extractor, tests, dataset, &pictures, progress)
     }
 
-    /// Without tests, and by other held-out pictures than [`new`](Self::new) takes where
+    /// Without tests, and by other held-out images than [`new`](Self::new) takes where
     /// there are enough: for choosing what it will judge.
     pub fn to_choose_by(
         extractor: &'a Extractor,
@@ -99,12 +99,12 @@ impl<'a> Judge<'a> {
         let n = pictures.len() / 2;
         let reference = pictures.pick(0..n);
         let control = pictures.pick(n..2 * n);
-        progress("looking at real pictures", 0, 3);
+        progress("looking at real images", 0, 3);
         let train = extractor.features(&dataset.train)?;
-        progress("looking at real pictures", 1, 3);
+        progress("looking at real images", 1, 3);
         let reference_points = extractor.features(&reference)?;
         let control_points = extractor.features(&control)?;
-        progress("looking at real pictures", 2, 3);
+        progress("looking at real images", 2, 3);
         let reference_hits = class_hits(extractor, &reference, &reference_points)?;
         let reference_sample = Sample::new(reference_points, &train);
         let mut judge = Self {
@@ -119,21 +119,21 @@ impl<'a> Judge<'a> {
             held_out: dataset.held_out.len(),
             is_of_training: dataset.held_out.len() < FEWEST_REAL,
         };
-        judge.floors = judge.measure(&control, control_points, "real pictures", progress)?;
+        judge.floors = judge.measure(&control, control_points, "real images", progress)?;
         Ok(judge)
     }
 
-    /// Pictures on each side.
+    /// Images on each side.
     pub fn len(&self) -> usize {
         self.reference.len()
     }
 
-    /// Never: a judge without pictures is not made.
+    /// Never: a judge without images is not made.
     pub fn is_empty(&self) -> bool {
         self.reference.is_empty()
     }
 
-    /// Orders of as many pictures as are judged: of a generator with the real pictures'
+    /// Orders of as many images as are judged: of a generator with the real images'
     /// classes as many of each class, with seeds of its own from `seed` on.
     pub fn orders(&self, classes: usize, seed: u64) -> Vec<Order> {
         let counts = self.class_counts();
@@ -150,7 +150,7 @@ impl<'a> Judge<'a> {
         each.collect()
     }
 
-    /// How often each class stands among the real pictures; empty without classes.
+    /// How often each class stands among the real images; empty without classes.
     fn class_counts(&self) -> Vec<usize> {
         let labels = &self.reference.labels;
         let classes = labels
@@ -174,7 +174,7 @@ impl<'a> Judge<'a> {
     ) -> Result<Card, RiskError> {
         if images.len() < self.len() || images.image_len() != self.reference.image_len() {
             return Err(RiskError::TooFew(format!(
-                "{subject}: {} pictures of {} values, {} of {} are needed",
+                "{subject}: {} images of {} values, {} of {} are needed",
                 images.len(),
                 images.image_len(),
                 self.len(),
@@ -185,7 +185,7 @@ impl<'a> Judge<'a> {
         let points = self.extractor.features(&images)?;
         let figures = self.measure(&images, points, subject, progress)?;
         let figures = figures.into_iter().filter_map(|(key, name, estimate)| {
-            // By key: pictures without labels have no class risk, though real ones do.
+            // By key: images without labels have no class risk, though real ones do.
             let (.., floor) = *self.floors.iter().find(|floor| floor.0 == key)?;
             Some(Figure {
                 key,
@@ -236,8 +236,8 @@ impl<'a> Judge<'a> {
         let mut warnings = Vec::new();
         if self.is_of_training {
             warnings.push(format!(
-                "too few pictures are held out ({}): the real ones are those of the training, so \
-                 all figures are too good, and copies cannot be told; of {} pictures enough are \
+                "too few images are held out ({}): the real ones are those of the training, so \
+                 all figures are too good, and copies cannot be told; of {} images enough are \
                  held out",
                 self.held_out,
                 FEWEST_REAL * HELD_OUT_EVERY
@@ -245,8 +245,8 @@ impl<'a> Judge<'a> {
         }
         if self.len() < FEWEST_FOR_INTERVAL {
             warnings.push(format!(
-                "{} pictures are too few for the intervals of neighbours: {} on each side have \
-                 some, of {} pictures in all",
+                "{} images are too few for the intervals of neighbours: {} on each side have \
+                 some, of {} images in all",
                 self.len(),
                 FEWEST_FOR_INTERVAL,
                 2 * FEWEST_FOR_INTERVAL * HELD_OUT_EVERY
@@ -254,13 +254,13 @@ impl<'a> Judge<'a> {
         }
         if self.len() < FEW {
             warnings.push(format!(
-                "{} pictures only: the intervals are wide, and small differences cannot be seen",
+                "{} images only: the intervals are wide, and small differences cannot be seen",
                 self.len()
             ));
         }
         if !self.can_flag(FLAGGED) {
             warnings.push(format!(
-                "{} real pictures are too few to flag one at p <= {FLAGGED}",
+                "{} real images are too few to flag one at p <= {FLAGGED}",
                 self.len()
             ));
         }
@@ -306,7 +306,7 @@ impl<'a> Judge<'a> {
         ]);
         figures.extend(class_risk);
         let of_training = [
-            ("copies", "copies of training pictures", near.copies),
+            ("copies", "copies of training images", near.copies),
             (
                 "copies_control",
                 "  the same of held-out ones",
@@ -361,12 +361,12 @@ impl<'a> Judge<'a> {
         Ok(figures)
     }
 
-    /// Whether any picture's p-value can be this small, by so many real ones.
+    /// Whether any image's p-value can be this small, by so many real ones.
     pub fn can_flag(&self, p_value: f64) -> bool {
         !self.is_of_training && p_value * (self.len() + 1) as f64 >= 1.0
     }
 
-    /// Checks that a picture's p-value can be this small; `held_out` pictures are held out, half
+    /// Checks that an image's p-value can be this small; `held_out` images are held out, half
     /// of which judge.
     pub fn ensure_can_flag(&self, p_value: f64, held_out: usize) -> Result<(), RiskError> {
         if self.can_flag(p_value) {
@@ -374,8 +374,8 @@ impl<'a> Judge<'a> {
         }
         let needed = (2.0 / p_value).ceil() as usize;
         Err(RiskError::TooFew(format!(
-            "{held_out} pictures are held out; for a p-value of {p_value} it takes {needed}, which \
-             a set of {} pictures has",
+            "{held_out} images are held out; for a p-value of {p_value} it takes {needed}, which \
+             a set of {} images has",
             needed.saturating_mul(6)
         )))
     }
@@ -392,7 +392,7 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The pictures to judge by: those held out, or all where these are too few.
+/// The images to judge by: those held out, or all where these are too few.
 fn real_pictures(dataset: &Dataset) -> Result<Cow<'_, Images>, RiskError> {
     let held_out = dataset.held_out.len();
     if held_out >= FEWEST_REAL {
@@ -402,7 +402,7 @@ fn real_pictures(dataset: &Dataset) -> Result<Cow<'_, Images>, RiskError> {
     all.append(&dataset.held_out);
     if all.len() < FEWEST_REAL {
         return Err(RiskError::TooFew(format!(
-            "{} pictures, {held_out} of them held out: judging takes {FEWEST_REAL} at least, and \
+            "{} images, {held_out} of them held out: judging takes {FEWEST_REAL} at least, and \
              {} to hold out as many",
             all.len(),
             FEWEST_REAL * HELD_OUT_EVERY
@@ -411,18 +411,18 @@ fn real_pictures(dataset: &Dataset) -> Result<Cow<'_, Images>, RiskError> {
     Ok(Cow::Owned(all))
 }
 
-/// Pictures on each side, two at least.
+/// Images on each side, two at least.
 fn enough(count: usize, real: &Images) -> Result<usize, RiskError> {
     let n = count.min(real.len() / 2);
     if n < 2 {
         return Err(RiskError::TooFew(format!(
-            "pictures to judge: {count}; 2 are needed at least"
+            "images to judge: {count}; 2 are needed at least"
         )));
     }
     Ok(n)
 }
 
-/// Pictures recognised as their labels say, of how many; none without labels, or where the
+/// Images recognised as their labels say, of how many; none without labels, or where the
 /// features do not know the classes.
 fn class_hits(
     extractor: &Extractor,
@@ -439,7 +439,7 @@ fn class_hits(
     Ok(hits)
 }
 
-/// The pictures at `places` of one random order.
+/// The images at `places` of one random order.
 fn shuffled(images: &Images, places: std::ops::Range<usize>) -> Images {
     let mut rng = random::stream(1, Purpose::Split, 0);
     let order = random::permutation(&mut rng, images.len());

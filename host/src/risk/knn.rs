@@ -1,4 +1,4 @@
-//! Distances between pictures in a feature space, and what nearest neighbours say.
+//! Distances between images in a feature space, and what nearest neighbours say.
 
 use rayon::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::nn::gemm::{Matrix, matmul};
 pub struct Points {
     /// `[n, width]`
     pub values: Vec<f32>,
-    /// Features of one picture.
+    /// Features of one image.
     pub width: usize,
 }
 
@@ -17,7 +17,7 @@ pub struct Points {
 const BLOCK: usize = 64;
 
 impl Points {
-    /// Pictures.
+    /// Images.
     pub fn len(&self) -> usize {
         self.values.len() / self.width.max(1)
     }
@@ -27,7 +27,7 @@ impl Points {
         self.values.is_empty()
     }
 
-    /// The features of one picture.
+    /// The features of one image.
     pub fn row(&self, i: usize) -> &[f32] {
         &self.values[i * self.width..(i + 1) * self.width]
     }

@@ -5,33 +5,33 @@ use super::knn::{Points, neighbourhood, p_values};
 
 /// Neighbours of every k-nearest figure (Naeem et al. 2020).
 pub const K: usize = 5;
-/// Fewer pictures give no interval: each of the quarters that it comes from takes four times
+/// Fewer images give no interval: each of the quarters that it comes from takes four times
 /// as many as are neighbours.
 pub const FEWEST_FOR_INTERVAL: usize = 4 * 4 * K;
-/// A picture is flagged at this p-value.
+/// An image is flagged at this p-value.
 pub const FLAGGED: f64 = 0.05;
-/// Share of real pictures that are as near to others as copies are.
+/// Share of real images that are as near to others as copies are.
 const COPIES: f64 = 0.01;
 /// A ratio of distances below this counts as this, so that it has a logarithm.
 const NO_DISTANCE: f64 = 1e-9;
 
-/// Pictures as they are compared.
+/// Images as they are compared.
 pub struct Sample {
     /// Their features.
     pub points: Points,
-    /// Squared distance of each to the nearest training picture, and to the
+    /// Squared distance of each to the nearest training image, and to the
     /// [`K`]-th.
     to_train: Vec<[f32; 2]>,
 }
 
 impl Sample {
-    /// Looks at `points` beside those of the training pictures.
+    /// Looks at `points` beside those of the training images.
     pub fn new(points: Points, train: &Points) -> Self {
         let to_train = points.nearest_distances(train, [1, K]);
         Self { points, to_train }
     }
 
-    /// How strange each picture is: its distance to the [`K`]-th training picture.
+    /// How strange each image is: its distance to the [`K`]-th training image.
     pub fn scores(&self) -> Vec<f32> {
         self.to_train.iter().map(|&[_, score]| score).collect()
     }
@@ -44,7 +44,7 @@ impl Sample {
     }
 }
 
-/// What distances say of generated pictures.
+/// What distances say of generated images.
 pub struct KnnMetrics {
     /// Accuracy of leave-one-out 1-NN.
     pub one_nearest: Estimate,
@@ -56,19 +56,19 @@ pub struct KnnMetrics {
     pub coverage: Estimate,
     /// Share of the real ones that lie in a generated one's ball.
     pub recall: Estimate,
-    /// Share as near to a training picture as the nearest hundredth of the real ones.
+    /// Share as near to a training image as the nearest hundredth of the real ones.
     pub copies: Estimate,
     /// Share as near to a real one as the nearest hundredth of these among themselves.
     pub copies_control: Estimate,
-    /// Median of the distance to the nearest training picture over that to the nearest real
+    /// Median of the distance to the nearest training image over that to the nearest real
     /// one.
     pub distance_ratio: Estimate,
     /// Share with a p-value of [`FLAGGED`] or less.
     pub flagged: Estimate,
 }
 
-/// Compares as many generated pictures with real ones. Both are samples, so that intervals
-/// allow for the chance in either; the training pictures are what they are.
+/// Compares as many generated images with real ones. Both are samples, so that intervals
+/// allow for the chance in either; the training images are what they are.
 pub fn compare(real: &Sample, generated: &Sample) -> KnnMetrics {
     let n = generated.points.len();
     let figures = subsampling(n, FEWEST_FOR_INTERVAL, |kept| {
@@ -98,7 +98,7 @@ pub fn compare(real: &Sample, generated: &Sample) -> KnnMetrics {
     }
 }
 
-/// In the order of [`KnnMetrics`]; of the ratio the logarithm, for fewer pictures are all farther
+/// In the order of [`KnnMetrics`]; of the ratio the logarithm, for fewer images are all farther
 /// from each other.
 fn figures(real: &Sample, generated: &Sample) -> [f64; 9] {
     let found = neighbourhood(&real.points, &generated.points, K);
@@ -121,7 +121,7 @@ fn figures(real: &Sample, generated: &Sample) -> [f64; 9] {
 }
 
 /// The share of `distances` that are no larger than those of the nearest [`COPIES`] of real
-/// pictures, or of the nearest one where there are few.
+/// images, or of the nearest one where there are few.
 fn share_as_near(distances: &[f32], mut real: Vec<f32>) -> f64 {
     let at = ((COPIES * real.len() as f64).ceil() as usize).saturating_sub(1);
     if real.is_empty() {

@@ -1,4 +1,4 @@
-//! The confidence risk: how far generated pictures are from real ones.
+//! The confidence risk: how far generated images are from real ones.
 
 pub mod card;
 pub mod classifier;
@@ -24,11 +24,11 @@ use crate::train::trainer::TrainerError;
 /// Gets what is being done, how much of it is, and how much there is.
 pub type Progress<'a> = dyn FnMut(&str, usize, usize) + 'a;
 
-/// Why pictures could not be judged.
+/// Why images could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum RiskError {
-    /// A picture could not be encoded.
-    #[error("cannot encode a picture: {0}")]
+    /// An image could not be encoded.
+    #[error("cannot encode an image: {0}")]
     Picture(std::io::Error),
     /// A model could not be drawn from.
     #[error(transparent)]
@@ -38,7 +38,7 @@ pub enum RiskError {
     Quantize(#[from] QuantizeError),
     /// Too few seeds pass.
     #[error(
-        "class {class}: only {found} of {tried} pictures pass: a lower --max-risk or a smaller \
+        "class {class}: only {found} of {tried} images pass: a lower --max-risk or a smaller \
          --count may do, or a better model"
     )]
     TooRisky {
@@ -68,7 +68,7 @@ pub enum RiskError {
         /// What is wrong.
         reason: String,
     },
-    /// Features that say nothing of these pictures.
+    /// Features that say nothing of these images.
     #[error("features {0}; --features takes others")]
     Unsuited(String),
     /// Too little to compare.

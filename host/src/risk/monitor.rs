@@ -10,12 +10,12 @@ use crate::run_folder::RunFolder;
 use crate::sample;
 use crate::seeds;
 
-/// Pictures on each side.
+/// Images on each side.
 pub const WATCHED: usize = 500;
 /// Readings in a row without a new best after which a run stops.
 const PATIENCE: usize = 10;
 
-/// What was found at one step, from the averaged generator's pictures.
+/// What was found at one step, from the averaged generator's images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Of the run.
@@ -24,9 +24,9 @@ pub struct Reading {
     pub risk: f64,
     /// R by the nearest neighbour in features.
     pub two_sample_risk: f64,
-    /// Share of the pictures that are like some real one.
+    /// Share of the images that are like some real one.
     pub precision: f64,
-    /// Share of the real pictures that some picture is like.
+    /// Share of the real images that some image is like.
     pub coverage: f64,
 }
 

@@ -14,14 +14,14 @@ use crate::data::Images;
 use crate::files::{MOST_BYTES, read_regular};
 
 /// A model with one input `[n, c, h, w]` of `f32` from 0 to 1, `c` 3 (RGB) or 1, and one output
-/// for each picture, of any shape: its features.
+/// for each image, of any shape: its features.
 pub struct Onnx {
     model: InferenceModel,
-    /// Channels, height and width that it wants; the pictures' own where it does not say.
+    /// Channels, height and width that it wants; the images' own where it does not say.
     wanted: [Option<usize>; 3],
 }
 
-/// Pictures that are run at once.
+/// Images that are run at once.
 const BATCH: usize = 32;
 
 impl Onnx {
@@ -38,7 +38,7 @@ impl Onnx {
             .collect();
         let &[_, c, h, w] = dims.as_slice() else {
             return Err(format!(
-                "its input has {} dimensions, not 4: pictures, channels, height, width",
+                "its input has {} dimensions, not 4: images, channels, height, width",
                 dims.len()
             ));
         };
@@ -51,7 +51,7 @@ impl Onnx {
         Ok((Self { model, wanted }, hash.collect()))
     }
 
-    /// The features of pictures, brought to the size that the model wants.
+    /// The features of images, brought to the size that the model wants.
     pub fn features(&self, images: &Images) -> Result<Points, String> {
         let own = [images.channels, images.height, images.width];
         let [c, h, w]: [usize; 3] = std::array::from_fn(|i| self.wanted[i].unwrap_or(own[i]));
@@ -64,7 +64,7 @@ impl Onnx {
                 .run(values, [n, c, h, w])
                 .map_err(|e| format!("{e:#}"))?;
             if found.is_empty() || found.len() % n != 0 {
-                return Err(format!("{} values for {n} pictures", found.len()));
+                return Err(format!("{} values for {n} images", found.len()));
             }
             points.width = found.len() / n;
             points.values.extend(found);
@@ -90,7 +90,7 @@ impl Onnx {
     }
 }
 
-/// Picture `i` as `[c, h, w]`, from 0 to 1.
+/// Image `i` as `[c, h, w]`, from 0 to 1.
 fn planes(images: &Images, i: usize, [c, h, w]: [usize; 3]) -> Vec<f32> {
     let pixels = images.image(i).chunks_exact(images.channels);
     let colours = pixels.flat_map(|pixel| {
@@ -107,7 +107,7 @@ fn planes(images: &Images, i: usize, [c, h, w]: [usize; 3]) -> Vec<f32> {
     };
     let plane = |k: usize| {
         picture.pixels().map(move |&Rgb(rgb)| match c {
-            // Colour for a model of grey pictures: its luma (ITU-R BT.601).
+            // Colour for a model of grey images: its luma (ITU-R BT.601).
             1 => 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2],
             _ => rgb[k],
         })

@@ -14,19 +14,19 @@ use crate::report::{STYLE, escape, lines, picture_tag};
 pub struct Exhibit<'a> {
     /// Its figures.
     pub card: &'a Card,
-    /// All its pictures.
+    /// All its images.
     pub images: &'a Images,
     /// What is known of each of them.
     pub each: &'a [Each],
 }
 
-/// Pictures in a row of a grid.
+/// Images in a row of a grid.
 const COLUMNS: usize = 10;
-/// Rows of the riskiest pictures, and of the least risky.
+/// Rows of the riskiest images, and of the least risky.
 const ROWS: usize = 2;
 /// Grey levels of difference become so many, that they can be seen.
 const AMPLIFIED: u8 = 16;
-/// Sides of a grid's pictures on the page, at least, in pixels.
+/// Sides of a grid's images on the page, at least, in pixels.
 const SIDE_PX: usize = 72;
 
 /// The page of one subject, or of floats and integers with their differences; `train` is
@@ -46,7 +46,7 @@ pub fn page(
     );
     for exhibit in exhibits {
         card(exhibit.card, &mut page);
-        page.push_str("<h2>Picture by picture</h2>\n");
+        page.push_str("<h2>Image by image</h2>\n");
         p_values(exhibit.each, &mut page);
         extremes(exhibit, train, &mut page)?;
     }
@@ -71,7 +71,7 @@ fn card(card: &Card, page: &mut String) {
     } = card;
     let _ = writeln!(
         page,
-        "<h2>{}: {rating} risk</h2>\n<p>{n} pictures against {n} {reference} ones of {}; features: \
+        "<h2>{}: {rating} risk</h2>\n<p>{n} images against {n} {reference} ones of {}; features: \
          {}.</p>\n<ul>",
         escape(subject),
         escape(data),
@@ -108,23 +108,23 @@ fn p_values(each: &[Each], page: &mut String) {
         Some((i as f64 / POINTS as f64, sorted[at]))
     });
     let series = [points.collect(), vec![(0.0, 0.0), (1.0, 1.0)]];
-    let names = ["these pictures", "real ones"];
+    let names = ["these images", "real ones"];
     let _ = writeln!(
         page,
-        "<figure>{}<figcaption>p-values in order: the share of real pictures that are at least \
-         as far from the training pictures. Below the line, pictures are stranger than real ones; \
+        "<figure>{}<figcaption>p-values in order: the share of real images that are at least \
+         as far from the training images. Below the line, images are stranger than real ones; \
          above it, more ordinary. At {FLAGGED} and below they are flagged.</figcaption></figure>",
         lines(&series, &names, (1.0, 0.0..1.0))
     );
 }
 
-/// Grids of the riskiest and the least risky pictures, each row above the training pictures
+/// Grids of the riskiest and the least risky images, each row above the training images
 /// that are most like it.
 fn extremes(exhibit: &Exhibit<'_>, train: &Images, page: &mut String) -> Result<(), RiskError> {
     let Exhibit { images, each, .. } = exhibit;
     let mut order: Vec<usize> = (0..each.len()).collect();
     order.sort_by(|&a, &b| each[a].p_value.total_cmp(&each[b].p_value));
-    // Whole rows, or the pictures of one would be beside the neighbours of another.
+    // Whole rows, or the images of one would be beside the neighbours of another.
     let shown = match order.len() {
         n @ ..COLUMNS => n,
         n => (ROWS * COLUMNS).min(n - n % COLUMNS),
@@ -139,7 +139,7 @@ fn extremes(exhibit: &Exhibit<'_>, train: &Images, page: &mut String) -> Result<
         }
         let p = |i: Option<&usize>| i.map_or(0.0, |&i| each[i].p_value);
         let caption = format!(
-            "{name}, p from {:.3} to {:.3}; below each row the training pictures nearest to it",
+            "{name}, p from {:.3} to {:.3}; below each row the training images nearest to it",
             p(shown.first()),
             p(shown.last())
         );

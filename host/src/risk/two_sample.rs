@@ -1,4 +1,4 @@
-//! Distinguishability: how often a classifier tells generated pictures from real ones.
+//! Distinguishability: how often a classifier tells generated images from real ones.
 
 use super::RiskError;
 use super::classifier::{Classifier, Layers, SMALL, STRONG, Schedule, affordable};
@@ -6,7 +6,7 @@ use super::features::format;
 use super::interval::{Estimate, share};
 use crate::data::Images;
 
-/// What an test sees of a picture.
+/// What an test sees of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// All of it.
@@ -17,7 +17,7 @@ pub enum View {
     Half,
 }
 
-/// A classifier that looks at pictures.
+/// A classifier that looks at images.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoSampleTest {
     /// Keys of its figures: R, and the accuracy that it comes from.
@@ -56,7 +56,7 @@ pub const TESTS: [TwoSampleTest; 4] = [
     },
 ];
 
-/// Pictures seen in training.
+/// Images seen in training.
 const SEEN: usize = 48_000;
 
 impl TwoSampleTest {
@@ -80,7 +80,7 @@ impl TwoSampleTest {
     }
 }
 
-/// Real pictures (label 0) and generated ones (1).
+/// Real images (label 0) and generated ones (1).
 fn labelled(real: &Images, generated: &Images, range: std::ops::Range<usize>) -> Images {
     let mut both = real.none_alike();
     for i in range {
@@ -92,7 +92,7 @@ fn labelled(real: &Images, generated: &Images, range: std::ops::Range<usize>) ->
     both
 }
 
-/// The pictures as `view` shows them.
+/// The images as `view` shows them.
 pub fn seen(images: &Images, view: View) -> Images {
     match view {
         View::Full => images.clone(),
@@ -119,7 +119,7 @@ fn at_display(images: &Images) -> Images {
     }
 }
 
-/// A last odd row or column is left out; pictures of one pixel stay.
+/// A last odd row or column is left out; images of one pixel stay.
 fn halved(images: &Images) -> Images {
     let (h, w, c) = ((images.height / 2), (images.width / 2), images.channels);
     if h == 0 || w == 0 {

@@ -1,4 +1,4 @@
-//! Seeds whose pictures pass one by one.
+//! Seeds whose images pass one by one.
 
 use gan_core::Model;
 
@@ -9,7 +9,7 @@ use crate::sample::{self, Order};
 /// Seeds tried for each one wanted, before it is given up.
 const MOST_TRIED: usize = 100;
 
-/// Tries seeds from 1 on and keeps, for each class, the first `per_class` whose pictures have a
+/// Tries seeds from 1 on and keeps, for each class, the first `per_class` whose images have a
 /// p-value above `max_risk` and are recognised as the class asked for, where the features know
 /// the classes. `[classes][per_class]`, in rising order.
 pub fn vet(

@@ -9,7 +9,7 @@ use crate::nn::Mat;
 use crate::nn::generic::gather_or_zero;
 use crate::random;
 
-/// Changes each picture of a batch on its own. *Shapes*: `x` any matrix of `n` pictures
+/// Changes each image of a batch on its own. *Shapes*: `x` any matrix of `n` images
 /// `[h, w, c]`, values from -1 to 1, result `[n * h * w, c]`.
 pub fn augment<D: Device<f32>, T: Tape<f32, D>>(
     x: Mat<f32, D, T>,
@@ -35,7 +35,7 @@ pub fn augment<D: Device<f32>, T: Tape<f32, D>>(
 }
 
 /// `contrast * (saturation * (x - m) + m + brightness - mean) + mean`, where `m` is the mean
-/// of a pixel's channels and `mean` that of the brightened picture.
+/// of a pixel's channels and `mean` that of the brightened image.
 fn recolor<D: Device<f32>, T: Tape<f32, D>>(
     x: Mat<f32, D, T>,
     n: usize,
@@ -47,7 +47,7 @@ fn recolor<D: Device<f32>, T: Tape<f32, D>>(
     for _ in 0..n {
         let mut draw = || random::uniform(rng);
         let (brightness, saturation, contrast) = (draw() - 0.5, 2.0 * draw(), draw() + 0.5);
-        // A grey picture has no saturation.
+        // A grey image has no saturation.
         let saturation = if c == 1 { 1.0 } else { saturation };
         let factors = [
             (&mut own, contrast * saturation),
@@ -78,7 +78,7 @@ fn recolor<D: Device<f32>, T: Tape<f32, D>>(
         .try_reshape_like(&(rows, c))
 }
 
-/// Where the pixels of one picture come from.
+/// Where the pixels of one image come from.
 #[derive(Clone, Copy)]
 struct Moved {
     image: Image,

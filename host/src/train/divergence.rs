@@ -11,9 +11,9 @@ pub enum Divergence {
         /// Where.
         step: u64,
     },
-    /// All pictures look alike.
+    /// All images look alike.
     #[error(
-        "the generator has collapsed at step {step}: its pictures vary {percent:.0} % as much as the data"
+        "the generator has collapsed at step {step}: its images vary {percent:.0} % as much as the data"
     )]
     Collapsed {
         /// Where.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Loss, Training};
 use crate::nn::Mat;
 
-/// Of the discriminator, one for each picture: above 0 for real.
+/// Of the discriminator, one for each image: above 0 for real.
 pub type Scores<D, T = NoneTape> = Tensor<(usize,), f32, D, T>;
 
 /// A loss on its way to be minimized.
@@ -19,7 +19,7 @@ pub type Scalar<D, T> = Tensor<(), f32, D, T>;
 /// discriminator's mean scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Anchors {
-    /// Of real pictures.
+    /// Of real images.
     pub real: f32,
     /// Of generated ones.
     pub fake: f32,
@@ -81,7 +81,7 @@ pub fn generator<D: Device<f32>, T: Tape<f32, D>>(
     }
 }
 
-/// Weighted mean squared difference of pictures.
+/// Weighted mean squared difference of images.
 pub fn distance<D: Device<f32>, T: Tape<f32, D>>(
     drawn: Mat<f32, D, T>,
     target: Mat<f32, D>,

@@ -1,4 +1,4 @@
-//! From pictures to a checkpoint.
+//! From images to a checkpoint.
 
 pub mod augment;
 pub mod checkpoint;

@@ -29,7 +29,7 @@ pub enum RunError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// It went wrong, and going back did not help or was not possible.
-    #[error("{0}; a lower training.learning_rate, a larger --batch or more pictures help")]
+    #[error("{0}; a lower training.learning_rate, a larger --batch or more images help")]
     Divergence(Divergence),
     /// A file of the run could not be read or written.
     #[error(transparent)]
@@ -338,7 +338,7 @@ fn roll_back<D: Backend<f32>>(
     Ok(())
 }
 
-/// Mean over pixels of the variance of up to 1,000 pictures, pixels from -1 to 1.
+/// Mean over pixels of the variance of up to 1,000 images, pixels from -1 to 1.
 fn data_variance(images: &Images) -> f32 {
     let n = images.len().min(1000);
     let pixels = &images.pixels[..n * images.image_len()];

@@ -30,7 +30,7 @@ pub struct StepReport {
     #[serde(deserialize_with = "number_or_null")]
     pub generator_loss: f32,
     /// Mean error of the discriminator's predictions, from 0 (never in doubt) to 1: its
-    /// probability of "generated" for real pictures, of "real" for generated ones.
+    /// probability of "generated" for real images, of "real" for generated ones.
     #[serde(deserialize_with = "number_or_null")]
     pub discriminator_error: f32,
     /// The generator's rate in this step.
@@ -160,7 +160,7 @@ impl<D: Backend<f32>> Trainer<D> {
         let (asked, given) = (format(&self.config), format(&teacher.config));
         if asked != given {
             return Err(TrainerError::Config(format!(
-                "the teacher draws other pictures or has another latent or other classes: \
+                "the teacher draws other images or has another latent or other classes: \
                  {given:?}, not {asked:?}"
             )));
         }
@@ -382,7 +382,7 @@ impl<D: Backend<f32>> Trainer<D> {
             .map_err(TrainerError::device)
     }
 
-    /// The next pictures `[batch, h * w * c]` from -1 to 1, and their classes.
+    /// The next images `[batch, h * w * c]` from -1 to 1, and their classes.
     fn next_batch(&mut self, images: &Images) -> (Vec<f32>, Vec<usize>) {
         let Training { batch, seed, .. } = self.config.training;
         let n = images.len() as u64;
