@@ -58,6 +58,17 @@ pub enum RunFolderError {
     },
 }
 
+/// A lock on a run; no other command writes into its folder until it is dropped.
+#[must_use]
+pub struct RunLock(File);
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Closing the file would not do: a process that is being started may hold a copy.
+        let _ = self.0.unlock();
+    }
+}
+
 /// The folder of a run.
 #[derive(Clone, Debug)]
 pub struct RunFolder(PathBuf);
@@ -78,10 +89,9 @@ impl RunFolder {
         IDENTIFYING.iter().any(|name| self.0.join(name).exists())
     }
 
-    /// Locks the run until the file that is returned is dropped: no other command writes into
-    /// the folder meanwhile. The lock of a killed process is free again; its temporary files are
+    /// Locks the run. The lock of a killed process is free again; its temporary files are
     /// removed.
-    pub fn lock(&self) -> Result<File, RunFolderError> {
+    pub fn lock(&self) -> Result<RunLock, RunFolderError> {
         let path = self.0.join(LOCK);
         let mut file = open_own(&path).map_err(FileError::writing(&path))?;
         match file.try_lock() {
@@ -102,7 +112,7 @@ impl RunFolder {
         note.map_err(FileError::writing(&path))?;
         remove_parts(&self.0, &WRITTEN_WHOLE);
         remove_parts(&self.0.join(SAMPLES), &["step-"]);
-        Ok(file)
+        Ok(RunLock(file))
     }
 
     /// Makes the folder for samples. A link in its place is refused: the folder behind it may

@@ -15,7 +15,6 @@ mod train;
 mod vet;
 
 use std::fmt::Display;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -26,7 +25,7 @@ use host::memory::reserved;
 use host::note;
 use host::risk::Progress;
 use host::risk::features::Extractor;
-use host::run_folder::RunFolder;
+use host::run_folder::{RunFolder, RunLock};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{Command, JudgeArgs};
@@ -69,8 +68,8 @@ fn ensure_drawable(model: &gan_core::Model<'_>, path: &Path) -> anyhow::Result<(
     Ok(())
 }
 
-/// Keeps every other command from writing into a run until the file is dropped.
-fn lock_run(folder: &RunFolder) -> anyhow::Result<File> {
+/// Locks a run that a command writes into.
+fn lock_run(folder: &RunFolder) -> anyhow::Result<RunLock> {
     let path = folder.path().display();
     ensure!(folder.holds_run(), "{path} holds no run");
     Ok(folder.lock()?)
@@ -84,9 +83,8 @@ fn gan_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Keeps other commands from writing into the run that a file belongs to, if it does, until the
-/// file that is returned is dropped.
-fn lock_run_of(file: &Path) -> anyhow::Result<Option<File>> {
+/// Locks the run that a file belongs to, if it belongs to one.
+fn lock_run_of(file: &Path) -> anyhow::Result<Option<RunLock>> {
     let folder = RunFolder::new(file.parent().unwrap_or(Path::new(".")));
     Ok(match folder.holds_run() {
         true => Some(folder.lock()?),
