@@ -23,7 +23,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Train on images; leaves a run folder with the generator as float and int8
+    /// Train on images; writes a run folder with the generator as float and int8
     Train(Train),
     /// Quantize a run's generator to int8 again
     Quantize(Quantize),
@@ -31,21 +31,21 @@ pub enum Command {
     Sample(Sample),
     /// Measure how far a run's integers are from its floats
     Compare(Compare),
-    /// Say how far generated images are from real ones: the confidence risk
+    /// Measure how far generated images are from real ones: the confidence risk
     Evaluate(Evaluate),
     /// Train a classifier on images; `evaluate` compares images by its features
     Features(Features),
-    /// Keep seeds whose images pass, one by one, in a .gan file: its device chooses no others
+    /// Write the seeds whose images pass, one by one, into a .gan file; the device uses no others
     Vet(Vet),
-    /// Teach a .gan file a critic, by which its device chooses among candidates
+    /// Train a critic into a .gan file; the device uses it to choose among candidates
     Critic(Critic),
-    /// Bring in a generator that PyTorch trained; leaves a run folder as training does
+    /// Import a generator that PyTorch trained; writes a run folder as training does
     Import(Import),
     /// Write a model for another runtime
     Export(Export),
     /// List the runs in a folder and how they ended
     Runs(Runs),
-    /// Show what a .gan file holds and needs
+    /// Show a .gan file's layers, classes, flash and memory
     Inspect(Inspect),
     /// Show versions, features and devices
     Doctor(Doctor),
@@ -79,7 +79,7 @@ pub struct Reading {
     pub skip_invalid: bool,
 }
 
-/// What images are judged by.
+/// The real images and the features by which images are judged.
 #[derive(Args)]
 pub struct JudgeArgs {
     /// The real images: what `train --data` takes [default: the embedded set of the format;
@@ -95,7 +95,7 @@ pub struct JudgeArgs {
 
 #[derive(Args)]
 pub struct Train {
-    /// Networks and recipe: fashion (28x28 grey), avatar (16x16 RGB), seed or seed-relu
+    /// Networks and recipe: fashion (28x28 grey), avatar (16x16 RGB), article or article-bn
     /// (64x64 RGB)
     #[arg(long, default_value = "fashion", conflicts_with = "config")]
     pub preset: String,
@@ -130,14 +130,14 @@ pub struct Train {
     /// Images per step
     #[arg(long)]
     pub batch: Option<usize>,
-    /// Decides everything random
+    /// Seed of the first weights, the order of the images and the latents
     #[arg(long)]
     pub seed: Option<u64>,
     /// A finished run, of a larger generator as a rule, whose images to learn too; it needs
     /// the same latent and classes
     #[arg(long, value_name = "RUN")]
     pub teacher: Option<PathBuf>,
-    /// Look at the confidence risk every so many steps: keep the least risky generator, and
+    /// Evaluate the confidence risk every so many steps: keep the least risky generator, and
     /// stop when it gets no better
     #[arg(long, value_name = "STEPS")]
     pub watch_risk: Option<u64>,
@@ -274,7 +274,7 @@ pub struct Features {
     pub seed: u64,
 }
 
-/// What a model can be written as.
+/// Formats of an exported model.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A C99 header with weights and code: integers only, no library, no allocation
@@ -308,13 +308,13 @@ pub struct Import {
 pub struct Export {
     /// A run folder or a .gan file, for floats a run folder or a generator (.safetensors)
     pub model: PathBuf,
-    /// What to write
+    /// Format of the file
     #[arg(long)]
     pub format: Format,
     /// File to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// What the names of a C header begin with, after `gan_` [default: the model's name]
+    /// Prefix of the names in a C header, after `gan_` [default: the model's name]
     #[arg(long)]
     pub name: Option<String>,
 }

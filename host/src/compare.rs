@@ -10,7 +10,7 @@ use crate::quant::dequantize;
 use crate::sample::{self, Order, SampleKey, float_input};
 use crate::seeds;
 
-/// What a comparison found; grey levels go from 0 to 255.
+/// The result of a comparison; grey levels go from 0 to 255.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// Latents.

@@ -91,7 +91,7 @@ pub fn read_regular(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     open_regular(path, most_bytes)?.read(0)
 }
 
-/// What the names of temporary files end in.
+/// Ending of the names of temporary files.
 const PART: &str = ".part";
 
 /// Writes `bytes` to a new temporary file beside `path`, flushes it to disk and renames it,
@@ -169,7 +169,7 @@ pub fn remove_parts(folder: &Path, names: &[&str]) {
     }
 }
 
-/// What helps against an error of the file system, to be put behind its message.
+/// A remedy for an error of the file system, to be put behind its message.
 pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {

@@ -5,7 +5,7 @@
 
 use gan_core::latent::Pcg32;
 
-/// What a draw is for; each purpose has a stream of its own.
+/// The purpose of a draw; each has a stream of its own.
 #[derive(Clone, Copy)]
 pub enum Purpose {
     /// First weights of the generator.

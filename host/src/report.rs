@@ -33,7 +33,7 @@ impl Logged for Reading {
     }
 }
 
-/// What a run has logged.
+/// The logs of a run.
 #[derive(Clone, Copy, Default)]
 pub struct History<'a> {
     /// One for each step.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::data::Images;
 use crate::generator::{FloatGenerator, grey_level, input_row};
 
-/// What determines an image of a model.
+/// The seed and the class that determine an image of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleKey {
     /// Of the latent.
@@ -81,7 +81,7 @@ fn labels(keys: &[SampleKey]) -> Vec<u8> {
     classes.map(|class| class as u8).collect()
 }
 
-/// What the float generator draws, each value through `map`. *Shape*: `[n, h, w, c]`.
+/// Images of the float generator, each value through `map`. *Shape*: `[n, h, w, c]`.
 pub fn float_values<T>(
     generator: &FloatGenerator,
     keys: &[SampleKey],
@@ -139,7 +139,7 @@ pub fn int8_of(model: &Model<'_>, keys: &[SampleKey]) -> Result<Images, InferErr
     })
 }
 
-/// What the runtime of the device draws, each value through `map`. *Shape*: `[n, h, w, c]`.
+/// Images of the int8 runtime, each value through `map`. *Shape*: `[n, h, w, c]`.
 pub fn int8_values<T: Copy + Default + Send>(
     model: &Model<'_>,
     keys: &[SampleKey],

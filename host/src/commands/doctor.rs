@@ -80,7 +80,7 @@ fn vectors() -> &'static str {
 
 type Found = (&'static str, Result<String, String>);
 
-/// What the build scripts of dfdx and cudarc look for, each with a remedy if it is not there.
+/// Files that the build scripts of dfdx and cudarc need, each with a remedy where it is missing.
 fn toolkit() -> Vec<Found> {
     let gpu = output(
         "nvidia-smi",

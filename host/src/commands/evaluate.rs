@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use crate::cli::Evaluate;
 
-/// What is to be judged.
+/// The subject of an evaluation.
 enum Subject {
     Float(Box<FloatGenerator>),
     /// The bytes of a `.gan` file that has been checked, and what it shows of its vetted
@@ -104,7 +104,7 @@ fn read_onnx(_: &Path) -> anyhow::Result<Extractor> {
     )
 }
 
-/// What is printed.
+/// The printed report.
 #[derive(Serialize)]
 struct Report {
     rule: String,

@@ -112,7 +112,7 @@ fn parse_gan<'a>(bytes: &'a [u8], path: &Path) -> anyhow::Result<gan_core::Model
     gan_core::Model::parse(bytes).with_context(|| format!("{} is not usable", path.display()))
 }
 
-/// What a source of images means in a format.
+/// The request to load a source of images in a format.
 fn request(data: &Data, image: Image) -> DataRequest {
     DataRequest {
         path: data.path.clone(),

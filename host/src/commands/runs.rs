@@ -76,7 +76,7 @@ impl Entry {
     }
 }
 
-/// What is known of a run.
+/// A row of the list of runs.
 #[derive(serde::Serialize)]
 struct Run {
     run: String,

@@ -68,11 +68,11 @@ pub fn run(args: Train) -> anyhow::Result<()> {
     train_on_device(config, (&dataset, fingerprint), &folder, &args)
 }
 
-/// What a run is made of, before its images are read.
+/// The configuration and the folder of a run, before its images are read.
 struct Plan {
     config: Config,
     folder: RunFolder,
-    /// What a resumed run was trained on so far.
+    /// Fingerprint of the data that a resumed run was trained on so far.
     began_with: Option<DatasetFingerprint>,
 }
 
@@ -361,7 +361,7 @@ fn ensure_apart(run: &Path, data: &Path) -> anyhow::Result<()> {
         let there = there.unwrap_or(Path::new("/"));
         let mut real = there.canonicalize()?;
         for part in path.strip_prefix(there).unwrap_or(Path::new("")) {
-            // What is not there is no link: `..` leads to the folder that it would lie in.
+            // A missing folder is not a link: `..` leads to its parent.
             match part == ".." {
                 true => drop(real.pop()),
                 false => real.push(part),

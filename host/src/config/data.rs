@@ -19,7 +19,7 @@ pub struct Data {
     /// Names for classes that are only numbers in the data, as in IDX files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// What happens to images of another aspect: "crop", "pad" or "stretch".
+    /// How images of another aspect ratio are fitted: "crop", "pad" or "stretch".
     #[serde(skip_serializing_if = "is_default")]
     pub fit: Fit,
     /// Colour behind transparent pixels and beside padded images.

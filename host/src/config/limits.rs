@@ -1,4 +1,4 @@
-//! What a configuration may ask for: sizes, memory, and what a `.gan` file can hold.
+//! The limits of a configuration: sizes, memory, and the fields of a `.gan` file.
 
 use gan_core::types::MAX_LAYERS;
 

@@ -1,4 +1,4 @@
-//! What a run is made of: image format, both networks, training.
+//! The configuration of a run: image format, both networks, training.
 //!
 //! The presets are TOML files in `host/presets/`; a user's own file has the same form. The run
 //! folder keeps the resolved one.
@@ -66,7 +66,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Error,
     },
     /// Not TOML, a key nobody knows, or a value of the wrong type.

@@ -12,11 +12,11 @@ pub struct Training {
     pub steps: u64,
     /// Images per step.
     pub batch: usize,
-    /// Decides everything random in the run.
+    /// Seed of the first weights, the order of the images and the latents.
     pub seed: u64,
     /// Of Adam, before it decays.
     pub learning_rate: f32,
-    /// The discriminator's, where it is to be another.
+    /// The discriminator's, where it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discriminator_learning_rate: Option<f32>,
     /// Adam's decay of the first moment.
@@ -25,7 +25,7 @@ pub struct Training {
     pub beta2: f32,
     /// bce, hinge or relativistic.
     pub loss: Loss,
-    /// What the discriminator's target for real images stays below 1 (not with hinge).
+    /// Amount by which the discriminator's target for real images is below 1 (not with hinge).
     pub label_smoothing: f32,
     /// Weight of the `LeCam` regularizer, which holds the discriminator back on little data.
     pub lecam: f32,
@@ -39,13 +39,13 @@ pub struct Training {
     pub teacher: Option<PathBuf>,
     /// Weight of the mean squared difference from the teacher's images.
     pub teacher_weight: f32,
-    /// What the loss of judging real images counts for in the discriminator's.
+    /// Weight of the loss on real images in the discriminator's loss.
     pub real_weight: f32,
-    /// What the loss of judging generated images counts for in it.
+    /// Weight of the loss on generated images in the discriminator's loss.
     pub fake_weight: f32,
     /// Share of the steps after which the learning rate starts to fall.
     pub decay_from: f32,
-    /// What it has fallen to, linearly, at the end, as a share of itself.
+    /// Learning rate at the end, as a share of the first one; it falls linearly.
     pub decay_to: f32,
     /// Share of the old average generator kept at each step.
     pub ema: f32,
@@ -53,7 +53,7 @@ pub struct Training {
     pub init_std: f32,
     /// Whether a run that collapses, saturates or meets a NaN goes back and, at last, stops.
     pub watch: bool,
-    /// Steps between looks at the confidence risk, 0 for none: the least risky generator is
+    /// Steps between evaluations of the confidence risk, 0 for none: the least risky generator is
     /// kept, and a run that gets no better stops.
     pub watch_risk: u64,
     /// Steps between sample grids.

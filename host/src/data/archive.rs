@@ -28,7 +28,7 @@ const BY_START: [(&[u8], &str); 6] = [
 /// Bytes of a file that decide what it is.
 pub(super) const START_BYTES: usize = 1024;
 
-/// What kind of archive a file is by its name, if it is one.
+/// The kind of archive that a file's name tells, if it is one.
 pub(super) fn by_name(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_string_lossy().to_lowercase();
     let has_end = |ends: &&[&str]| ends.iter().any(|end| name.ends_with(end));
@@ -36,7 +36,7 @@ pub(super) fn by_name(path: &Path) -> Option<&'static str> {
     Some(kind)
 }
 
-/// What kind of archive a file is by its first [`START_BYTES`], if it is one.
+/// The kind of archive that a file's first [`START_BYTES`] tell, if it is one.
 pub(super) fn by_start(start: &[u8]) -> Option<&'static str> {
     let is_tar = |start: &[u8]| start.get(257..262) == Some(b"ustar");
     if let Some((_, kind)) = BY_START.iter().find(|(first, _)| start.starts_with(first)) {
@@ -44,14 +44,14 @@ pub(super) fn by_start(start: &[u8]) -> Option<&'static str> {
     }
     let mut inside = Vec::new();
     if start.starts_with(&[0x1f, 0x8b]) {
-        // What is cut off is of no interest.
+        // The rest of the name is not needed.
         let unpacked = GzDecoder::new(start).take(START_BYTES as u64);
         let _ = { unpacked }.read_to_end(&mut inside);
     }
     (is_tar(start) || is_tar(&inside)).then_some("tar")
 }
 
-/// What is wrong with an archive, and how to mend it.
+/// The error for an archive, with its remedy.
 pub(super) fn problem(kind: &str, path: &Path) -> String {
     let name = super::shown(Path::new(path.file_name().unwrap_or_default()));
     let stem = name.split('.').next().unwrap_or_default();

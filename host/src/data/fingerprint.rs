@@ -1,4 +1,4 @@
-//! What a set was when a run began, so that a change is noticed.
+//! The fingerprint of a data set, by which a run notices that its data has changed.
 
 use std::fmt::{self, Display, Formatter};
 

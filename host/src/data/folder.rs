@@ -44,7 +44,7 @@ const SYSTEM_NAMES: [&str; 13] = [
 /// Of so many files one may be left out.
 const FILES_PER_LOSS: usize = 100;
 
-/// What a folder holds.
+/// The contents of a folder.
 pub(super) struct Found {
     /// Empty without classes.
     pub class_names: Vec<String>,
@@ -291,7 +291,7 @@ fn ensure_every_class(folder: &Path, found: &Found) -> Result<(), DataError> {
     Ok(())
 }
 
-/// What came of a file.
+/// The result of reading a file.
 enum Outcome {
     Fine,
     /// It is used, and something about it is odd.
@@ -338,7 +338,7 @@ fn decode_all(
     Ok((pixels, outcomes))
 }
 
-/// What lies in a folder, sorted.
+/// The entries of a folder, sorted.
 #[derive(Default)]
 struct Listing {
     subfolders: Vec<PathBuf>,

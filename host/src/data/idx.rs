@@ -35,7 +35,7 @@ struct Set {
     held_out: Paths,
 }
 
-/// What was loaded.
+/// The loaded images.
 pub(super) struct Loaded {
     /// Of the set; empty without labels.
     pub class_names: Vec<String>,

@@ -115,7 +115,7 @@ pub struct Dataset {
     pub left_out: Vec<FileNote>,
     /// Files of a folder that are used, and of which something is odd.
     pub odd: Vec<FileNote>,
-    /// What else the user has to know.
+    /// Further notes for the user.
     pub notes: Vec<String>,
 }
 
@@ -124,11 +124,11 @@ pub struct Dataset {
 pub struct FileNote {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong or odd.
+    /// The problem.
     pub note: String,
 }
 
-/// What to load, and the format it has to have.
+/// The source of the images, and the format that they are brought to.
 #[derive(Clone, Debug, Default)]
 pub struct DataRequest {
     /// None for the embedded set.
@@ -157,7 +157,7 @@ pub enum DataError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
     /// A file's content is not what it has to be.
@@ -165,7 +165,7 @@ pub enum DataError {
     Content {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong and how to mend it.
+        /// The problem and its remedy.
         problem: String,
     },
     /// More of a folder's files than one in a hundred cannot be used.
@@ -294,7 +294,7 @@ fn load_path(
     Ok(dataset)
 }
 
-/// What a path holds.
+/// The kind of data at a path.
 enum Source {
     /// It is a folder of images.
     Pictures,

@@ -350,7 +350,7 @@ fn ours(values: &[f32], op: GeneratorOp, kind: Kind, order: &Image) -> Vec<f32> 
     }
 }
 
-/// What to say of a weight that may be of two kinds.
+/// The error for a weight that may be of two kinds.
 fn ambiguity(i: usize, spec: &GeneratorBlock, conv: &Conv, module: &str) -> String {
     let (c, k, stride) = (conv.c_in, conv.geometry.kernel, conv.geometry.stride);
     let of_kernel = format!("({c}, {c}, {k}");
@@ -491,7 +491,7 @@ impl Layer {
         self.norm.is_some()
     }
 
-    /// What an input channel that is always 1 has to add, if anything.
+    /// The weights of an input channel that is always 1, if there is one.
     pub fn take_phases(&mut self) -> Option<Vec<f32>> {
         self.phases.take()
     }

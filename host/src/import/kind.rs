@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::nn::Conv;
 
-/// What the weight of a layer belongs to in PyTorch.
+/// The PyTorch module that a layer's weight belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `Linear`

@@ -39,7 +39,7 @@ pub enum ImportError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Not safetensors.
@@ -47,7 +47,7 @@ pub enum ImportError {
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// The weights are not those of the network.
@@ -68,7 +68,7 @@ pub enum ImportError {
 
 /// A generator in our names and layouts.
 pub struct Imported {
-    /// What a run's file says of itself.
+    /// The metadata of a run's file.
     pub state: RunState,
     /// As in a run's `generator.safetensors`.
     pub tensors: Vec<Named>,

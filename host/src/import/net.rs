@@ -20,7 +20,7 @@ use crate::nn::{Activation, Conv};
 pub struct Net {
     /// Resolved, but for `per_value`, which the weights tell.
     pub config: Config,
-    /// What was said about the file.
+    /// Description of the import by the user.
     pub section: Section,
     /// The last layer was sigmoid, and is tanh now: its weights are to be halved, because
     /// `2 sigmoid(x) - 1 = tanh(x / 2)`.
@@ -31,7 +31,7 @@ pub struct Net {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Section {
-    /// What the names of the generator's tensors begin with, where the file has others.
+    /// Prefix of the generator's tensors, where the file has others.
     pub prefix: Option<String>,
     /// Modules or tensors that are not the generator's.
     pub ignore: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Section {
     pub conv_transpose2d: Vec<usize>,
     /// Layers that are a `Conv2d` behind an `Upsample`.
     pub upsample: Vec<usize>,
-    /// What the `Upsample`s do.
+    /// The mode of the `Upsample`s.
     pub upsample_mode: UpsampleMode,
     /// Layers that are a `Conv2d` before a `PixelShuffle`.
     pub pixel_shuffle: Vec<usize>,
@@ -100,7 +100,7 @@ impl PerLayer {
         }
     }
 
-    /// What is wrong with the numbers of `count` layers, if `is_good` says what they may be.
+    /// The problem with the numbers of `count` layers, each of which has to pass `is_good`.
     fn problems(
         &self,
         (key, use_what): (&str, &str),
@@ -260,7 +260,7 @@ impl Section {
         lists.flatten().flatten().chain(of_class)
     }
 
-    /// What does not fit the layers, a line each.
+    /// The entries that do not fit the layers, a line each.
     fn problems(&self, blocks: &[GeneratorBlock]) -> Vec<String> {
         let mut problems = Vec::new();
         let count = blocks.len();

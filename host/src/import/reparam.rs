@@ -3,7 +3,7 @@
 use super::names::tensor_name;
 use super::weights::{Tensor, Tensors};
 
-/// What a weight was made of.
+/// The tensors that a weight is computed from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Norm {
     /// Weight over its largest singular value, `u W v`.

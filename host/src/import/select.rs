@@ -3,9 +3,9 @@
 use super::net::Section;
 use super::weights::{Tensor, Tensors};
 
-/// What `torch.compile` puts into names.
+/// Part of a name that `torch.compile` adds.
 const COMPILED: &str = "_orig_mod";
-/// What `DataParallel` and `AveragedModel` put in front of them.
+/// Prefix that `DataParallel` and `AveragedModel` add.
 const WRAPPER: &str = "module.";
 
 /// The generator's tensors.

@@ -28,7 +28,7 @@ impl Tensor {
 /// The tensors of a file, by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// What `BatchNorm` counts and nothing needs.
+/// `BatchNorm`'s count of batches, which is not needed.
 const COUNTER: &str = "num_batches_tracked";
 
 /// Reads a file. An error says what it is instead of safetensors, and what to do.
@@ -76,7 +76,7 @@ const FROM_KERAS: &str = "
   safetensors.numpy.save_file(tensors, \"G.safetensors\")
 and say in [import] channels_last = true and eps = 1e-3, which is the epsilon of Keras; its LeakyReLU has a slope of 0.3 or 0.2 where none is given";
 
-/// What a file is that is not safetensors.
+/// The format of a file that is not safetensors.
 fn instead(bytes: &[u8], error: &safetensors::SafeTensorError) -> String {
     let holds = |text: &str| {
         bytes

@@ -1,4 +1,4 @@
-//! What the networks need of a dfdx device.
+//! The operations that a dfdx device has to offer.
 
 use dfdx::prelude::{CopySlice, Device, Gradients, NoneTape, Tape, Tensor};
 

@@ -84,7 +84,7 @@ where
     }
 }
 
-/// What the backward pass of a block needs of its forward pass.
+/// Values of a block's forward pass that its backward pass reads.
 struct BlockPass<E: Float>
 where
     Cpu: Device<E>,

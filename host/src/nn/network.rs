@@ -84,7 +84,7 @@ impl From<GeneratorOp> for Op {
     }
 }
 
-/// What a block is made of, before it has values.
+/// The description of a block, without values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockSpec<O = Op> {
     /// Prefix of its parameters' names.
@@ -95,7 +95,7 @@ pub struct BlockSpec<O = Op> {
     pub norm: bool,
     /// Weights over their largest singular value.
     pub spectral: bool,
-    /// What follows.
+    /// Behind the linear part.
     pub activation: Activation,
 }
 
@@ -157,7 +157,7 @@ impl<E: Float, D: Backend<E>> Block<E, D> {
 pub struct Network<E: Float, D: Backend<E>> {
     /// First to last.
     pub blocks: Vec<Block<E, D>>,
-    /// What its passes compute in.
+    /// Buffers of its passes.
     pub buffers: Buffers<E>,
 }
 

@@ -8,7 +8,7 @@ use super::{Backend, Float, Mat};
 /// Values that training moves.
 #[derive(Clone)]
 pub struct Param<E: Float, D: Backend<E>> {
-    /// What the layers compute with, `[rows, cols]`.
+    /// The values that layers compute with, `[rows, cols]`.
     pub values: Arc<Vec<E>>,
     /// Rows and columns.
     pub shape: (usize, usize),
@@ -40,7 +40,7 @@ impl<E: Float, D: Backend<E>> Param<E, D> {
         self.normalize();
     }
 
-    /// What training moves: the values before any normalization.
+    /// The trained values, before any normalization.
     pub fn trained(&self) -> &[E] {
         match &self.spectral {
             Some(spectral) => &spectral.kept,

@@ -36,7 +36,7 @@ pub use weights::{rounded_weights, weight_bits};
 /// Latents that a run is calibrated on unless it says otherwise.
 pub const CALIBRATION_IMAGES: usize = 512;
 
-/// What of a model's size and accuracy can be chosen.
+/// Options of the quantizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Latents that ranges and corrections are measured on.

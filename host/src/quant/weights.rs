@@ -107,7 +107,7 @@ pub fn rounded_weights(layer: &FloatLayer, bits: WeightBits, latent: usize) -> V
     in_place(layer, &round_rows(layer, bits, latent, None))
 }
 
-/// What a class's weight is stored as a share of: the runtime's input has more than 1.
+/// Factor of a class's stored weight: the runtime's one-hot input is more than 1.
 fn class_unit() -> f32 {
     1.0 / (f32::from(ONE_HOT) * LATENT_SCALE)
 }

@@ -30,18 +30,18 @@ pub enum Rating {
     High,
 }
 
-/// What was found.
+/// The result of an evaluation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Card {
-    /// What was judged.
+    /// Name of the judged images.
     pub subject: String,
     /// Name of the real images.
     pub data: String,
     /// Images on each side.
     pub n: usize,
-    /// What these are: "held-out", or "training" where too few are held out.
+    /// "held-out", or "training" where too few images are held out.
     pub reference: &'static str,
-    /// What the features are, and their hash.
+    /// Description of the features, with their hash.
     pub features: String,
     /// In the order of the issue: tests, fidelity, diversity, class, memory, each, trends.
     pub figures: Vec<Figure>,
@@ -49,7 +49,7 @@ pub struct Card {
     pub rating: Rating,
     /// The rules that apply, with the figures.
     pub reasons: Vec<String>,
-    /// What makes the figures less certain than they look.
+    /// Reasons why the figures are less certain than their intervals say.
     pub warnings: Vec<String>,
 }
 

@@ -99,7 +99,7 @@ impl Layers {
                 bottom: pad,
                 right: pad,
             };
-            // What has become too small for a kernel is left as it is.
+            // A map that has become smaller than the kernel is left as it is.
             let Some(geometry) = Geometry::conv(size, kernel, stride, pad) else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! What images are judged by: the features of a classifier, and where it comes from.
+//! The features by which images are judged: a classifier's, and where it comes from.
 //!
 //! Of the user's classes where there are any, else of the turns of an image (Gidaris et al.
 //! 2018). A file of features is a safetensors file of `f16` tensors with one entry of
@@ -20,7 +20,7 @@ use crate::config::Image;
 use crate::data::{Dataset, Images};
 use crate::files::{MOST_BYTES, read_regular, write_atomic};
 
-/// What the classifier was taught.
+/// The task that the classifier was trained for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -39,7 +39,7 @@ pub struct Origin {
     pub dataset: String,
     /// Format of the images.
     pub image: Image,
-    /// What was taught.
+    /// The task.
     pub task: Task,
     /// Classes of the task.
     pub classes: usize,
@@ -47,7 +47,7 @@ pub struct Origin {
     pub accuracy: Estimate,
 }
 
-/// What turns images into features.
+/// A network that turns images into features.
 pub struct Extractor {
     /// First 12 hexadecimal digits of the SHA-256 of its file.
     pub hash: String,
@@ -99,7 +99,7 @@ impl Extractor {
         Self::parse(&bytes).map_err(unusable(path))
     }
 
-    /// What comes with the program, if it recognises the set's classes.
+    /// The features that come with the program, if they recognise the set's classes.
     fn shipped(dataset: &Dataset) -> Result<Option<Self>, RiskError> {
         let held_out = dataset.held_out.first(1000);
         let parsed = read(FASHION);

@@ -44,14 +44,14 @@ pub struct Judge<'a> {
     is_of_training: bool,
 }
 
-/// What is known of one image.
+/// The judgement of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Each {
     /// Share of real images that are at least as far from the training images.
     pub p_value: f64,
     /// The training image that is most like it.
     pub nearest: usize,
-    /// What it is recognised as, by features that know the classes.
+    /// The class that it is recognised as, by features that know the classes.
     pub class: Option<u8>,
 }
 
@@ -212,7 +212,7 @@ impl<'a> Judge<'a> {
         Ok(card)
     }
 
-    /// What is known of each of `images`, of any number.
+    /// The judgement of each of `images`, of any number.
     pub fn each(&self, images: &Images) -> Result<Vec<Each>, RiskError> {
         let points = self.extractor.features(images)?;
         let classes = self.extractor.classify(&points)?.unwrap_or_default();
@@ -231,7 +231,7 @@ impl<'a> Judge<'a> {
         p_values(&self.reference_sample.scores(), &scores.concat())
     }
 
-    /// What makes all figures less certain than they look, and what is left out.
+    /// Reasons why all figures are less certain than their intervals say, and figures left out.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.is_of_training {

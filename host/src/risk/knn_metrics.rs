@@ -44,7 +44,7 @@ impl Sample {
     }
 }
 
-/// What distances say of generated images.
+/// Figures of generated images that follow from distances.
 pub struct KnnMetrics {
     /// Accuracy of leave-one-out 1-NN.
     pub one_nearest: Estimate,

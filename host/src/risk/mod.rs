@@ -57,7 +57,7 @@ pub enum RiskError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file of features is not usable.
@@ -65,7 +65,7 @@ pub enum RiskError {
     Features {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// Features that say nothing of these images.

@@ -15,7 +15,7 @@ pub const WATCHED: usize = 500;
 /// Readings in a row without a new best after which a run stops.
 const PATIENCE: usize = 10;
 
-/// What was found at one step, from the averaged generator's images.
+/// The risk at one step, from the averaged generator's images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// Of the run.

@@ -10,13 +10,13 @@ use crate::data::Images;
 use crate::picture;
 use crate::report::{STYLE, escape, lines, picture_tag};
 
-/// What is shown of one subject.
+/// The part of the page about one subject.
 pub struct Exhibit<'a> {
     /// Its figures.
     pub card: &'a Card,
     /// All its images.
     pub images: &'a Images,
-    /// What is known of each of them.
+    /// One entry for each of them.
     pub each: &'a [Each],
 }
 

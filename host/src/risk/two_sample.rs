@@ -6,12 +6,12 @@ use super::features::format;
 use super::interval::{Estimate, share};
 use crate::data::Images;
 
-/// What an test sees of an image.
+/// The form in which a test sees an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// All of it.
     Full,
-    /// What a display shows: 16 grey levels, or RGB565.
+    /// As on a display: 16 grey levels, or RGB565.
     Display,
     /// Means of two by two pixels.
     Half,

@@ -28,7 +28,7 @@ use crate::files::{FileError, MOST_BYTES, read_regular, write_atomic};
 use crate::generator::FloatGenerator;
 use crate::nn::Backend;
 
-/// What is not a tensor.
+/// The part of a checkpoint that is not a tensor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunState {
     /// Of the run, resolved.
@@ -55,7 +55,7 @@ pub struct RunState {
     /// The step at which a finished run was last given more steps.
     #[serde(default)]
     pub extended_at: u64,
-    /// What it is trained on; older versions did not write it down.
+    /// Fingerprint of the training data; older versions did not write it down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DatasetFingerprint>,
 }
@@ -81,7 +81,7 @@ pub enum CheckpointError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// The state has no form in a file.
@@ -342,7 +342,7 @@ pub fn load_state(path: &Path) -> Result<RunState, CheckpointError> {
     state_in(&read(path)?, path)
 }
 
-/// What the bytes of a checkpoint, which belongs at `path`, say about its run.
+/// The state of the run in the bytes of a checkpoint, which belongs at `path`.
 pub fn state_in(bytes: &[u8], path: &Path) -> Result<RunState, CheckpointError> {
     open(bytes, path).map(|opened| opened.state)
 }

@@ -2,7 +2,7 @@
 
 use super::trainer::StepReport;
 
-/// What went wrong, and where.
+/// The way in which a run has diverged, and the step.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Divergence {
     /// A loss is no longer a number.

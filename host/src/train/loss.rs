@@ -1,4 +1,4 @@
-//! What both networks are trained for: functions of the discriminator's scores.
+//! The losses of both networks: functions of the discriminator's scores.
 
 use dfdx::prelude::{
     Device, HasShape, MeanTo, NoneTape, Tape, Tensor, TryAdd, TryMul, TrySub,

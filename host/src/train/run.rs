@@ -1,4 +1,4 @@
-//! A whole run: steps, watch, metrics, samples, checkpoints, and what is left at the end.
+//! A whole run: steps, divergence, metrics, samples, checkpoints.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,11 +54,11 @@ pub enum Ending {
     },
 }
 
-/// What happens during a run, for those who watch.
+/// An event of a run, for progress displays.
 pub enum Event<'a> {
     /// A step is done.
     Step {
-        /// What it did.
+        /// Its report.
         report: &'a StepReport,
         /// Variance of its fakes as a share of the data's.
         diversity: f32,
@@ -72,7 +72,7 @@ pub enum Event<'a> {
     },
     /// The risk was evaluated.
     Risk {
-        /// What was found.
+        /// The result of an evaluation.
         reading: Reading,
         /// The least risky so far.
         best: Reading,

@@ -18,7 +18,7 @@ use crate::nn::optim::{Adam, Moments};
 use crate::nn::{Backend, GradMask, Mat};
 use crate::random::{self, Purpose};
 
-/// What one step did; a line of `metrics.jsonl`.
+/// The report of one step; a line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// Steps done so far, this one included.
@@ -50,7 +50,7 @@ fn number_or_null<'de, D: Deserializer<'de>>(value: D) -> Result<f32, D::Error> 
 pub struct Trainer<D: Backend<f32>> {
     /// The run's configuration.
     pub config: Config,
-    /// What the run is trained on, for its checkpoints.
+    /// Fingerprint of the training data, for checkpoints.
     pub data: Option<DatasetFingerprint>,
     pub(super) device: D,
     pub(super) generator: Network<f32, D>,
@@ -301,7 +301,7 @@ impl<D: Backend<f32>> Trainer<D> {
             .map_err(TrainerError::device)
     }
 
-    /// What the discriminator gets to see of a batch.
+    /// A batch as the discriminator sees it.
     fn seen<T: Tape<f32, D>>(
         &self,
         x: Mat<f32, D, T>,
@@ -512,7 +512,7 @@ pub enum TrainerError {
 }
 
 impl TrainerError {
-    /// What dfdx's device said.
+    /// An error of dfdx's device.
     pub(crate) fn device<E: std::fmt::Debug>(error: E) -> Self {
         Self::Device(format!("{error:?}"))
     }

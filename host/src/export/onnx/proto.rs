@@ -14,7 +14,7 @@ pub mod data_type {
     pub const INT64: i32 = 7;
 }
 
-/// What an attribute holds (`AttributeProto.AttributeType`).
+/// Types of an attribute (`AttributeProto.AttributeType`).
 pub mod attribute_type {
     pub const FLOAT: i32 = 1;
     pub const INT: i32 = 2;

@@ -1,4 +1,4 @@
-//! What of TensorFlow's `schema.fbs` a generator takes, written field by field.
+//! The parts of TensorFlow's `schema.fbs` that a generator takes, written field by field.
 
 use flatbuffers::{
     FlatBufferBuilder, Push, PushAlignment, TableFinishedWIPOffset, VOffsetT, WIPOffset,
@@ -18,7 +18,7 @@ const fn operator(code: i32, version: i32) -> TfliteOperator {
     TfliteOperator { code, version }
 }
 
-/// What an operator is told beside its tensors.
+/// Options of an operator, beside its tensors.
 #[derive(Clone, Copy, Debug)]
 pub enum Options {
     Conv {
