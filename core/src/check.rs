@@ -75,3 +75,81 @@ impl Layer<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::error::LayerError;
+    use crate::layer::Layer;
+    use crate::layer::tests::{flat, layer};
+    use crate::types::{Activation, Function, Op};
+
+    /// What is found wrong with a good layer after a change.
+    fn error(change: impl FnOnce(&mut Layer<'static>)) -> Option<LayerError> {
+        let mut layer = layer(Op::Dense, [flat(2), flat(1)], &[0; 16]);
+        change(&mut layer);
+        layer.check().err()
+    }
+
+    #[test]
+    fn values_that_arithmetic_cannot_take_are_refused() {
+        assert_eq!(error(|_| ()), None);
+        for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let refused = error(|layer| layer.output.scale = scale);
+            assert_eq!(refused, Some(LayerError::Scale), "{scale}");
+        }
+        let refused = error(|layer| layer.output.zero_point = 1);
+        assert_eq!(refused, Some(LayerError::OutputQuant));
+        let channel = 0;
+        let refused = error(|layer| layer.bias = &[0, 0, 0, 0x40]);
+        assert_eq!(refused, Some(LayerError::Overflow { channel }));
+        let refused = error(|layer| layer.mantissas = &[1, 0, 0, 0]);
+        assert_eq!(refused, Some(LayerError::Multiplier { channel }));
+        let refused = error(|layer| layer.weights = &[0, 0x80]);
+        assert_eq!(refused, Some(LayerError::Weight { index: 1 }));
+        let refused = error(|layer| layer.weights = &[0, 0, 1]);
+        assert_eq!(refused, Some(LayerError::Weight { index: 2 }));
+    }
+
+    #[test]
+    fn biases_and_products_together_stay_below_half_of_the_range() {
+        // Two products of at most 255 * 127.
+        let most = (1i32 << 30) - 1 - 2 * 255 * 127;
+        for (bias, is_refused) in [(most, false), (-most, false), (most + 1, true)] {
+            let mut layer = layer(Op::Dense, [flat(2), flat(1)], &[0; 16]);
+            let bias = bias.to_le_bytes();
+            layer.bias = &bias;
+            assert_eq!(layer.check().is_err(), is_refused, "{bias:?}");
+        }
+    }
+
+    #[test]
+    fn a_clamp_or_table_has_to_suit_its_function() {
+        let refused = |activation, function| {
+            error(|layer| (layer.activation, layer.function) = (activation, function)).is_some()
+        };
+        let clamp = |min| Activation::Clamp { min, max: 127 };
+        let leaky = Function::LeakyRelu { slope: 0.5 };
+        let good = [
+            (clamp(-128), Function::Linear),
+            (clamp(0), Function::Relu),
+            (clamp(5), Function::Unnamed),
+            (Activation::Lut8(&[0; 256]), Function::Tanh),
+            (Activation::Lut16(&[[0; 2]; 513]), leaky),
+        ];
+        assert!(
+            good.iter()
+                .all(|&(activation, function)| !refused(activation, function))
+        );
+        let bad = [
+            (clamp(0), Function::Linear),
+            (clamp(-128), Function::Relu),
+            (clamp(-128), Function::Sigmoid),
+            (clamp(0), leaky),
+            (Activation::Lut8(&[0; 256]), Function::Relu),
+        ];
+        assert!(
+            bad.iter()
+                .all(|&(activation, function)| refused(activation, function))
+        );
+    }
+}

@@ -98,3 +98,75 @@ impl Model<'_> {
         critic.score(seen, arena)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, Memory};
+    use crate::critic::Critic;
+    use crate::model::Model;
+    use crate::plan::Mode;
+
+    const RICH: &[u8] = include_bytes!("../fuzz/seeds/rich.gan");
+    const PLAIN: &[u8] = include_bytes!("../fuzz/seeds/plain.gan");
+
+    fn with_memory<T>(model: &Model<'_>, then: impl FnOnce(&mut Memory<'_>) -> T) -> T {
+        then(&mut Memory {
+            arena: &mut vec![0; model.required_words(Mode::Streamed)],
+            input: &mut vec![0; model.input_len()],
+            seen: &mut vec![0; model.critic().map_or(0, Critic::input_len)],
+        })
+    }
+
+    #[test]
+    fn vetted_seeds_come_in_turn() {
+        let model = Model::parse(RICH).unwrap();
+        let next = |class, from| model.next_seed(Some(class), from);
+        assert_eq!(
+            [next(0, 0), next(0, 4), next(0, 70), next(0, 71)],
+            [3, 9, 70, 3]
+        );
+        assert_eq!([next(1, 7), next(1, u64::MAX)], [4_000_000_000, 5]);
+        assert_eq!(Model::parse(PLAIN).unwrap().next_seed(None, 7), 7);
+    }
+
+    #[test]
+    fn the_choice_is_the_first_that_passes_or_the_best() {
+        let model = Model::parse(RICH).unwrap();
+        let critic = model.critic().unwrap();
+        for class in [0, 1] {
+            let score = |seed| {
+                with_memory(&model, |memory| model.score(seed, Some(class), memory)).unwrap()
+            };
+            let seeds: Vec<u64> = model.vetted_seeds(class).collect();
+            let passing = Some(critic.passing());
+            let best = seeds.iter().map(|&seed| score(seed)).max().unwrap();
+            let wanted = passing.min(best);
+            let seed = seeds.into_iter().find(|&seed| score(seed) >= wanted);
+            let seed = seed.unwrap();
+            let score = score(seed);
+            let mut rows = 0;
+            let chosen = with_memory(&model, |memory| {
+                model.choose_seed(Some(class), 0, 3, memory, || rows += 1)
+            });
+            assert_eq!(chosen, Ok(Choice { seed, score }));
+            assert!(rows > 0 && rows % 8 == 0 && rows <= 3 * 8);
+        }
+    }
+
+    #[test]
+    fn without_a_critic_there_is_no_score() {
+        let model = Model::parse(PLAIN).unwrap();
+        let score = with_memory(&model, |memory| model.score(4, None, memory));
+        assert_eq!(score, Ok(None));
+        let chosen = with_memory(&model, |memory| {
+            model.choose_seed(None, 4, 9, memory, || ())
+        });
+        assert_eq!(
+            chosen,
+            Ok(Choice {
+                seed: 4,
+                score: None
+            })
+        );
+    }
+}

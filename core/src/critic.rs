@@ -156,3 +156,70 @@ impl<'a> Critic<'a> {
         Ok(score)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Critic, seen_shape};
+    use crate::error::{CriticError, InferError, LayerError};
+    use crate::layer::Layer;
+    use crate::layer::tests::{flat, layer};
+    use crate::types::{Op, Shape};
+
+    const PICTURE: Shape = Shape { h: 2, w: 2, c: 1 };
+    const TWICE: [u8; 16] = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    fn dense<'a>(n_in: usize, n_out: usize, weights: &'a [u8]) -> Layer<'a> {
+        layer(Op::Dense, [flat(n_in), flat(n_out)], weights)
+    }
+
+    fn halved() -> Critic<'static> {
+        let layers = [dense(1, 1, &TWICE), dense(1, 1, &TWICE)];
+        Critic::new(PICTURE, true, 3, layers).unwrap()
+    }
+
+    #[test]
+    fn a_halved_picture_is_seen_in_means_of_four() {
+        assert_eq!(
+            seen_shape(Shape { h: 5, w: 7, c: 3 }, true),
+            Shape { h: 2, w: 3, c: 3 }
+        );
+        let mut seen = [99];
+        halved().take_row(0, &[1, 2], &mut seen);
+        assert_eq!(seen, [2]);
+        halved().take_row(1, &[4, 5], &mut seen);
+        assert_eq!(seen, [4]);
+        halved().take_row(2, &[100, 100], &mut seen);
+        assert_eq!(seen, [4], "a row too many");
+    }
+
+    #[test]
+    fn a_score_is_what_two_layers_make_of_it() {
+        let critic = halved();
+        let mut arena = vec![0; critic.words()];
+        assert_eq!(critic.score(&[-5], &mut arena), Ok(-20));
+        let short = InferError::InputLength { need: 1, have: 2 };
+        assert_eq!(critic.score(&[1, 1], &mut arena), Err(short));
+        let end = arena.len() - 1;
+        let small = critic.score(&[1], &mut arena[..end]);
+        assert!(matches!(small, Err(InferError::ArenaTooSmall { .. })));
+    }
+
+    #[test]
+    fn layers_have_to_fit_the_pictures_and_each_other() {
+        let error = |layers| Critic::new(PICTURE, false, 0, layers).err();
+        let of = |index, error| Some(CriticError::Layer { index, error });
+        assert_eq!(error([dense(4, 3, &[]), dense(3, 1, &[])]), None);
+        let wrong = [dense(1, 3, &[]), dense(3, 1, &[])];
+        assert_eq!(error(wrong), of(0, LayerError::InputShape));
+        let wrong = [dense(4, 3, &[]), dense(2, 1, &[])];
+        assert_eq!(error(wrong), of(1, LayerError::InputShape));
+        let wrong = [dense(4, 3, &[]), dense(3, 2, &[])];
+        assert_eq!(error(wrong), of(1, LayerError::OutputShape));
+        let square = Shape { h: 3, w: 1, c: 1 };
+        let wrong = layer(Op::Dense, [flat(4), square], &[]);
+        assert_eq!(
+            error([wrong, dense(3, 1, &[])]),
+            of(0, LayerError::OutputShape)
+        );
+    }
+}

@@ -455,3 +455,122 @@ impl<'o> Writer<'o> {
         self.put_len(field, self.at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LayerSpec, ModelSpec, encode, encode_seeds, encoded_bytes};
+    use crate::error::{FileError, LayerError, ModelError, SeedsError};
+    use crate::fixed::Multiplier;
+    use crate::model::Model;
+    use crate::types::{Activation, Function, Op, Quant, Shape, WeightBits};
+
+    const RICH: &[u8] = include_bytes!("../fuzz/seeds/rich.gan");
+    const HALF: Multiplier = Multiplier {
+        mantissa: 1 << 30,
+        shift: 0,
+    };
+    const QUANT: Quant = Quant {
+        scale: 0.25,
+        zero_point: 0,
+    };
+    const LAYER: LayerSpec<'_> = LayerSpec {
+        op: Op::Dense,
+        input_shape: Shape { h: 1, w: 1, c: 2 },
+        output_shape: Shape { h: 1, w: 1, c: 3 },
+        weights: &[1, -2, 3, -4, 5, -6],
+        weight_bits: WeightBits::Eight,
+        bias: &[7, 8, 9],
+        multipliers: &[HALF; 3],
+        pre_activation: QUANT,
+        output: QUANT,
+        activation: Activation::Lut8(&[5; 256]),
+        function: Function::LeakyRelu { slope: 0.2 },
+    };
+
+    fn written(layer: LayerSpec<'_>) -> Result<Vec<u8>, ModelError> {
+        let spec = ModelSpec {
+            name: "one",
+            dataset: "none",
+            labels: &[],
+            latent_len: 2,
+            steps: 3,
+            seed: 4,
+            layers: &[layer],
+        };
+        let mut bytes = vec![0xAA; encoded_bytes(&spec)];
+        assert_eq!(encode(&spec, &mut bytes)?, bytes.len());
+        Ok(bytes)
+    }
+
+    #[test]
+    fn a_layer_is_read_back_as_it_was_described() {
+        for weight_bits in [WeightBits::Eight, WeightBits::Four] {
+            let bytes = written(LayerSpec {
+                weight_bits,
+                ..LAYER
+            })
+            .unwrap();
+            let model = Model::parse(&bytes).unwrap();
+            let layer = model.layers().first().unwrap();
+            assert!(layer.weights().eq(LAYER.weights.iter().copied()));
+            let channels = LAYER.bias.iter().copied().zip([HALF; 3]);
+            assert!(layer.channels(0).eq(channels));
+            assert_eq!(
+                (layer.function, layer.activation),
+                (LAYER.function, LAYER.activation)
+            );
+            assert_eq!((layer.pre_activation, layer.output), (QUANT, QUANT));
+            assert_eq!(layer.parameter_count(), 9);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_of_its_layer() {
+        let error = |layer| written(layer).err();
+        let of = |error| Some(ModelError::Layer { index: 0, error });
+        let eight = LayerSpec {
+            weights: &[1, 2, 3, 8, 5, 6],
+            weight_bits: WeightBits::Four,
+            ..LAYER
+        };
+        assert_eq!(error(eight), of(LayerError::Weight { index: 3 }));
+        let few = LayerSpec {
+            bias: &[1],
+            ..LAYER
+        };
+        assert_eq!(error(few), of(LayerError::NumberCount));
+        let function = Function::Relu;
+        assert_eq!(
+            error(LayerSpec { function, ..LAYER }),
+            of(LayerError::Function)
+        );
+        let function = Function::LeakyRelu { slope: 1.0 };
+        assert_eq!(
+            error(LayerSpec { function, ..LAYER }),
+            of(LayerError::Slope)
+        );
+    }
+
+    #[test]
+    fn seeds_can_be_taken_out_and_put_back() {
+        let mut bare = vec![0; RICH.len()];
+        let len = encode_seeds(RICH, &[], &mut bare).unwrap();
+        assert_eq!(Model::parse(&bare[..len]).unwrap().vetted_count(), 0);
+        let mut again = vec![0; RICH.len()];
+        let seeds = [3, 9, 70, 5, 6, 4_000_000_000];
+        assert_eq!(
+            encode_seeds(&bare[..len], &seeds, &mut again),
+            Ok(RICH.len())
+        );
+        assert!(again == RICH, "other bytes");
+        let error = encode_seeds(RICH, &seeds[..5], &mut again);
+        let (found, class_count) = (5, 2);
+        assert_eq!(error, Err(SeedsError::Count { found, class_count }.into()));
+        let (need_bytes, have_bytes) = (RICH.len(), 0);
+        let error = FileError::BufferTooSmall {
+            need_bytes,
+            have_bytes,
+        };
+        assert_eq!(encode_seeds(RICH, &seeds, &mut []), Err(error.into()));
+    }
+}

@@ -419,3 +419,133 @@ impl fmt::Display for InferError {
 }
 
 impl core::error::Error for InferError {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Display;
+
+    use super::{
+        CriticError, FileError, InferError, LayerError, ModelError, SectionError, SeedsError,
+    };
+
+    const NOT_ZERO: SectionError = SectionError::NotZero { at: 77 };
+
+    /// Texts that are words, each another one.
+    fn ensure_words(errors: &[impl Display]) {
+        let texts: BTreeSet<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), errors.len(), "{texts:?}");
+        assert!(texts.iter().all(|text| text.len() > 7), "{texts:?}");
+    }
+
+    #[test]
+    fn every_error_of_a_file_has_words() {
+        let (found, need, need_bytes, have_bytes, left_bytes) = (1, 2, 3, 4, 5);
+        ensure_words(&[
+            FileError::BadMagic,
+            FileError::UnsupportedVersion {
+                found: 9,
+                newest: 4,
+            },
+            FileError::WrongLength {
+                need_bytes,
+                have_bytes,
+            },
+            FileError::BadCrc {
+                stored: 1,
+                computed: 2,
+            },
+            FileError::LayerCount { found },
+            FileError::HeaderLength { found, need },
+            FileError::TextLength {
+                need_bytes,
+                left_bytes,
+            },
+            FileError::NotUtf8,
+            FileError::LineCount { found, need },
+            FileError::ControlCharacter { at: 6 },
+            FileError::NotZero { at: 7 },
+            FileError::TooLarge { value: 8 },
+            FileError::BufferTooSmall {
+                need_bytes,
+                have_bytes,
+            },
+        ]);
+        let offset = SectionError::Offset { found, need };
+        let length = SectionError::Length {
+            need_bytes,
+            left_bytes,
+        };
+        ensure_words(&[offset, length, NOT_ZERO]);
+    }
+
+    #[test]
+    fn every_error_of_a_layer_has_words() {
+        ensure_words(&[
+            LayerError::Section(NOT_ZERO),
+            LayerError::UnknownCode { at: 1, found: 2 },
+            LayerError::MapSize,
+            LayerError::Window,
+            LayerError::Crops,
+            LayerError::InputShape,
+            LayerError::OutputShape,
+            LayerError::NumberCount,
+            LayerError::ArenaSize,
+            LayerError::Scale,
+            LayerError::OutputQuant,
+            LayerError::Clamp,
+            LayerError::Function,
+            LayerError::Slope,
+            LayerError::ZeroPoint { found: -3 },
+            LayerError::Multiplier { channel: 4 },
+            LayerError::Overflow { channel: 5 },
+            LayerError::Weight { index: 6 },
+            LayerError::ZeroPointCorrection { index: 7 },
+            LayerError::TooLarge { value: 8 },
+        ]);
+    }
+
+    #[test]
+    fn every_other_error_has_words() {
+        let (index, error) = (2, LayerError::Scale);
+        ensure_words(&[
+            CriticError::Section(NOT_ZERO),
+            CriticError::UnknownCode { found: 3 },
+            CriticError::Layer { index, error },
+        ]);
+        let (found, class_count) = (5, 2);
+        ensure_words(&[
+            SeedsError::Section(NOT_ZERO),
+            SeedsError::Count { found, class_count },
+            SeedsError::Order { index },
+        ]);
+        ensure_words(&[
+            InferError::ArenaTooSmall {
+                need_bytes: 1,
+                have_bytes: 2,
+            },
+            InferError::InputLength { need: 1, have: 2 },
+            InferError::Class {
+                asked: Some(9),
+                class_count,
+            },
+            InferError::Class {
+                asked: None,
+                class_count,
+            },
+        ]);
+    }
+
+    #[test]
+    fn an_error_says_first_where_it_is() {
+        let (index, error) = (2, LayerError::Weight { index: 7 });
+        let said = ModelError::Layer { index, error }.to_string();
+        assert_eq!(said, "layer 2: weight out of range, byte 7");
+        let said = ModelError::Critic(CriticError::Layer { index: 1, error }).to_string();
+        assert_eq!(said, "critic: layer 1: weight out of range, byte 7");
+        let said = ModelError::Seeds(SeedsError::Order { index }).to_string();
+        assert!(said.starts_with("vetted seeds: "), "{said}");
+        let said = ModelError::from(FileError::NotUtf8).to_string();
+        assert_eq!(said, FileError::NotUtf8.to_string());
+    }
+}

@@ -117,3 +117,84 @@ const fn rounding_high_mul(a: i32, b: i32) -> i32 {
     let low = (middle & 0xffff) + (cross as u32 & 0xffff);
     a_high * b_high + (cross >> 16) + (middle >> 16) as i32 + (low >> 16) as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Multiplier, Rescale, doubling_high_mul, rounding_divide_by_power_of_two};
+
+    #[test]
+    fn a_division_rounds_ties_away_from_zero() {
+        let divide = rounding_divide_by_power_of_two;
+        let cases = [
+            (5, 3),
+            (-5, -3),
+            (3, 2),
+            (-3, -2),
+            (4, 2),
+            (1, 1),
+            (-1, -1),
+            (0, 0),
+        ];
+        for (x, half) in cases {
+            assert_eq!(divide(x, 1), half, "{x}");
+        }
+        assert_eq!([divide(6, 2), divide(-6, 2), divide(-5, 2)], [2, -2, -1]);
+        assert_eq!([divide(i32::MIN, 31), divide(i32::MAX, 0)], [-1, i32::MAX]);
+    }
+
+    #[test]
+    fn a_product_rounds_ties_up_and_saturates() {
+        let half = 1 << 30;
+        assert_eq!([3, -3, 4].map(|x| doubling_high_mul(x, half)), [2, -1, 2]);
+        assert_eq!(doubling_high_mul(i32::MIN, i32::MIN), i32::MAX);
+        assert_eq!(doubling_high_mul(i32::MIN, i32::MAX), -i32::MAX);
+    }
+
+    #[test]
+    fn multipliers_scale_by_powers_of_two() {
+        let by = |shift, acc| {
+            Multiplier {
+                mantissa: 1 << 30,
+                shift,
+            }
+            .apply(acc)
+        };
+        assert_eq!(
+            [by(1, 77), by(2, 77), by(-1, 80), by(-3, -160)],
+            [77, 154, 20, -10]
+        );
+        let valid = |mantissa, shift| Multiplier { mantissa, shift }.is_valid();
+        assert!(valid(0, -31) && valid(i32::MAX, 30) && valid(1 << 30, 0));
+        assert!(!valid(1, 0) && !valid(-1, 0) && !valid(0, -32) && !valid(0, 31));
+    }
+
+    #[test]
+    fn the_short_form_gives_the_same_values() {
+        for shift in -20..0 {
+            let multiplier = Multiplier {
+                mantissa: 1_518_500_250,
+                shift,
+            };
+            let rescale = Rescale::new(multiplier, -7).unwrap();
+            for i in -2000..2000i32 {
+                let sum = i * 268_435 + i % 7;
+                assert_eq!(
+                    rescale.apply(sum, 0),
+                    multiplier.apply(sum) - 7,
+                    "{sum} {shift}"
+                );
+                assert_eq!(rescale.apply(sum - 5, 10), multiplier.apply(sum) - 7);
+            }
+        }
+        let other = |shift| {
+            Rescale::new(
+                Multiplier {
+                    mantissa: 1 << 30,
+                    shift,
+                },
+                0,
+            )
+        };
+        assert!(other(0).is_none() && other(-21).is_none());
+    }
+}

@@ -145,3 +145,97 @@ pub(crate) const fn aligned(len: usize) -> usize {
 pub(crate) const fn entry_at(index: usize) -> usize {
     header::LEN + entry::LEN * index
 }
+
+#[cfg(test)]
+mod tests {
+    use core::ops::Range;
+
+    use super::field::{critic, entry, header};
+    use super::{aligned, crc32, entry_at, file_crc, is_control, read_header};
+    use crate::error::FileError;
+
+    const FILE: &[u8] = include_bytes!("../fuzz/seeds/rich.gan");
+
+    fn ensure_tiled(fields: &[Range<usize>], len: usize) {
+        let ends = fields.iter().map(|field| field.end);
+        let starts = fields.iter().map(|field| field.start);
+        assert!(starts.eq([0].into_iter().chain(ends.take(fields.len() - 1))));
+        assert_eq!(fields.last().map(|field| field.end), Some(len));
+    }
+
+    #[test]
+    fn fields_follow_each_other_without_a_gap() {
+        use header as h;
+        let first = [h::MAGIC, h::VERSION, h::LAYER_COUNT, h::FILE_LEN, h::CRC32];
+        let second = [h::LATENT_LEN, h::CLASS_COUNT, h::STEPS, h::SEED];
+        let third = [h::TEXT_LEN, h::HEADER_LEN, h::VETTED_SEEDS, h::CRITIC];
+        ensure_tiled(&[&first[..], &second, &third].concat(), header::LEN);
+        use entry as e;
+        let first = [e::OPERATOR, e::LAYOUT, e::ACTIVATION, e::WINDOW, e::CLAMP];
+        let zero_points = [e::PRE_ACTIVATION_ZERO_POINT, e::OUTPUT_ZERO_POINT];
+        let second = [e::FUNCTION, e::RESERVED, e::INPUT_SHAPE, e::OUTPUT_SHAPE];
+        let third = [
+            e::PRE_ACTIVATION_SCALE,
+            e::OUTPUT_SCALE,
+            e::WEIGHTS,
+            e::BIASES,
+        ];
+        let fourth = [
+            e::MANTISSAS,
+            e::SHIFTS,
+            e::TABLE,
+            e::ZERO_POINT_CORRECTIONS,
+            e::SLOPE,
+        ];
+        let all = [&first[..], &zero_points, &second, &third, &fourth].concat();
+        ensure_tiled(&all, entry::LEN);
+        ensure_tiled(
+            &[critic::HALVED, critic::PASSING, critic::RESERVED],
+            critic::LEN,
+        );
+    }
+
+    #[test]
+    fn the_checksum_is_the_standard_one_but_for_itself() {
+        assert_eq!(!crc32(!0, b"123456789"), 0xCBF4_3926);
+        let mut file = FILE.to_vec();
+        assert_eq!(file_crc(&file).to_le_bytes(), file[12..16]);
+        file[13] ^= 1;
+        assert_eq!(file_crc(&file), file_crc(FILE));
+        assert_eq!([0, 1, 16, 17].map(aligned), [0, 16, 16, 32]);
+        assert_eq!([entry_at(0), entry_at(2)], [48, 176]);
+    }
+
+    #[test]
+    fn controls_are_no_letters() {
+        assert!(
+            "\n\u{7f}\u{85}\u{200b}\u{202e}\u{feff}\u{e0041}"
+                .chars()
+                .all(is_control)
+        );
+        assert!(!"aé 漢\u{200c}\u{200d}\u{2010}😀".chars().any(is_control));
+    }
+
+    #[test]
+    fn a_header_is_refused_for_what_is_wrong_with_it() {
+        let error = |bytes: &[u8]| read_header(bytes).err();
+        assert_eq!(error(FILE), None);
+        assert_eq!(error(b"GAN7"), Some(FileError::BadMagic));
+        let (need_bytes, have_bytes) = (48, 4);
+        let short = FileError::WrongLength {
+            need_bytes,
+            have_bytes,
+        };
+        assert_eq!(error(b"GAN8"), Some(short));
+        let mut file = FILE.to_vec();
+        file[4] = 9;
+        let newer = FileError::UnsupportedVersion {
+            found: 9,
+            newest: 4,
+        };
+        assert_eq!(error(&file), Some(newer));
+        file.copy_from_slice(FILE);
+        file[20] ^= 1;
+        assert!(matches!(error(&file), Some(FileError::BadCrc { .. })));
+    }
+}

@@ -153,3 +153,76 @@ pub(crate) struct Span {
     /// Outputs of the largest phase.
     pub outputs: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Axis;
+
+    /// Kernels smaller than, equal to and larger than the stride, crops at each side of it.
+    fn axes() -> impl Iterator<Item = Axis> {
+        (1..6)
+            .flat_map(|kernel| (1..4).map(move |stride| (kernel, stride)))
+            .flat_map(|(kernel, stride)| {
+                let axis = move |crop, len_in: usize| Axis {
+                    kernel,
+                    stride,
+                    crop,
+                    len_in,
+                    len_out: (len_in - 1) * stride + kernel - crop,
+                };
+                (0..kernel).flat_map(move |crop| (2..5).map(move |len_in| axis(crop, len_in)))
+            })
+    }
+
+    /// Inputs, also beyond the ends, whose taps land on an output.
+    fn inputs(axis: Axis, out: usize) -> Vec<isize> {
+        let at = |input: isize| (out + axis.crop) as isize - input * axis.stride as isize;
+        let reaches = |&input: &isize| (0..axis.kernel as isize).contains(&at(input));
+        (-20..40).filter(reaches).collect()
+    }
+
+    #[test]
+    fn a_phase_reads_what_reaches_its_outputs() {
+        for axis in axes() {
+            let mut outputs = 0;
+            for r in 0..axis.stride {
+                let phase = axis.phase(r);
+                outputs += phase.count;
+                for n in 0..phase.count {
+                    let first = phase.first_in + n as isize;
+                    let read: Vec<isize> = (first..first + phase.taps as isize).collect();
+                    let out = phase.first_out + n * axis.stride;
+                    assert_eq!(read, inputs(axis, out), "{axis:?} {out}");
+                    if let Some(&last) = read.last() {
+                        assert_eq!(axis.at(out), (r, last as usize), "{axis:?} {out}");
+                    }
+                }
+            }
+            assert_eq!(outputs, axis.len_out, "{axis:?}");
+        }
+    }
+
+    #[test]
+    fn windows_and_spans_hold_what_is_read() {
+        for axis in axes() {
+            let span = axis.span();
+            for out in 0..axis.len_out {
+                let read = inputs(axis, out);
+                let landing = read.iter().filter(|&&i| i >= 0 && i < axis.len_in as isize);
+                assert!(read.len() <= axis.window() && landing.count() <= axis.most_landing());
+            }
+            for phase in (0..axis.stride)
+                .map(|r| axis.phase(r))
+                .filter(|phase| phase.taps > 0)
+            {
+                let last = phase.first_in + (phase.count + phase.taps) as isize - 2;
+                let end = (phase.count + span.reach) as isize - span.margin as isize;
+                assert!(
+                    -phase.first_in <= span.margin as isize && last < end,
+                    "{axis:?}"
+                );
+                assert!(phase.count <= span.outputs);
+            }
+        }
+    }
+}

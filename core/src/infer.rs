@@ -166,3 +166,67 @@ impl<'r> Drawing<'r> {
         output_row::<K>(layer, row, whole, input_row, scratch, y);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::error::InferError;
+    use crate::model::Model;
+    use crate::ops::kernels::{Dsp, KernelSet, Packed, Portable};
+    use crate::plan::Mode;
+
+    const FILES: [&[u8]; 3] = [
+        include_bytes!("../fuzz/seeds/rich.gan"),
+        include_bytes!("../fuzz/seeds/plain.gan"),
+        include_bytes!("../fuzz/seeds/tiny.gan"),
+    ];
+
+    fn drawn<K: KernelSet>(model: &Model<'_>, input: &[i8]) -> Vec<i8> {
+        let mut arena = vec![0xAAAA_AAAA; model.required_words(Mode::Streamed)];
+        let mut picture = Vec::new();
+        let mut next = 0;
+        let take = |row, values: &[i8]| {
+            assert_eq!(row, next);
+            next += 1;
+            picture.extend_from_slice(values);
+        };
+        model.run_with::<K>(input, &mut arena, take).unwrap();
+        picture
+    }
+
+    #[test]
+    fn rows_and_whole_layers_and_all_loops_give_the_same_picture() {
+        for file in FILES {
+            let model = Model::parse(file).unwrap();
+            let mut input = vec![0; model.input_len()];
+            let class = (model.class_count() > 0).then_some(0);
+            model.fill_input(1, class, &mut input).unwrap();
+            let picture = drawn::<Portable>(&model, &input);
+            assert_eq!(picture.len(), model.output_shape().len());
+            assert_eq!(drawn::<Packed>(&model, &input), picture);
+            assert_eq!(drawn::<Dsp>(&model, &input), picture);
+            let mut arena = vec![0; model.required_words(Mode::WholeLayers)];
+            let mut layers = Vec::new();
+            let observe = |_, values: &[i8]| layers.push(values.to_vec());
+            model.run_observed(&input, &mut arena, observe).unwrap();
+            assert_eq!(
+                (layers.len(), layers.last()),
+                (model.layers().len(), Some(&picture))
+            );
+        }
+    }
+
+    #[test]
+    fn too_little_memory_and_a_wrong_input_are_errors() {
+        let model = Model::parse(FILES[0]).unwrap();
+        let words = model.required_words(Mode::Streamed);
+        let run = |len, words| model.run(&vec![0; len], &mut vec![0; words], |_, _| ());
+        assert_eq!(run(5, words), Ok(()));
+        let error = InferError::InputLength { need: 5, have: 4 };
+        assert_eq!(run(4, words), Err(error));
+        let short = run(5, 0);
+        assert!(matches!(
+            short,
+            Err(InferError::ArenaTooSmall { have_bytes: 0, .. })
+        ));
+    }
+}

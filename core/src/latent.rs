@@ -119,3 +119,43 @@ fn arc_weights(from: &[i8], to: &[i8], t: f32) -> (i32, i32) {
     let steps = |weight: f32| libm::roundf(weight * (1 << WEIGHT_BITS) as f32) as i32;
     (steps(a), steps(b))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{NORMAL_QUANTILES, Pcg32, fill_latent, slerp};
+
+    #[test]
+    fn the_quantiles_rise_and_are_symmetric() {
+        assert!(NORMAL_QUANTILES.is_sorted());
+        let mirrored = NORMAL_QUANTILES.iter().rev().map(|&q| -q);
+        assert!(NORMAL_QUANTILES.into_iter().eq(mirrored));
+    }
+
+    #[test]
+    fn a_seed_fills_the_same_latent_for_ever() {
+        let [mut short, mut long, mut other] = [[0; 4], [0; 4], [0; 4]];
+        fill_latent(1, &mut short[..3]);
+        fill_latent(1, &mut long);
+        fill_latent(2, &mut other);
+        assert_eq!((long, other), ([-15, -59, -5, -17], [22, 19, -21, 0]));
+        assert_eq!(short[..3], long[..3]);
+        let [mut one, mut same] = [Pcg32::new(7), Pcg32::new(7)];
+        assert_eq!(one.next_u32(), same.next_u32());
+        assert_ne!(one.next_u32(), Pcg32::new(7).next_u32());
+    }
+
+    #[test]
+    fn a_walk_begins_and_ends_at_its_latents() {
+        let (a, b) = ([40, -90, 3, 0], [-7, 20, 90, -55]);
+        let at = |t| {
+            let mut from = a;
+            slerp(&mut from, &b, t);
+            from
+        };
+        assert_eq!((at(0.0), at(1.0), at(-5.0)), (a, b, a));
+        assert!(at(0.5) != a && at(0.5) != b);
+        let mut same = a;
+        slerp(&mut same, &a, 0.3);
+        assert_eq!(same, a);
+    }
+}

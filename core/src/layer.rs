@@ -76,3 +76,79 @@ impl<'a> Layer<'a> {
             + self.activation.table_bytes()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::Layer;
+    use crate::fixed::Multiplier;
+    use crate::types::{Activation, Function, Op, Quant, Shape, WeightBits};
+
+    const BIASES: [u8; 256] = [0; 256];
+    const MANTISSAS: [[u8; 4]; 64] = [(1i32 << 30).to_le_bytes(); 64];
+    const SHIFTS: [u8; 64] = [1; 64];
+
+    /// A layer of up to 64 channels whose outputs are its sums: no biases, multipliers of 1.
+    pub(crate) fn layer(op: Op, shapes: [Shape; 2], weights: &[u8]) -> Layer<'_> {
+        let quant = Quant {
+            scale: 0.5,
+            zero_point: 0,
+        };
+        let channels = match op {
+            Op::Dense => shapes[1].len(),
+            Op::ConvTranspose(_) => shapes[1].c,
+        };
+        Layer {
+            op,
+            input_shape: shapes[0],
+            output_shape: shapes[1],
+            input: quant,
+            pre_activation: quant,
+            output: quant,
+            activation: Activation::Clamp {
+                min: -128,
+                max: 127,
+            },
+            function: Function::Linear,
+            weight_bits: WeightBits::Eight,
+            weights,
+            bias: &BIASES[..4 * channels],
+            mantissas: &MANTISSAS.as_flattened()[..4 * channels],
+            shifts: &SHIFTS[..channels],
+            zero_point_corrections: &[],
+        }
+    }
+
+    /// A map of one pixel.
+    pub(crate) fn flat(c: usize) -> Shape {
+        Shape { h: 1, w: 1, c }
+    }
+
+    #[test]
+    fn weights_keep_their_sign() {
+        let mut layer = layer(
+            Op::Dense,
+            [flat(4), flat(4)],
+            &[0xf7, 0x81, 0, 0, 0, 0, 0, 0],
+        );
+        assert_eq!([0, 1, 8, 99].map(|at| layer.weight(at)), [-9, -127, 0, 0]);
+        layer.weight_bits = WeightBits::Four;
+        assert_eq!([0, 1, 8, 9].map(|at| layer.weight(at)), [7, 1, -1, -8]);
+    }
+
+    #[test]
+    fn channels_are_walked_from_any_one_on() {
+        let mut layer = layer(Op::Dense, [flat(1), flat(3)], &[0; 16]);
+        let biases = [5i32, -6, 7].map(i32::to_le_bytes);
+        layer.bias = biases.as_flattened();
+        layer.shifts = &[0, 0xff, 1];
+        let found: Vec<_> = layer
+            .channels(1)
+            .map(|(bias, by)| (bias, by.shift))
+            .collect();
+        assert_eq!(found, [(-6, -1), (7, 1)]);
+        let mut by = layer.channels(0).map(|(_, by)| by);
+        assert!(by.all(|Multiplier { mantissa, .. }| mantissa == 1 << 30));
+        assert_eq!(layer.channels(4).count(), 0);
+        assert_eq!(layer.flash_bytes(), 16 + 3 * (4 + 4 + 1));
+    }
+}

@@ -18,3 +18,26 @@ pub(crate) const fn quads(n: usize) -> usize {
 pub(crate) const fn nibble(at: usize) -> (usize, usize) {
     (at / 16 * 8 + at % 8, at / 8 % 2 * 4)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{nibble, quads};
+
+    #[test]
+    fn groups_of_four_are_rounded_up() {
+        assert_eq!([0, 1, 4, 5, 8].map(quads), [0, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn sixteen_weights_of_four_bits_are_eight_bytes() {
+        assert_eq!([nibble(0), nibble(7), nibble(8)], [(0, 0), (7, 0), (0, 4)]);
+        assert_eq!(
+            [nibble(15), nibble(16), nibble(31)],
+            [(7, 4), (8, 0), (15, 4)]
+        );
+        let mut halves: Vec<_> = (0..64).map(nibble).collect();
+        halves.sort_unstable();
+        let all = (0..32).flat_map(|byte| [(byte, 0), (byte, 4)]);
+        assert!(halves.into_iter().eq(all), "a half twice or not at all");
+    }
+}

@@ -244,3 +244,66 @@ fn parse_critic<'a>(
     let layers = [first, read(1, first.output)?];
     Critic::new(picture, head.halved, head.passing, layers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Model;
+    use crate::error::InferError;
+    use crate::plan::Mode;
+    use crate::types::Shape;
+
+    const RICH: &[u8] = include_bytes!("../fuzz/seeds/rich.gan");
+    const PLAIN: &[u8] = include_bytes!("../fuzz/seeds/plain.gan");
+
+    #[test]
+    fn a_file_says_what_it_was_made_of() {
+        let model = Model::parse(RICH).unwrap();
+        assert_eq!((model.name(), model.dataset()), ("hostile", "none"));
+        assert!(model.labels().eq(["left", "right"]));
+        assert_eq!([model.label(1), model.label(2)], [Some("right"), None]);
+        assert_eq!(
+            (model.latent_len(), model.class_count(), model.input_len()),
+            (3, 2, 5)
+        );
+        assert_eq!(
+            (model.steps(), model.seed(), model.layers().len()),
+            (1, 2, 3)
+        );
+        assert_eq!(model.output_shape(), Shape { h: 8, w: 8, c: 3 });
+        assert_eq!(model.vetted_count(), 3);
+        assert!(model.vetted_seeds(1).eq([5, 6, 4_000_000_000]));
+        assert_eq!(model.vetted_seeds(2).count(), 0);
+    }
+
+    #[test]
+    fn an_input_is_the_latent_and_the_class() {
+        let model = Model::parse(RICH).unwrap();
+        let mut input = [1; 5];
+        model.fill_input(1, Some(1), &mut input).unwrap();
+        assert_eq!(input, [-15, -59, -5, 0, 96]);
+        for asked in [None, Some(2)] {
+            let error = InferError::Class {
+                asked,
+                class_count: 2,
+            };
+            assert_eq!(model.fill_input(1, asked, &mut input), Err(error));
+        }
+        let plain = Model::parse(PLAIN).unwrap();
+        assert!(plain.fill_input(1, Some(0), &mut [0; 6]).is_err());
+        assert!(plain.fill_input(1, None, &mut [0; 6]).is_ok());
+    }
+
+    #[test]
+    fn every_shorter_file_and_every_flipped_bit_is_refused() {
+        assert!((0..PLAIN.len()).all(|len| Model::parse(&PLAIN[..len]).is_err()));
+        let mut bytes = PLAIN.to_vec();
+        for at in 0..bytes.len() {
+            bytes[at] ^= 0x10;
+            assert!(Model::parse(&bytes).is_err(), "byte {at}");
+            bytes[at] ^= 0x10;
+        }
+        let model = Model::parse(&bytes).unwrap();
+        let [streamed, whole] = [Mode::Streamed, Mode::WholeLayers];
+        assert!(model.required_bytes(streamed) < model.required_bytes(whole));
+    }
+}

@@ -100,3 +100,56 @@ impl Plan {
         self.scratch_words + self.row_bytes.div_ceil(4)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Mode, Plan};
+    use crate::layer::Layer;
+    use crate::layer::tests::{flat, layer};
+    use crate::types::{Op, Shape, Window};
+
+    /// A dense layer of 4x4 pixels, then two that double the sides.
+    fn layers() -> [Layer<'static>; 3] {
+        let twice = Op::ConvTranspose(Window {
+            kernel: 4,
+            stride: 2,
+            crop_top: 1,
+            crop_left: 1,
+            crop_bottom: 1,
+            crop_right: 1,
+        });
+        let map = |side| Shape {
+            h: side,
+            w: side,
+            c: 3,
+        };
+        [
+            layer(Op::Dense, [flat(5), map(4)], &[]),
+            layer(twice, [map(4), map(8)], &[]),
+            layer(twice, [map(8), map(16)], &[]),
+        ]
+    }
+
+    #[test]
+    fn streamed_rows_are_those_that_a_window_needs() {
+        let plan = Plan::new(&layers(), Mode::Streamed);
+        let rows: Vec<_> = plan.rings.iter().map(|ring| ring.rows).collect();
+        assert_eq!(rows, [2, 2, 1]);
+        assert_eq!(plan.row_bytes, 2 * 12 + 2 * 24 + 48);
+        let ends: Vec<_> = plan.rings.iter().map(|ring| ring.range()).collect();
+        assert!(ends.is_sorted_by(|a, b| a.end <= b.start), "{ends:?}");
+        assert_eq!(plan.rings[1].row_at(5), plan.rings[1].row_at(1));
+    }
+
+    #[test]
+    fn whole_layers_leave_the_one_before_alone() {
+        let plan = Plan::new(&layers(), Mode::WholeLayers);
+        assert_eq!(plan.row_bytes, 8 * 24 + 16 * 48);
+        for pair in plan.rings.windows(2) {
+            let [a, b] = [pair[0].range(), pair[1].range()];
+            assert!(a.end <= b.start || b.end <= a.start, "{a:?} {b:?}");
+            assert!(a.end.max(b.end) <= plan.row_bytes);
+        }
+        assert_eq!(plan.words(), plan.scratch_words + plan.row_bytes / 4);
+    }
+}

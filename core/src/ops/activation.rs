@@ -148,3 +148,29 @@ fn each(sums: &[i32], y: &mut [i8], step: usize, f: impl Fn(i32) -> i8) {
         at += step;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{interpolate, look_up};
+
+    #[test]
+    fn a_table_of_eight_bits_is_looked_up_from_minus_128_on() {
+        let table: [u8; 256] = std::array::from_fn(|i| (i as i32 - 128) as u8);
+        assert_eq!(
+            [-500, -128, -1, 0, 127, 500].map(|sum| look_up(&table, sum)),
+            [-128, -128, -1, 0, 127, 127]
+        );
+    }
+
+    #[test]
+    fn between_the_entries_of_a_table_of_sixteen_bits_are_straight_lines() {
+        // The sum itself, whose high byte is rounded, ties up.
+        let table =
+            std::array::from_fn(|i| ((i as i32 * 128 - 32768).min(32767) as i16).to_le_bytes());
+        let sums = [
+            -99_999, -32_768, -385, -384, 0, 127, 128, 1000, 32_639, 32_640, 99_999,
+        ];
+        let found = sums.map(|sum| interpolate(&table, sum));
+        assert_eq!(found, [-128, -128, -2, -1, 0, 0, 1, 4, 127, 127, 127]);
+    }
+}

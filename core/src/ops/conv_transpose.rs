@@ -321,3 +321,130 @@ fn finish(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        mac_count, output_row, scratch_words, section_lens, weight_index, wrong_filling,
+        wrong_zero_point_correction,
+    };
+    use crate::error::LayerError;
+    use crate::layer::tests::layer;
+    use crate::ops::WeightPlace;
+    use crate::ops::kernels::{Dsp, KernelSet, Packed, Portable};
+    use crate::types::{Op, Shape, Window};
+
+    const TWICE: Window = Window {
+        kernel: 2,
+        stride: 2,
+        crop_top: 0,
+        crop_left: 0,
+        crop_bottom: 0,
+        crop_right: 0,
+    };
+    const SHAPES: [Shape; 2] = [Shape { h: 1, w: 2, c: 1 }, Shape { h: 2, w: 4, c: 1 }];
+
+    /// The places of all weights of a kernel.
+    fn places(window: Window, c_in: usize, c_out: usize) -> impl Iterator<Item = usize> {
+        let k = window.kernel;
+        (0..c_out * k * k * c_in).map(move |i| {
+            let at = WeightPlace {
+                output: i % c_out,
+                ky: i / c_out % k,
+                kx: i / c_out / k % k,
+                input: i / c_out / k / k,
+            };
+            weight_index(window, c_in, c_out, at)
+        })
+    }
+
+    #[test]
+    fn every_weight_has_a_place_of_its_own_and_the_others_are_zero() {
+        let window = Window { kernel: 5, ..TWICE };
+        let map = |side, c| Shape {
+            h: side,
+            w: side,
+            c,
+        };
+        let shapes = [map(1, 3), map(5, 2)];
+        let mut bytes = vec![0u8; 5 * 5 * 2 * 4];
+        for at in places(window, 3, 2) {
+            assert_eq!(bytes[at], 0, "two weights at {at}");
+            bytes[at] = 1;
+        }
+        let others: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at] == 0).collect();
+        assert_eq!(others.len(), 5 * 5 * 2);
+        for at in others {
+            let mut weights = bytes.clone();
+            weights[at] = 1;
+            let layer = layer(Op::ConvTranspose(window), shapes, &weights);
+            assert_eq!(wrong_filling(&layer, window), Some(at));
+        }
+    }
+
+    fn rows<K: KernelSet>(weights: &[u8]) -> [[i8; 4]; 2] {
+        let layer = layer(Op::ConvTranspose(TWICE), SHAPES, weights);
+        let mut scratch = vec![7; scratch_words(TWICE, SHAPES[0], SHAPES[1]) as usize];
+        [0, 1].map(|oy| {
+            let mut y = [0; 4];
+            output_row::<K>(&layer, TWICE, oy, |_| &[3, -2], &mut scratch, &mut y);
+            y
+        })
+    }
+
+    #[test]
+    fn each_input_leaves_a_kernel_at_its_place() {
+        let mut weights = [0; 16];
+        for (value, at) in [1, 3, 2, 4].into_iter().zip(places(TWICE, 1, 1)) {
+            weights[at] = value;
+        }
+        // The kernel is 1, 2 above 3, 4.
+        let expected = [[3, 6, -2, -4], [9, 12, -6, -8]];
+        assert_eq!(rows::<Portable>(&weights), expected);
+        assert_eq!(rows::<Packed>(&weights), expected);
+        assert_eq!(rows::<Dsp>(&weights), expected);
+        assert_eq!(mac_count(TWICE, SHAPES[0], SHAPES[1]), 8);
+    }
+
+    #[test]
+    fn zero_point_corrections_are_those_of_the_weights() {
+        let mut weights = [0; 16];
+        weights[0] = 5;
+        let mut layer = layer(Op::ConvTranspose(TWICE), SHAPES, &weights);
+        layer.input.zero_point = 3;
+        let corrections = [-15i32, 0, 0, 0].map(i32::to_le_bytes);
+        layer.zero_point_corrections = corrections.as_flattened();
+        assert_eq!(wrong_zero_point_correction(&layer, TWICE), None);
+        let corrections = [-15i32, 0, 1, 0].map(i32::to_le_bytes);
+        layer.zero_point_corrections = corrections.as_flattened();
+        assert_eq!(wrong_zero_point_correction(&layer, TWICE), Some(2));
+    }
+
+    #[test]
+    fn shapes_have_to_follow_from_the_window() {
+        let error = |window| section_lens(window, SHAPES[0], SHAPES[1]).err();
+        assert_eq!(error(TWICE), None);
+        assert_eq!(
+            error(Window { kernel: 0, ..TWICE }),
+            Some(LayerError::Window)
+        );
+        assert_eq!(
+            error(Window { stride: 0, ..TWICE }),
+            Some(LayerError::Window)
+        );
+        assert_eq!(
+            error(Window {
+                crop_top: 2,
+                ..TWICE
+            }),
+            Some(LayerError::Crops)
+        );
+        assert_eq!(
+            error(Window {
+                crop_left: 1,
+                ..TWICE
+            }),
+            Some(LayerError::OutputShape)
+        );
+    }
+}

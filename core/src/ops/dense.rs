@@ -154,3 +154,60 @@ fn unpack<'w>(packed: &[u8], words: &'w mut [u32]) -> &'w [u8] {
     }
     bytemuck::must_cast_slice(words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{output_row, scratch_words, weight_index, wrong_filling};
+    use crate::fixed::Multiplier;
+    use crate::layer::tests::{flat, layer};
+    use crate::ops::kernels::Portable;
+    use crate::types::{Op, Shape, WeightBits};
+
+    #[test]
+    fn every_weight_has_a_place_of_its_own() {
+        let (input, output) = (flat(6), Shape { h: 2, w: 3, c: 2 });
+        let places = (0..12).flat_map(|o| (0..6).map(move |i| weight_index(input, output, o, i)));
+        let mut places: Vec<_> = places.collect();
+        places.sort_unstable();
+        places.dedup();
+        // Two rows of two blocks of two quads of 16 bytes.
+        assert!(places.len() == 72 && places.iter().all(|&at| at < 2 * 2 * 2 * 16));
+    }
+
+    #[test]
+    fn a_row_is_the_sum_of_its_products() {
+        let bias = [10i32.to_le_bytes(), 1i32.to_le_bytes()];
+        for bits in [WeightBits::Eight, WeightBits::Four] {
+            let weights: &[u8] = match bits {
+                WeightBits::Eight => &[5, 7, 0, 0, 0xfe, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                WeightBits::Four => &[5, 7, 0, 0, 0xe, 1, 0, 0],
+            };
+            let mut layer = layer(Op::Dense, [flat(2), flat(2)], weights);
+            layer.weight_bits = bits;
+            layer.bias = bias.as_flattened();
+            layer.input.zero_point = 1;
+            layer.pre_activation.zero_point = 2;
+            assert!(layer.channels(0).all(|(_, by)| by
+                == Multiplier {
+                    mantissa: 1 << 30,
+                    shift: 1
+                }));
+            let mut scratch = vec![9; scratch_words(2, 2, bits)];
+            let mut y = [0; 2];
+            output_row::<Portable>(&layer, 0, &[3, -4], &mut scratch, &mut y);
+            // 10 + 2 * 5 - 5 * 7 and 1 - 2 * 2 - 5 * 1, and the zero point.
+            assert_eq!(y, [-15 + 2, -8 + 2], "{bits:?}");
+            assert_eq!(wrong_filling(&layer), None);
+        }
+    }
+
+    #[test]
+    fn weights_beyond_the_shapes_have_to_be_zero() {
+        for at in [2, 3, 6, 8, 15] {
+            let mut weights = [0; 16];
+            weights[at] = 1;
+            let layer = layer(Op::Dense, [flat(2), flat(2)], &weights);
+            assert_eq!(wrong_filling(&layer), Some(at));
+        }
+    }
+}
