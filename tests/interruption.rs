@@ -1,7 +1,6 @@
 //! What ends a run before its time, and what it comes to when it goes on.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::cli::{assert_same, fails, host, ok, program, safetensors_header};
+use crate::programs::found;
 
 /// Three layers of a few channels and a checkpoint after every step, so that most of a run is
 /// writing.
@@ -145,10 +145,12 @@ fn a_run_killed_at_any_moment_ends_with_the_bytes_of_one_that_never_was() {
             break;
         }
     }
-    let line = format!(
-        "kills survived {survived}/{wanted} byte-identical, {in_writes} of them inside a write\n"
+    found(
+        "kills",
+        &format!(
+            "kills survived {survived}/{wanted} byte-identical, {in_writes} of them inside a write"
+        ),
     );
-    let _ = std::io::stderr().write_all(line.as_bytes());
     assert!(in_writes * 10 >= wanted, "{in_writes} inside a write");
 }
 

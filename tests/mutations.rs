@@ -2,7 +2,6 @@
 //! model that draws; nothing panics, and nothing takes long.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use gan_core::{Mode, Model};
 use crate::files::{plain, rich};
 use crate::format::file;
 use crate::hostile::variant;
+use crate::programs::found;
 
 const TRIES: u32 = 100_000;
 
@@ -239,16 +239,15 @@ fn a_hundred_thousand_mutations_are_refused_or_drawn() {
             count(&|name, end| name == kind && is_refused(end))
         )
     });
-    // Past the test harness, which keeps what passing tests print.
-    let line = format!(
+    let text = format!(
         "mutations: {TRIES} tried, {} refused by {} errors, {drawn} drawn, {large} too large to draw, \
-         panics {}: {}\n",
+         panics {}: {}",
         count(&|_, end| is_refused(end)),
         errors.len(),
         panics.len(),
         kinds.join(", ")
     );
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    found("mutations", &text);
     assert!(panics.is_empty(), "number and kind: {panics:?}");
     assert!(
         drawn > 5_000 && errors.len() >= 25,

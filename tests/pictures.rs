@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::cli::{ok, program, safetensors_header};
 use crate::interruption::folder;
+use crate::programs::found;
 
 /// Memory that no input may make the program take.
 const PEAK_KIB: u64 = 1 << 20;
@@ -388,11 +389,13 @@ fn every_hostile_input_is_answered_with_an_error_that_names_it() {
     )
     .unwrap();
     refused("vast-sheet.png", "vast-sheet.png", &["--tile", "8x8"]);
-    let line = format!(
-        "hostile inputs {}/{inputs} answered with an error naming the file\n",
-        answered.len()
+    found(
+        "hostile inputs",
+        &format!(
+            "hostile inputs {}/{inputs} answered with an error naming the file",
+            answered.len()
+        ),
     );
-    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// IDX files whose headers lie.

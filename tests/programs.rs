@@ -1,9 +1,11 @@
-//! The workspace's programs, built as a user would.
+//! The workspace's programs, built as a user would; and what a check tells them.
 
+use std::fs::File;
+use std::io::{Write, stderr};
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs `cargo build` with more arguments; the last program that it names.
 pub fn build(args: &[&str]) -> PathBuf {
@@ -22,4 +24,17 @@ pub fn build(args: &[&str]) -> PathBuf {
     let executable = |message: Value| message["executable"].as_str().map(PathBuf::from);
     let last = messages.filter_map(executable).next_back();
     last.expect("cargo names the program")
+}
+
+/// Prints what a check has found, past the test harness, which keeps what passing tests
+/// print. It is also a line of JSON at the end of the file that `FOUND` names, for `cargo
+/// tools ci`.
+pub fn found(check: &str, text: &str) {
+    let _ = writeln!(stderr(), "{text}");
+    let Some(path) = std::env::var_os("FOUND") else {
+        return;
+    };
+    let mut file = File::options().append(true).open(path).expect("FOUND");
+    let line = format!("{}\n", json!({"check": check, "found": text}));
+    file.write_all(line.as_bytes()).expect("FOUND");
 }

@@ -99,6 +99,13 @@ pub fn build(
     );
     let mut command = Command::new("cargo");
     command.args(args.split(' ')).current_dir(crate::root());
+    let folder = std::env::var_os("CARGO_TARGET_DIR");
+    let mut folder = folder.map_or_else(|| crate::root().join("target"), PathBuf::from);
+    if model.is_some() {
+        // Another program must not take the place of the default one while that is in use.
+        folder.push("other-model");
+        command.env("CARGO_TARGET_DIR", &folder);
+    }
     if let Some(model) = model {
         eprint!("GAN_MODEL={} ", model.display());
         command.env("GAN_MODEL", model);
@@ -106,7 +113,5 @@ pub fn build(
     eprintln!("cargo {args}");
     let status = command.status().context("cannot start cargo")?;
     ensure!(status.success(), "the build failed");
-    let folder = std::env::var_os("CARGO_TARGET_DIR");
-    let folder = folder.map_or_else(|| crate::root().join("target"), PathBuf::from);
     Ok(folder.join(target).join("firmware").join(program))
 }

@@ -3,13 +3,16 @@
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use serde::Deserialize;
 
+use crate::qemu::soak::Soak;
 use crate::root;
+use crate::symbols::Symbols;
 
 /// Runs the checks of trust and prints what each found: mutated model files, killed runs,
 /// hostile inputs, a soak in QEMU, what gan-core can reach.
 ///
-/// Without --full in a short form, as `.ci/run` does; with it in some ten minutes.
+/// Without --full in a short form; with it in some ten minutes.
 #[derive(clap::Args)]
 pub struct Ci {
     /// 200 kills, a folder of 100,000 files, 2,000 pictures.
@@ -17,12 +20,21 @@ pub struct Ci {
     full: bool,
 }
 
-/// Tests that print what they found, and how the line begins.
+/// Tests, and the checks that they tell of: a line of JSON each in the file that `FOUND`
+/// names.
 const TESTS: [(&str, &str); 3] = [
-    ("mutations", "mutations: "),
-    ("killed_at_any", "kills survived "),
-    ("hostile", "hostile inputs "),
+    ("mutations", "mutations"),
+    ("killed_at_any", "kills"),
+    ("hostile", "hostile inputs"),
 ];
+
+/// What a check has found.
+#[derive(Deserialize)]
+struct Found {
+    check: String,
+    found: String,
+}
+
 /// Of the tests' own size: the count of kills and of files in the largest folder.
 const FULL: [(&str, &str); 2] = [("KILLS", "200"), ("FOLDER_FILES", "100000")];
 
@@ -34,26 +46,25 @@ impl Ci {
         if self.full {
             cargo.envs(FULL);
         }
-        let printed = printed_by(&mut cargo)?;
-        let mut table = Vec::new();
-        for (test, beginning) in TESTS {
-            let line = printed.lines().find_map(|line| {
-                let at = line.find(beginning)?;
-                Some(line[at..].trim().to_owned())
-            });
-            table
-                .push(line.with_context(|| format!("the test {test} has not said what it found"))?);
-        }
-        let images = if self.full { "2000" } else { "100" };
-        let soak = printed_by(own().args(["soak", "--images", images]))?;
-        table.push(soak.lines().last().unwrap_or_default().to_owned());
-        // It fails if there is one.
-        let symbols = printed_by(own().arg("symbols"))?;
-        let boards = symbols
+        let file = tempfile::NamedTempFile::new()?;
+        cargo.env("FOUND", file.path()).current_dir(root());
+        println!("{cargo:?}");
+        let status = cargo.status().context("cannot start cargo")?;
+        ensure!(status.success(), "a test failed");
+        let lines = std::fs::read_to_string(file.path())?;
+        let found: Vec<Found> = lines
             .lines()
-            .filter(|line| line.contains("0 reach a panic"));
-        let boards = boards.count();
-        ensure!(boards > 0, "no board's program was read:\n{symbols}");
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?;
+        let mut table = Vec::new();
+        for (test, check) in TESTS {
+            let of_test = found.iter().find(|found| found.check == check);
+            let of_test = of_test.with_context(|| format!("{test} has not said what it found"))?;
+            table.push(of_test.found.clone());
+        }
+        table.push(Soak::of(if self.full { 2000 } else { 100 }).found()?);
+        let boards = Symbols::of_all().check()?;
+        ensure!(boards > 0, "no board's program was read");
         table.push(format!(
             "forbidden symbols 0 in the programs of {boards} boards"
         ));
@@ -61,20 +72,4 @@ impl Ci {
         table.iter().for_each(|line| println!("| {line} |"));
         Ok(())
     }
-}
-
-/// This program.
-fn own() -> Command {
-    Command::new(std::env::current_exe().unwrap_or_else(|_| "tools".into()))
-}
-
-/// What a command prints on both its outputs, if it succeeds.
-fn printed_by(command: &mut Command) -> anyhow::Result<String> {
-    println!("{command:?}");
-    let output = command.current_dir(root()).output();
-    let output = output.with_context(|| format!("cannot start {command:?}"))?;
-    let [errors, text] = [&output.stderr, &output.stdout].map(|b| String::from_utf8_lossy(b));
-    let printed = format!("{errors}{text}");
-    ensure!(output.status.success(), "{command:?} failed:\n{printed}");
-    Ok(printed)
 }

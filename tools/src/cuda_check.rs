@@ -38,6 +38,16 @@ const LIBRARIES: [(&str, &str); 5] = [
     ("cublasLt", "cublaslt"),
 ];
 
+/// Nothing but `host doctor` is run of it: optimizing would only take time.
+const UNOPTIMIZED: [&str; 6] = [
+    "--config",
+    "profile.dev.package.\"*\".opt-level=0",
+    "--config",
+    "profile.dev.package.gan-core.opt-level=0",
+    "--config",
+    "profile.dev.package.host.opt-level=0",
+];
+
 impl CudaCheck {
     pub fn run(self) -> anyhow::Result<()> {
         let cache = root().join("target/cuda-check");
@@ -55,6 +65,7 @@ impl CudaCheck {
         cargo
             .args(["build", "-p", "host", "--features", "cuda", "--target-dir"])
             .arg(&build)
+            .args(UNOPTIMIZED)
             .current_dir(root())
             .env("PATH", &path)
             .env("CUDA_PATH", &cuda);

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
+use crate::qemu::Event;
 use crate::root;
 
 /// Draws the same latents with gan-core, host's floats, PyTorch, LiteRT's reference kernels,
@@ -236,19 +237,16 @@ impl Bench {
     /// The emulated board shows what the simulator does for the same model.
     fn check_board(&self, gan: &Path) -> anyhow::Result<()> {
         let (board, simulated) = (self.folder.join("board.png"), self.folder.join("sim.png"));
-        let tools = ["tools", "qemu", "--model"];
+        let tools = ["tools", "qemu", "--json", "--model"];
         let log = cargo(&[&tools[..], &[text(gan)?, "--screenshot", text(&board)?]].concat())?;
-        let frame = log.lines().rfind(|line| line.contains("Frame"));
+        let events = log.lines().map(serde_json::from_str::<Event>);
+        let events: Vec<Event> = events.collect::<Result<_, _>>()?;
+        let frame = events.iter().rfind(|event| event.name == "Frame");
         let frame = frame.context("the board has drawn nothing")?;
-        let field = |name: &str| -> anyhow::Result<String> {
-            let value = frame.split(&format!("{name}: ")).nth(1);
-            let digits = value.with_context(|| format!("no {name} in {frame}"))?;
-            Ok(digits.chars().take_while(char::is_ascii_digit).collect())
-        };
         let simulator = [
             "run", "-q", "-p", "firmware", "--", "--panel", "oled", "--model",
         ];
-        let (seed, ms) = (field("seed")?, field("ms")?);
+        let (seed, ms): (String, String) = (frame.field("seed")?, frame.field("ms")?);
         let shown = [
             "--seed",
             &seed,
@@ -264,7 +262,7 @@ impl Bench {
             is_same,
             "the board shows another picture than the simulator"
         );
-        println!("PyTorch's 00 on an emulated Cortex-M3: its display is the simulator's, {frame}");
+        println!("PyTorch's 00 on an emulated board: its display is the simulator's, {ms} ms");
         Ok(())
     }
 

@@ -76,6 +76,17 @@ struct Call {
 
 impl Symbols {
     pub fn run(self) -> anyhow::Result<()> {
+        self.check().map(drop)
+    }
+
+    /// All boards.
+    pub const fn of_all() -> Self {
+        Self { board: None }
+    }
+
+    /// Fails where a program has what it must not; how many were read.
+    pub fn check(&self) -> anyhow::Result<usize> {
+        let mut read = 0;
         let wanted = |board: &&BoardSpec| self.board.is_none_or(|asked| asked.name == board.name);
         for board in BOARDS.iter().filter(wanted) {
             if self.board.is_none() && !has_target(board.target)? {
@@ -90,8 +101,9 @@ impl Symbols {
                 program.list_panics()?;
             }
             program.ensure_clean(&elf, board)?;
+            read += 1;
         }
-        Ok(())
+        Ok(read)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The application on an emulated board.
 
 mod debugger;
+mod event;
 mod lm3s6965evb;
 mod log;
 mod pico;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use crate::boards::{self, BoardSpec, Emulator as Kind};
+pub use event::Event;
 use lm3s6965evb::Lm3s6965Evb;
 use log::Log;
 use pico::Pico;
@@ -43,6 +45,9 @@ pub struct Qemu {
     /// to start the board again.
     #[arg(long)]
     hang: bool,
+    /// Print the log as JSON, an event a line.
+    #[arg(long)]
+    json: bool,
     /// Run this program, do not build.
     #[arg(long, conflicts_with = "model")]
     elf: Option<PathBuf>,
@@ -79,6 +84,8 @@ trait Emulator {
 struct Running {
     process: Child,
     log: Log,
+    /// Whether the log is printed as JSON.
+    is_json: bool,
 }
 
 impl Running {
@@ -92,7 +99,11 @@ impl Running {
             process.with_context(|| format!("cannot start {name}: see `cargo tools setup`"))?;
         let output = process.stdout.take().context("no pipe from the emulator")?;
         let log = Log::new(&program, output)?;
-        Ok(Self { process, log })
+        Ok(Self {
+            process,
+            log,
+            is_json: false,
+        })
     }
 
     fn has_ended(&mut self) -> bool {
@@ -108,9 +119,13 @@ impl Drop for Running {
 }
 
 /// Prints the log until an event of this name.
-fn wait_for(emulator: &mut dyn Emulator, event: &str) -> anyhow::Result<()> {
-    let print = |line: &str| println!("{line}");
-    while !next_line(emulator, print)?.contains(event) {}
+fn wait_for(emulator: &mut dyn Emulator, name: &str) -> anyhow::Result<()> {
+    let is_json = emulator.running().is_json;
+    let print = |line: &str| match serde_json::to_string(&Event::parse(line)) {
+        Ok(json) if is_json => println!("{json}"),
+        _ => println!("{line}"),
+    };
+    while Event::parse(&next_line(emulator, print)?).name != name {}
     Ok(())
 }
 
@@ -166,6 +181,7 @@ impl Qemu {
                 board.name
             ),
         };
+        emulator.running().is_json = self.json;
         let outcome = play(&mut *emulator, &self.keys, self.hang);
         if !emulator.running().has_ended() {
             // An error is on the display, too.

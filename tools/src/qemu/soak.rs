@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use gan_core::latent::Pcg32;
 use gan_core::{Critic, Mode, Model};
 
+use super::event::Event;
 use super::lm3s6965evb::Lm3s6965Evb;
 use super::{Emulator, Key, next_line};
 use crate::boards;
@@ -61,6 +61,22 @@ const FIRST_KEYS: [Key; 6] = [
 
 impl Soak {
     pub fn run(self) -> anyhow::Result<()> {
+        println!("{}", self.found()?);
+        Ok(())
+    }
+
+    /// A soak of the default model, and so many pictures.
+    pub const fn of(images: u32) -> Self {
+        Self {
+            images,
+            seed: 1,
+            screenshot: None,
+            model: None,
+        }
+    }
+
+    /// One line of what was found.
+    pub fn found(self) -> anyhow::Result<String> {
         let default = crate::root().join("models/fashion.gan");
         let file = self.model.as_deref().unwrap_or(&default);
         let bytes = std::fs::read(file);
@@ -134,7 +150,7 @@ impl Session<'_> {
     }
 
     fn wait_for_picture(&mut self) -> anyhow::Result<()> {
-        while !self.line()?.contains("Frame") {}
+        while Event::parse(&self.line()?).name != "Frame" {}
         Ok(())
     }
 
@@ -165,21 +181,17 @@ impl Session<'_> {
         }
         let (after_bytes, failing) = (1 + self.random(PICTURE_BYTES), self.random(4));
         self.board.unplug(key, after_bytes, failing)?;
-        let mut lines = Vec::<String>::new();
-        while lines.last().is_none_or(|line| !line.contains("Frame")) {
-            let line = self.line()?;
-            lines.extend((!line.contains("Stack")).then_some(line));
+        let mut events = Vec::<Event>::new();
+        while events.last().is_none_or(|event| event.name != "Frame") {
+            let event = Event::parse(&self.line()?);
+            events.extend((event.name != "Stack").then_some(event));
         }
-        let back = format!("DisplayBack {{ tries: {} }}", failing + 1);
-        let expected = ["INFO  Button", "WARN  DisplayLost", &back, "INFO  Frame"];
-        let is_expected = lines.len() == expected.len()
-            && lines
-                .iter()
-                .zip(expected)
-                .all(|(line, part)| line.contains(part));
+        let names: Vec<&str> = events.iter().map(|event| &*event.name).collect();
+        let is_expected = names == ["Button", "DisplayLost", "DisplayBack", "Frame"]
+            && events[2].field::<u32>("tries")? == failing + 1;
         ensure!(
             is_expected,
-            "unplugged after {after_bytes} bytes, for {failing} tries: {lines:#?}"
+            "unplugged after {after_bytes} bytes, for {failing} tries: {events:#?}"
         );
         self.record.unplugged += 1;
         Ok(())
@@ -239,31 +251,39 @@ impl<'m> Record<'m> {
 
     /// Checks a line; whether it is a picture's.
     fn take(&mut self, line: &str) -> anyhow::Result<bool> {
-        if line.contains("Boot") {
-            self.boots += 1;
-            ensure!(self.boots == 1, "the board has started again: {line}");
-        } else if line.contains("Stack") {
-            let bytes = (number(line, "used_bytes")?, number(line, "of_bytes")?);
-            let images = self.images;
-            ensure!(images <= self.settled, "after {images} images: {line}");
-            self.stack_bytes = bytes;
-        } else if line.contains("Button") {
-            self.buttons += 1;
-            self.palette += u32::from(line.contains("NextPalette"));
-            self.is_interpolating ^= line.contains("Interpolate");
-        } else if line.contains("Frame") {
-            self.images += 1;
-            self.check_picture(line)?;
-            line.clone_into(&mut self.last);
-            return Ok(true);
+        let event = Event::parse(line);
+        match &*event.name {
+            "Boot" => {
+                self.boots += 1;
+                ensure!(self.boots == 1, "the board has started again: {line}");
+            }
+            "Stack" => {
+                let bytes = (event.field("used_bytes")?, event.field("of_bytes")?);
+                let images = self.images;
+                ensure!(images <= self.settled, "after {images} images: {line}");
+                self.stack_bytes = bytes;
+            }
+            "Button" => {
+                let action = event.argument.as_deref();
+                self.buttons += 1;
+                self.palette += u32::from(action == Some("NextPalette"));
+                self.is_interpolating ^= action == Some("Interpolate");
+            }
+            "Frame" => {
+                self.images += 1;
+                self.check_picture(&event)?;
+                line.clone_into(&mut self.last);
+                return Ok(true);
+            }
+            _ => {}
         }
         Ok(false)
     }
 
-    fn check_picture(&mut self, line: &str) -> anyhow::Result<()> {
-        let class = number(line, "class").ok();
-        let (seed, step) = (number(line, "seed")?, number(line, "step")?);
-        let drawn = (number(line, "crc32")?, number(line, "score").ok());
+    fn check_picture(&mut self, event: &Event) -> anyhow::Result<()> {
+        let class = event.optional("class")?;
+        let (seed, step) = (event.field("seed")?, event.field("step")?);
+        let drawn = (event.field("crc32")?, event.optional("score")?);
         let key = (class, seed, step);
         let expected = match self.known.get(&key) {
             Some(&known) => known,
@@ -273,12 +293,12 @@ impl<'m> Record<'m> {
         self.known.insert(key, expected);
         if drawn != expected {
             self.differences += 1;
-            println!("{line}: not checksum and score {expected:?}");
+            println!("{event:?}: not checksum and score {expected:?}");
         }
         Ok(())
     }
 
-    fn finish(&self) -> anyhow::Result<()> {
+    fn finish(&self) -> anyhow::Result<String> {
         let Self {
             images,
             differences,
@@ -287,28 +307,14 @@ impl<'m> Record<'m> {
             ..
         } = self;
         let different = self.known.len();
-        println!(
+        let found = format!(
             "images drawn {images}, {different} of them different, differences {differences}, \
              stack {used} of {of} bytes, canaries whole, display unplugged {unplugged} times"
         );
-        ensure!(*differences == 0, "{differences} differences");
-        ensure!(used < of, "the stack is full");
-        Ok(())
+        ensure!(*differences == 0, "{differences} differences: {found}");
+        ensure!(used < of, "the stack is full: {found}");
+        Ok(found)
     }
-}
-
-/// A number of an event; none is an error.
-fn number<T: FromStr>(line: &str, field: &str) -> anyhow::Result<T> {
-    let value = line
-        .split_once(&format!("{field}: "))
-        .context(line.to_owned());
-    let value = value?.1.trim_start_matches("Some(");
-    let end = value.find(|c: char| c != '-' && !c.is_ascii_digit());
-    let digits = end.and_then(|end| value.get(..end)).unwrap_or(value);
-    digits
-        .parse()
-        .ok()
-        .with_context(|| format!("no {field}: {line}"))
 }
 
 /// Checksum and score of what gan-core draws here.
