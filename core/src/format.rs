@@ -118,22 +118,22 @@ pub const fn is_control(character: char) -> bool {
     )
 }
 
-/// Continues a CRC-32 (reflected, polynomial 0xEDB88320), bitwise: flash is dearer than
-/// the milliseconds that a table would save once at start.
-fn crc32(mut crc: u32, bytes: &[u8]) -> u32 {
-    for &byte in bytes {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
-        }
-    }
-    crc
+/// Continues a CRC-32 (IEEE 802.3: reflected, polynomial 0xEDB88320). It begins with `!0`, and
+/// its complement is the checksum. Bit by bit: a table would cost more flash than the time is
+/// worth.
+pub fn crc32(crc: u32, bytes: impl Iterator<Item = u8>) -> u32 {
+    bytes.fold(crc, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
 }
 
 /// The checksum of a file: of all its bytes but those that hold it.
 pub(crate) fn file_crc(bytes: &[u8]) -> u32 {
     let (before, after) = bytes.split_at(bytes.len().min(header::CRC32.start));
-    !crc32(crc32(!0, before), part(after, header::CRC32.len()..))
+    let after = part(after, header::CRC32.len()..);
+    !crc32(!0, before.iter().chain(after).copied())
 }
 
 /// Where a section begins behind `len` bytes.
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_checksum_is_the_standard_one_but_for_itself() {
-        assert_eq!(!crc32(!0, b"123456789"), 0xCBF4_3926);
+        assert_eq!(!crc32(!0, b"123456789".iter().copied()), 0xCBF4_3926);
         let mut file = FILE.to_vec();
         assert_eq!(file_crc(&file).to_le_bytes(), file[12..16]);
         file[13] ^= 1;

@@ -91,10 +91,15 @@ impl<'a> Model<'a> {
 
     /// Names of the classes, first to last. To walk them by [`label`](Self::label) would take
     /// time in proportion to the square of their number.
-    pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn labels(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let lines = self.header.text.as_bytes().split(|&byte| byte == b'\n');
         let labels = lines.skip(2).take(self.class_count());
         labels.map(|label| core::str::from_utf8(label).unwrap_or_default())
+    }
+
+    /// The class that a user asked for; see [`find_class`].
+    pub fn find_class(&self, asked: &str) -> Option<usize> {
+        find_class(self.labels(), asked)
     }
 
     /// Name of a class.
@@ -243,6 +248,18 @@ fn parse_critic<'a>(
     let first = read(0, input)?;
     let layers = [first, read(1, first.output)?];
     Critic::new(picture, head.halved, head.passing, layers)
+}
+
+/// The class that `asked` names among `labels`: by its exact name, else by its name in any case
+/// of ASCII letters, else by its number from 0 on.
+pub fn find_class<'a>(
+    mut labels: impl Iterator<Item = &'a str> + Clone,
+    asked: &str,
+) -> Option<usize> {
+    let class_count = labels.clone().count();
+    let exact = labels.clone().position(|label| label == asked);
+    let by_name = exact.or_else(|| labels.position(|label| label.eq_ignore_ascii_case(asked)));
+    by_name.or_else(|| asked.parse().ok().filter(|&class| class < class_count))
 }
 
 #[cfg(test)]

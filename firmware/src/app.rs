@@ -5,6 +5,7 @@ use core::f32::consts::PI;
 use embedded_graphics::pixelcolor::{Gray8, PixelColor, Rgb888};
 use embedded_graphics::prelude::DrawTarget;
 use gan_core::choose::{self, Choice};
+use gan_core::format::crc32;
 use gan_core::latent::slerp;
 use gan_core::{InferError, Mode, Model};
 use heapless::Deque;
@@ -82,17 +83,6 @@ fn attend<P: Platform>(platform: &mut P, pending: &mut Deque<Action, 4>) {
     if let Some(action) = platform.action() {
         let _ = pending.push_back(action);
     }
-}
-
-/// CRC-32 (ISO-HDLC) of more values: it begins with `!0`, and its complement is the checksum.
-/// Bit by bit: a table would cost more flash than the time is worth.
-fn crc32(crc: u32, values: &[i8]) -> u32 {
-    values.iter().fold(crc, |crc, &value| {
-        let crc = crc ^ u32::from(value.cast_unsigned());
-        (0..8).fold(crc, |crc, _| {
-            crc >> 1 ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
 }
 
 /// What the display shows.
@@ -345,7 +335,7 @@ impl<'a> App<'a> {
         let Memory { input, arena, .. } = &mut self.memory;
         let (mut drawn, mut crc) = (Ok(()), !0);
         self.model.run(input, arena, |row, values| {
-            crc = crc32(crc, values);
+            crc = crc32(crc, values.iter().map(|value| value.cast_unsigned()));
             if drawn.is_ok() {
                 let display = platform.display();
                 drawn = self.screen.show_row(display, self.palette, row, values);

@@ -1,9 +1,9 @@
 //! Images out: grids as PNG and in the terminal.
 
-use std::fmt::Write as _;
 use std::io::Cursor;
 use std::path::Path;
 
+use gan_core::image::write_half_blocks;
 use image::{ImageFormat, Rgb, RgbImage};
 
 use crate::data::Images;
@@ -64,17 +64,12 @@ pub fn save_png(path: &Path, picture: &RgbImage) -> std::io::Result<()> {
     write_atomic(path, &png(picture)?)
 }
 
-/// Two pixels a character, as half blocks in 24-bit colour.
+/// A picture as text for a terminal with 24-bit colours.
 pub fn to_terminal(picture: &RgbImage) -> String {
     let mut text = String::new();
-    for y in (0..picture.height()).step_by(2) {
-        for x in 0..picture.width() {
-            let Rgb([r, g, b]) = *picture.get_pixel(x, y);
-            let below = picture.get_pixel_checked(x, y + 1).unwrap_or(&BACKGROUND);
-            let Rgb([r2, g2, b2]) = *below;
-            let _ = write!(text, "\x1b[38;2;{r};{g};{b};48;2;{r2};{g2};{b2}m\u{2580}");
-        }
-        text.push_str("\x1b[0m\n");
-    }
+    let (width, height) = picture.dimensions();
+    let pixel = |x, y| picture.get_pixel(x, y).0;
+    // Writing to a string cannot fail.
+    let _ = write_half_blocks(&mut text, width, height, BACKGROUND.0, pixel);
     text
 }

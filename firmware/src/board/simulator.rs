@@ -1,7 +1,6 @@
 //! The simulator: the application on the host, into PNG, GIF, the terminal or a window.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use firmware::display::{SSD0323_PX, ST7789_PX};
 use firmware::event::{Event, Fault};
 use firmware::input::Action;
 use firmware::screen::show_fault;
+use gan_core::image::write_half_blocks;
 use gan_core::{Critic, Mode, Model};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, RgbImage};
@@ -158,7 +158,12 @@ fn simulate<C: Color>(cli: &Cli, size: Size, scale: u32) -> anyhow::Result<()> {
         say(&format!("{}: {count} pictures", path.display()));
     }
     if cli.terminal {
-        let text = to_terminal(&simulator.picture(&OutputSettings::default()));
+        let picture = simulator.picture(&OutputSettings::default());
+        let (width, height) = picture.dimensions();
+        let mut text = String::new();
+        let pixel = |x, y| picture.get_pixel(x, y).0;
+        // Writing to a string cannot fail.
+        let _ = write_half_blocks(&mut text, width, height, [0; 3], pixel);
         // A reader that has gone away wants no picture.
         let _ = stdout().lock().write_all(text.as_bytes());
     }
@@ -216,12 +221,8 @@ fn class(cli: &Cli, model: &Model<'_>) -> anyhow::Result<usize> {
     let Some(asked) = &cli.class else {
         return Ok(0);
     };
-    let labels: Vec<&str> = model.labels().collect();
-    let exact = labels.iter().position(|label| label == asked);
-    let like = || labels.iter().position(|l| l.eq_ignore_ascii_case(asked));
-    let by_name = exact.or_else(like);
-    let by_number = asked.parse().ok().filter(|&class| class < labels.len());
-    by_name.or(by_number).with_context(|| {
+    model.find_class(asked).with_context(|| {
+        let labels: Vec<&str> = model.labels().collect();
         format!(
             "there is no class `{asked}`; there are {}",
             labels.join(", ")
@@ -315,20 +316,6 @@ fn record(path: &Path, pictures: &[RgbImage]) -> anyhow::Result<()> {
         encoder.encode_frame(Frame::from_parts(picture, 0, 0, delay))?;
     }
     Ok(())
-}
-
-/// Two pixels a character, as half blocks.
-fn to_terminal(picture: &RgbImage) -> String {
-    let mut text = String::new();
-    for y in (0..picture.height() - 1).step_by(2) {
-        for x in 0..picture.width() {
-            let [r, g, b] = picture.get_pixel(x, y).0;
-            let [r2, g2, b2] = picture.get_pixel(x, y + 1).0;
-            let _ = write!(text, "\x1b[38;2;{r};{g};{b};48;2;{r2};{g2};{b2}m\u{2580}");
-        }
-        text.push_str("\x1b[0m\n");
-    }
-    text
 }
 
 /// The window, where SDL is.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use gan_core::Model;
+use gan_core::model::find_class;
 use host::config::Image;
 use host::data::{Images, idx};
 use host::generator::FloatGenerator;
@@ -78,19 +79,12 @@ fn order(args: &Sample, names: &[&str]) -> anyhow::Result<Order> {
         None => None,
         Some(_) if names.is_empty() => bail!("the model has no classes: leave --class out"),
         Some(asked) => {
-            let exact = names.iter().position(|name| name == asked);
-            let like = || names.iter().position(|n| n.eq_ignore_ascii_case(asked));
-            let by_name = exact.or_else(like);
-            let by_number = asked
-                .parse()
-                .ok()
-                .filter(|&class: &usize| class < names.len());
+            let class = find_class(names.iter().copied(), asked);
             let known = names
                 .iter()
                 .enumerate()
                 .map(|(i, name)| format!("{i} {name}"));
             let known = known.collect::<Vec<_>>().join(", ");
-            let class = by_name.or(by_number);
             Some(class.with_context(|| format!("there is no class `{asked}`; there are {known}"))?)
         }
     };
