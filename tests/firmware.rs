@@ -363,7 +363,10 @@ fn a_damaged_model_is_shown_as_an_error_on_board_and_simulator_alike() {
         &path("board.png"),
     ];
     let (is_ok, log, _) = tools(&args);
-    assert!(!is_ok && log.contains("ERROR Failed(Model(BadCrc"), "{log}");
+    assert!(
+        !is_ok && log.contains("ERROR Failed(Model(checksum "),
+        "{log}"
+    );
     let args = [
         "--panel",
         "oled",

@@ -4,7 +4,6 @@ use core::fmt;
 
 /// Why bytes are not a model, or a description cannot become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ModelError {
     /// The header, the text, or the file as a whole.
     File(FileError),
@@ -23,7 +22,6 @@ pub enum ModelError {
 
 /// What is wrong with a file's header, its text, or the file as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
     missing_docs,
     reason = "the fields say what they are; the variants say the rest"
@@ -69,7 +67,6 @@ pub enum FileError {
 
 /// What is wrong with a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
     missing_docs,
     reason = "the fields say what they are; the variants say the rest"
@@ -120,7 +117,6 @@ pub enum LayerError {
 
 /// What is wrong with the critic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
     missing_docs,
     reason = "the fields say what they are; the variants say the rest"
@@ -136,7 +132,6 @@ pub enum CriticError {
 
 /// What is wrong with the vetted seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
     missing_docs,
     reason = "the fields say what they are; the variants say the rest"
@@ -152,7 +147,6 @@ pub enum SeedsError {
 
 /// What is wrong with the place of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
     missing_docs,
     reason = "the fields say what they are; the variants say the rest"
@@ -228,6 +222,9 @@ impl From<SectionError> for SeedsError {
     }
 }
 
+const NOT_ZERO: &str = "not zero: byte";
+const TOO_LARGE: &str = "too large for its field:";
+
 /// Writes what is not as it has to be, how it is, and how it has to be.
 fn differs(f: &mut fmt::Formatter<'_>, what: &str, found: usize, need: usize) -> fmt::Result {
     write!(f, "{what}: {found}, not {need}")
@@ -251,73 +248,77 @@ impl fmt::Display for ModelError {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::BadMagic => f.write_str("not a .gan file: the magic number is wrong"),
+        let (what, found, need) = match *self {
+            Self::BadMagic => return f.write_str("not a .gan file: the magic number is wrong"),
             Self::UnsupportedVersion { found, newest } => {
-                write!(
+                // Of a type that other texts write, too.
+                let [found, newest] = [found, newest].map(usize::from);
+                return write!(
                     f,
                     "format version {found}; this program reads up to {newest}"
-                )
+                );
             }
             Self::WrongLength {
                 need_bytes,
                 have_bytes,
-            } => differs(
-                f,
-                "cut or damaged: length of the file",
-                have_bytes,
-                need_bytes,
-            ),
-            Self::BadCrc { stored, computed } => write!(
-                f,
-                "checksum {stored:#010x}, content {computed:#010x}: the file is damaged"
-            ),
-            Self::LayerCount { found } => write!(f, "{found} layers"),
-            Self::HeaderLength { found, need } => differs(f, "length of the header", found, need),
+            } => ("cut or damaged: length of the file", have_bytes, need_bytes),
+            Self::BadCrc { stored, computed } => {
+                return write!(
+                    f,
+                    "checksum {stored:#010x}, content {computed:#010x}: the file is damaged"
+                );
+            }
+            Self::LayerCount { found } => return numbered(f, "too few or too many layers:", found),
+            Self::HeaderLength { found, need } => ("length of the header", found, need),
             Self::TextLength {
                 need_bytes,
                 left_bytes,
-            } => differs(f, "bytes left for the text", left_bytes, need_bytes),
-            Self::NotUtf8 => f.write_str("the text is not UTF-8"),
-            Self::LineCount { found, need } => differs(f, "lines of text", found, need),
-            Self::ControlCharacter { at } => numbered(f, "control character in the text, byte", at),
-            Self::NotZero { at } => numbered(f, "not zero: byte", at),
-            Self::TooLarge { value } => numbered(f, "too large for its field:", value),
+            } => ("bytes left for the text", left_bytes, need_bytes),
+            Self::NotUtf8 => return f.write_str("the text is not UTF-8"),
+            Self::LineCount { found, need } => ("lines of text", found, need),
+            Self::ControlCharacter { at } => {
+                return numbered(f, "control character in the text, byte", at);
+            }
+            Self::NotZero { at } => return numbered(f, NOT_ZERO, at),
+            Self::TooLarge { value } => return numbered(f, TOO_LARGE, value),
             Self::BufferTooSmall {
                 need_bytes,
                 have_bytes,
-            } => differs(f, "bytes of the buffer", have_bytes, need_bytes),
-        }
+            } => ("bytes of the buffer", have_bytes, need_bytes),
+        };
+        differs(f, what, found, need)
     }
 }
 
 impl fmt::Display for LayerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Section(error) => error.fmt(f),
-            Self::UnknownCode { at, found } => write!(f, "unknown code {found} in byte {at}"),
-            Self::MapSize => f.write_str("a map has no values or too many"),
-            Self::Window => f.write_str("kernel or stride is 0"),
-            Self::Crops => f.write_str("nothing is left by the crops"),
-            Self::InputShape => f.write_str("does not read what is before it"),
-            Self::OutputShape => f.write_str("the output shape does not follow"),
-            Self::NumberCount => f.write_str("weights or channels are missing"),
-            Self::ArenaSize => f.write_str("takes too much memory"),
-            Self::Scale => f.write_str("a scale is not above 0 and finite"),
-            Self::OutputQuant => f.write_str("the output is not the sum"),
-            Self::Clamp => f.write_str("the clamp is out of order"),
-            Self::Function => f.write_str("the clamp or table is of no such function"),
-            Self::Slope => f.write_str("the slope is not from 0 to below 1"),
-            Self::ZeroPoint { found } => write!(f, "zero point {found}, not 0"),
-            Self::Multiplier { channel } => {
-                numbered(f, "multiplier out of range, channel", channel)
+        let (what, number) = match *self {
+            Self::Section(error) => return error.fmt(f),
+            Self::UnknownCode { at, found } => {
+                return write!(f, "unknown code {found} in byte {at}");
             }
-            Self::Overflow { channel } => numbered(f, "sums can overflow, channel", channel),
-            Self::Weight { index } => numbered(f, "weight out of range, byte", index),
-            Self::ZeroPointCorrection { index } => {
-                numbered(f, "wrong zero-point correction", index)
-            }
-            Self::TooLarge { value } => numbered(f, "too large for its field:", value),
+            Self::MapSize => ("a map has no values or too many", None),
+            Self::Window => ("kernel or stride is 0", None),
+            Self::Crops => ("nothing is left by the crops", None),
+            Self::InputShape => ("does not read what is before it", None),
+            Self::OutputShape => ("the output shape does not follow", None),
+            Self::NumberCount => ("weights or channels are missing", None),
+            Self::ArenaSize => ("takes too much memory", None),
+            Self::Scale => ("a scale is not above 0 and finite", None),
+            Self::OutputQuant => ("the output is not the sum", None),
+            Self::Clamp => ("the clamp is out of order", None),
+            Self::Function => ("the clamp or table is of another function", None),
+            Self::Slope => ("the slope is not from 0 to below 1", None),
+            Self::ZeroPoint { found } => return write!(f, "zero point {found}, not 0"),
+            Self::Multiplier { channel } => ("multiplier out of range, channel", Some(channel)),
+            Self::Overflow { channel } => ("sums can overflow, channel", Some(channel)),
+            Self::Weight { index } => ("weight out of range, byte", Some(index)),
+            Self::ZeroPointCorrection { index } => ("wrong zero-point correction", Some(index)),
+            Self::TooLarge { value } => (TOO_LARGE, Some(value)),
+        };
+        match number {
+            Some(number) => numbered(f, what, number),
+            None => f.write_str(what),
         }
     }
 }
@@ -352,8 +353,17 @@ impl fmt::Display for SectionError {
                 need_bytes,
                 left_bytes,
             } => differs(f, "bytes left for the section", left_bytes, need_bytes),
-            Self::NotZero { at } => numbered(f, "not zero: byte", at),
+            Self::NotZero { at } => numbered(f, NOT_ZERO, at),
         }
+    }
+}
+
+/// In the words of [`Display`](fmt::Display), which a device has for its screen anyway: a format
+/// of each variant's own would take more flash.
+#[cfg(feature = "defmt")]
+impl defmt::Format for ModelError {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{}", defmt::Display2Format(self));
     }
 }
 
