@@ -17,7 +17,12 @@ use crate::programs::build;
 
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build(&["--package", "host"]))
+    // With the features of this binary, whose build of `host` is then the same.
+    let features: &[&str] = match cfg!(feature = "onnx") {
+        true => &["--features", "onnx"],
+        false => &[],
+    };
+    PROGRAM.get_or_init(|| build(&[&["--package", "host"], features].concat()))
 }
 
 pub fn host(dir: &Path, args: &[&str]) -> Output {
