@@ -2,6 +2,7 @@
 //! draws the same picture in every way.
 #![no_main]
 
+use gan_core::format::crc32;
 use gan_core::ops::kernels::{Dsp, Packed};
 use gan_core::{Mode, Model};
 use libfuzzer_sys::fuzz_target;
@@ -17,20 +18,11 @@ fuzz_target!(|bytes: &[u8]| {
         place.copy_from_slice(&(bytes.len() as u32).to_le_bytes());
     }
     if sealed.len() >= 16 {
-        let crc = crc32(sealed[..12].iter().chain(&sealed[16..]));
+        let crc = !crc32(!0, sealed[..12].iter().chain(&sealed[16..]).copied());
         sealed[12..16].copy_from_slice(&crc.to_le_bytes());
     }
     draw(&sealed);
 });
-
-/// CRC-32 as IEEE 802.3 defines it.
-fn crc32<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {
-    !bytes.fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
-}
 
 fn draw(bytes: &[u8]) {
     let Ok(model) = Model::parse(bytes) else {
