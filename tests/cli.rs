@@ -116,6 +116,12 @@ pub fn assert_same(dir: &Path, a: &str, b: &str) {
     }
 }
 
+/// The arguments that train a configuration on the folder `pictures` into the run `out`.
+pub fn train_args<'a>(config: &'a str, out: &'a str) -> [&'a str; 7] {
+    let data = "pictures";
+    ["train", "--config", config, "--data", data, "--out", out]
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes_on_any_threads_and_after_a_kill_or_an_interrupt() {
     let dir = folder();

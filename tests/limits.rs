@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::cli::{fails, ok};
+use crate::cli::{fails, ok, train_args};
 use crate::interruption::{TINY, folder};
 
 /// A generator for 28x28 grey images with these transposed convolutions behind a dense layer.
@@ -66,15 +66,7 @@ fn a_network_that_no_device_draws_is_refused_before_step_1() {
     ];
     for (text, says) in cases {
         fs::write(dir.join("limits.toml"), &text).unwrap();
-        let args = [
-            "train",
-            "--config",
-            "limits.toml",
-            "--data",
-            "pictures",
-            "--out",
-            "run",
-        ];
+        let args = train_args("limits.toml", "run");
         let error = fails(dir, 1, &args);
         assert!(error.contains(says), "{says}: {error}");
         assert!(!dir.join("run").exists(), "{says}: a run began");
@@ -86,18 +78,7 @@ fn a_network_that_no_device_draws_is_refused_before_step_1() {
         "",
     );
     fs::write(dir.join("limits.toml"), wide).unwrap();
-    ok(
-        dir,
-        &[
-            "train",
-            "--config",
-            "limits.toml",
-            "--data",
-            "pictures",
-            "--out",
-            "run",
-        ],
-    );
+    ok(dir, &train_args("limits.toml", "run"));
 }
 
 #[test]
@@ -122,15 +103,7 @@ fn a_number_that_no_checkpoint_holds_is_refused_before_step_1() {
         for value in values {
             let text = TINY.replace("steps = 24", &format!("steps = 24, {key} = {value}"));
             fs::write(dir.join("tiny.toml"), text).unwrap();
-            let train = [
-                "train",
-                "--config",
-                "tiny.toml",
-                "--data",
-                "pictures",
-                "--out",
-                "run",
-            ];
+            let train = train_args("tiny.toml", "run");
             let error = fails(dir, 1, &train);
             assert!(error.contains(key), "{key} = {value}: {error}");
             assert!(!dir.join("run").exists(), "{key} = {value}: a run began");

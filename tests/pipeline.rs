@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::{fails, host, ok, program};
+use crate::cli::{fails, host, ok, program, train_args};
 use crate::interruption::folder;
 use crate::programs::build;
 
@@ -32,15 +32,7 @@ fn unread(dir: &Path, program: &Path, args: &[&str]) -> Output {
 fn a_closed_pipe_ends_no_command_and_a_full_one_is_told() {
     let dir = run_folder();
     let dir = dir.path();
-    let train = [
-        "train",
-        "--config",
-        "tiny.toml",
-        "--data",
-        "pictures",
-        "--out",
-        "unread",
-    ];
+    let train = train_args("tiny.toml", "unread");
     for args in [
         &train[..],
         &["quantize", "runs/tiny"],
