@@ -157,7 +157,7 @@ impl<'r> Drawing<'r> {
                 Some(from) => (&*back, from),
                 None => (&*front, from),
             };
-            part(part(rows, from..), ..len)
+            part(rows, from..from + len)
         };
         let scratch = &mut *self.scratch;
         let whole = || before.map_or(self.input, |ring| input(ring.at_bytes, ring.range().len()));
