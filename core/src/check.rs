@@ -18,12 +18,8 @@ impl Layer<'_> {
             Activation::Clamp { min, max } => Some((min, max)),
             Activation::Lut8(_) | Activation::Lut16(_) => None,
         };
-        match self.function {
-            Function::Unnamed => true,
-            Function::Linear => clamp == Some((i8::MIN, i8::MAX)),
-            Function::Relu => clamp == Some((self.output.zero_point, i8::MAX)),
-            Function::LeakyRelu { .. } | Function::Tanh | Function::Sigmoid => clamp.is_none(),
-        }
+        let unnamed = matches!(self.function, Function::Unnamed);
+        unnamed || clamp == self.function.clamp(self.output.zero_point)
     }
 
     /// Checks every value that arithmetic relies on.

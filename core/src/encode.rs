@@ -2,7 +2,7 @@
 
 use crate::error::{CriticError, FileError, LayerError, ModelError, SeedsError, TooLarge};
 use crate::fixed::Multiplier;
-use crate::format::field::{activation, critic, entry, function, header, layout, operator};
+use crate::format::field::{activation, critic, entry, header, layout, operator};
 use crate::format::{MAGIC, VERSION, aligned, entry_at, file_crc, gate_at};
 use crate::layout::nibble;
 use crate::model::Model;
@@ -338,14 +338,7 @@ fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(
         WeightBits::Eight => layout::EIGHT_BITS,
         WeightBits::Four => layout::FOUR_BITS,
     };
-    let (function, slope) = match layer.function {
-        Function::Unnamed => (function::UNNAMED, 0.0),
-        Function::Linear => (function::LINEAR, 0.0),
-        Function::Relu => (function::RELU, 0.0),
-        Function::LeakyRelu { slope } => (function::LEAKY_RELU, slope),
-        Function::Tanh => (function::TANH, 0.0),
-        Function::Sigmoid => (function::SIGMOID, 0.0),
-    };
+    let (function, slope) = layer.function.to_code();
     w.put(at + entry::FUNCTION.start, &[function]);
     w.put(at + entry::SLOPE.start, &slope.to_le_bytes());
     w.put(at + entry::OPERATOR.start, &[op]);

@@ -73,6 +73,42 @@ pub enum Function {
     Sigmoid,
 }
 
+impl Function {
+    /// Its code in a `.gan` file, and its slope, 0 where it has none.
+    pub(crate) const fn to_code(self) -> (u8, f32) {
+        match self {
+            Self::Unnamed => (0, 0.0),
+            Self::Linear => (1, 0.0),
+            Self::Relu => (2, 0.0),
+            Self::LeakyRelu { slope } => (3, slope),
+            Self::Tanh => (4, 0.0),
+            Self::Sigmoid => (5, 0.0),
+        }
+    }
+
+    /// The function of a code; `None` for an unknown one.
+    pub(crate) const fn from_code(code: u8, slope: f32) -> Option<Self> {
+        Some(match code {
+            0 => Self::Unnamed,
+            1 => Self::Linear,
+            2 => Self::Relu,
+            3 => Self::LeakyRelu { slope },
+            4 => Self::Tanh,
+            5 => Self::Sigmoid,
+            _ => return None,
+        })
+    }
+
+    /// The clamp that computes it, given the output's zero point; `None` for a table.
+    pub(crate) const fn clamp(self, zero_point: i8) -> Option<(i8, i8)> {
+        match self {
+            Self::Linear => Some((i8::MIN, i8::MAX)),
+            Self::Relu => Some((zero_point, i8::MAX)),
+            Self::Unnamed | Self::LeakyRelu { .. } | Self::Tanh | Self::Sigmoid => None,
+        }
+    }
+}
+
 /// Bits of a layer's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightBits {

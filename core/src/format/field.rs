@@ -75,13 +75,3 @@ pub(crate) mod activation {
     pub const LUT8: u8 = 1;
     pub const LUT16: u8 = 2;
 }
-
-/// Codes of [`entry::FUNCTION`].
-pub(crate) mod function {
-    pub const UNNAMED: u8 = 0;
-    pub const LINEAR: u8 = 1;
-    pub const RELU: u8 = 2;
-    pub const LEAKY_RELU: u8 = 3;
-    pub const TANH: u8 = 4;
-    pub const SIGMOID: u8 = 5;
-}

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::field::{activation, critic, entry, function, header, layout, operator};
+use super::field::{activation, critic, entry, header, layout, operator};
 use super::{
     ALIGN, FUNCTIONS_SINCE, MAGIC, OLDEST_VERSION, VERSION, aligned, entry_at, file_crc, is_control,
 };
@@ -381,19 +381,15 @@ impl Entry<'_> {
         }
         // As bits: even a comparison would pull in floating point.
         let slope = f32::from_le_bytes(self.array(entry::SLOPE));
-        let function = match self.byte(entry::FUNCTION) {
-            function::UNNAMED => Function::Unnamed,
-            function::LINEAR => Function::Linear,
-            function::RELU => Function::Relu,
-            function::LEAKY_RELU if slope.to_bits() < 1f32.to_bits() => {
-                return Ok(Function::LeakyRelu { slope });
+        let function = Function::from_code(self.byte(entry::FUNCTION), slope);
+        let function = function.ok_or_else(|| self.unknown(entry::FUNCTION))?;
+        match function {
+            Function::LeakyRelu { slope } if slope.to_bits() >= 1f32.to_bits() => {
+                return Err(LayerError::Slope);
             }
-            function::LEAKY_RELU => return Err(LayerError::Slope),
-            function::TANH => Function::Tanh,
-            function::SIGMOID => Function::Sigmoid,
-            _ => return Err(self.unknown(entry::FUNCTION)),
-        };
-        self.ensure_zero(entry::SLOPE)?;
+            Function::LeakyRelu { .. } => {}
+            _ => self.ensure_zero(entry::SLOPE)?,
+        }
         Ok(function)
     }
 
