@@ -2,11 +2,13 @@
 
 use crate::error::{CriticError, FileError, LayerError, ModelError, SeedsError, TooLarge};
 use crate::fixed::Multiplier;
-use crate::format::field::{activation, critic, entry, header, layout, operator};
+use crate::format::field::{activation, critic, entry, header, layout};
 use crate::format::{MAGIC, VERSION, aligned, entry_at, file_crc, gate_at};
 use crate::layout::nibble;
 use crate::model::Model;
-use crate::ops::{KernelShape, SectionLens, phase_places, section_lens, tap_sum, weight_index};
+use crate::ops::{
+    self, KernelShape, SectionLens, phase_places, section_lens, tap_sum, weight_index,
+};
 use crate::slice::part;
 use crate::types::{Activation, Function, MAX_LAYERS, Op, Quant, Shape, WeightBits};
 
@@ -315,20 +317,7 @@ fn write_layer(
 
 /// Writes the fields of the entry at `at`, but for shapes and the sections' offsets.
 fn write_entry(w: &mut Writer<'_>, at: usize, layer: &LayerSpec<'_>) -> Result<(), TooLarge> {
-    let (op, window) = match layer.op {
-        Op::Dense => (operator::DENSE, [0; 6]),
-        Op::ConvTranspose(v) => (
-            operator::CONV_TRANSPOSE,
-            [
-                v.kernel,
-                v.stride,
-                v.crop_top,
-                v.crop_left,
-                v.crop_bottom,
-                v.crop_right,
-            ],
-        ),
-    };
+    let (op, window) = ops::to_code(layer.op);
     let (activation, clamp) = match layer.activation {
         Activation::Clamp { min, max } => (activation::CLAMP, [min, max]),
         Activation::Lut8(_) => (activation::LUT8, [i8::MIN, i8::MAX]),

@@ -57,12 +57,6 @@ pub(crate) mod critic {
     pub const LEN: usize = 16;
 }
 
-/// Codes of [`entry::OPERATOR`].
-pub(crate) mod operator {
-    pub const DENSE: u8 = 0;
-    pub const CONV_TRANSPOSE: u8 = 1;
-}
-
 /// Codes of [`entry::LAYOUT`].
 pub(crate) mod layout {
     pub const EIGHT_BITS: u8 = 1;

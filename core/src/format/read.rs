@@ -2,17 +2,15 @@
 
 use core::ops::Range;
 
-use super::field::{activation, critic, entry, header, layout, operator};
+use super::field::{activation, critic, entry, header, layout};
 use super::{
     ALIGN, FUNCTIONS_SINCE, MAGIC, OLDEST_VERSION, VERSION, aligned, entry_at, file_crc, is_control,
 };
 use crate::error::{CriticError, FileError, LayerError, SectionError, SeedsError};
 use crate::layer::Layer;
-use crate::ops::section_lens;
+use crate::ops::{self, conv_transpose, dense, section_lens};
 use crate::slice::part;
-use crate::types::{
-    Activation, Function, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits, Window,
-};
+use crate::types::{Activation, Function, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits};
 
 /// What the header says, beside the layers.
 #[derive(Clone, Copy, Debug)]
@@ -247,10 +245,10 @@ pub(crate) fn read_critic_layer<'a>(
 ) -> Result<Layer<'a>, LayerError> {
     let entry_at = at + critic::LEN + entry::LEN * index;
     let op = array(sections.bytes, behind(entry_at, entry::OPERATOR));
-    if op == Some([operator::CONV_TRANSPOSE]) {
+    if op == Some([conv_transpose::CODE]) {
         return Err(LayerError::UnknownCode {
             at: entry::OPERATOR.start,
-            found: operator::CONV_TRANSPOSE,
+            found: conv_transpose::CODE,
         });
     }
     read_layer(sections, entry_at, input)
@@ -329,32 +327,19 @@ impl Entry<'_> {
     }
 
     fn operator(&self) -> Result<Op, LayerError> {
-        match self.byte(entry::OPERATOR) {
-            operator::DENSE => {
-                self.ensure_zero(entry::WINDOW)?;
-                Ok(Op::Dense)
-            }
-            operator::CONV_TRANSPOSE => {
-                let window: [u8; 6] = self.array(entry::WINDOW);
-                let [kernel, stride, crop_top, crop_left, crop_bottom, crop_right] =
-                    window.map(usize::from);
-                Ok(Op::ConvTranspose(Window {
-                    kernel,
-                    stride,
-                    crop_top,
-                    crop_left,
-                    crop_bottom,
-                    crop_right,
-                }))
-            }
-            _ => Err(self.unknown(entry::OPERATOR)),
+        let window: [u8; 6] = self.array(entry::WINDOW);
+        let op = ops::from_code(self.byte(entry::OPERATOR), window);
+        let op = op.ok_or_else(|| self.unknown(entry::OPERATOR))?;
+        if ops::to_code(op).1 == [0; 6] {
+            self.ensure_zero(entry::WINDOW)?;
         }
+        Ok(op)
     }
 
     fn weight_bits(&self) -> Result<WeightBits, LayerError> {
         match (self.byte(entry::LAYOUT), self.byte(entry::OPERATOR)) {
             (layout::EIGHT_BITS, _) => Ok(WeightBits::Eight),
-            (layout::FOUR_BITS, operator::DENSE) => Ok(WeightBits::Four),
+            (layout::FOUR_BITS, dense::CODE) => Ok(WeightBits::Four),
             _ => Err(self.unknown(entry::LAYOUT)),
         }
     }

@@ -10,6 +10,34 @@ use crate::layout::quads;
 use crate::slice::{part, part_mut};
 use crate::types::{Shape, Window};
 
+/// In a layer's entry.
+pub(crate) const CODE: u8 = 1;
+
+/// The window of a layer's entry.
+pub(crate) fn window(fields: [u8; 6]) -> Window {
+    let [kernel, stride, crop_top, crop_left, crop_bottom, crop_right] = fields.map(usize::from);
+    Window {
+        kernel,
+        stride,
+        crop_top,
+        crop_left,
+        crop_bottom,
+        crop_right,
+    }
+}
+
+/// A window in the order of a layer's entry.
+pub(crate) const fn window_fields(v: Window) -> [usize; 6] {
+    [
+        v.kernel,
+        v.stride,
+        v.crop_top,
+        v.crop_left,
+        v.crop_bottom,
+        v.crop_right,
+    ]
+}
+
 /// Lengths of the sections.
 pub(crate) fn section_lens(
     window: Window,

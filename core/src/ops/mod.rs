@@ -3,7 +3,7 @@
 //! with one `match` for each question.
 
 pub mod activation;
-mod conv_transpose;
+pub(crate) mod conv_transpose;
 pub(crate) mod dense;
 pub mod kernels;
 
@@ -14,6 +14,23 @@ use crate::types::{MAX_MAP_LEN, Op, Shape, WeightBits};
 use kernels::KernelSet;
 
 pub(crate) use conv_transpose::{phase_places, tap_sum};
+
+/// The operator of a code and its window in a layer's entry; `None` for an unknown code.
+pub(crate) fn from_code(code: u8, window: [u8; 6]) -> Option<Op> {
+    Some(match code {
+        dense::CODE => Op::Dense,
+        conv_transpose::CODE => Op::ConvTranspose(conv_transpose::window(window)),
+        _ => return None,
+    })
+}
+
+/// Code and window of an operator in a layer's entry; zeros where it has no window.
+pub(crate) fn to_code(op: Op) -> (u8, [usize; 6]) {
+    match op {
+        Op::Dense => (dense::CODE, [0; 6]),
+        Op::ConvTranspose(window) => (conv_transpose::CODE, conv_transpose::window_fields(window)),
+    }
+}
 
 /// Lengths that follow from an operator and its shapes; below 2^50, so in more than the 32
 /// bits of a small core.
