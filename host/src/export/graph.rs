@@ -299,6 +299,14 @@ impl<P> GraphLayer<P> {
         }
     }
 
+    /// The dimension of the outputs in [`channels_first_dims`](Self::channels_first_dims).
+    pub fn channels_first_output_axis(&self) -> i64 {
+        match self.op {
+            Op::Dense => 0,
+            Op::ConvTranspose(_) => 1,
+        }
+    }
+
     /// One value for each output channel (dense: value), in the order of ONNX and PyTorch.
     pub fn channels_first_values<T: Copy>(&self, values: &[T]) -> Vec<T> {
         match self.op {

@@ -1,18 +1,18 @@
 //! Layers in integers, each rounded for what the rounded ones before it compute.
 
 use gan_core::encode::LayerSpec;
-use gan_core::types::{WeightBits, Window};
+use gan_core::types::WeightBits;
 use gan_core::{Activation as CoreActivation, Function, Multiplier, Op as CoreOp, Quant, Shape};
 
 use super::multiplier::multiplier;
+use super::operator::{channels, runtime_op};
 use super::range::TensorQuants;
 use super::table::{IntActivation, activation};
-use super::weights::{RoundedRow, channels, in_place, round_rows, weight_bits};
+use super::weights::{RoundedRow, in_place, round_rows, weight_bits};
 use super::{Options, QuantizeError};
 use crate::config::Image;
 use crate::generator::FloatLayer;
 use crate::nn::Activation;
-use crate::nn::network::GeneratorOp;
 
 /// A layer in integers, owned.
 pub(super) struct IntLayer {
@@ -189,32 +189,4 @@ fn int_layer(
         ));
     }
     Ok(int)
-}
-
-/// The runtime's operator and the map that it writes.
-pub(crate) fn runtime_op(
-    op: GeneratorOp,
-    dense_output: impl Fn(usize) -> Shape,
-) -> (CoreOp, Shape) {
-    match op {
-        GeneratorOp::Dense { n_out, .. } => (CoreOp::Dense, dense_output(n_out)),
-        GeneratorOp::ConvTranspose(conv) => {
-            let g = conv.geometry;
-            let full = |i: usize| (g.small[i] - 1) * g.stride + g.kernel;
-            let window = Window {
-                kernel: g.kernel,
-                stride: g.stride,
-                crop_top: g.top,
-                crop_left: g.left,
-                crop_bottom: full(0) - g.top - g.big[0],
-                crop_right: full(1) - g.left - g.big[1],
-            };
-            let shape = Shape {
-                h: g.big[0],
-                w: g.big[1],
-                c: conv.c_out,
-            };
-            (CoreOp::ConvTranspose(window), shape)
-        }
-    }
 }

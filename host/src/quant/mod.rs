@@ -9,6 +9,7 @@
 mod constants;
 mod lower;
 mod multiplier;
+mod operator;
 mod range;
 mod table;
 mod weights;
@@ -27,10 +28,10 @@ use crate::sample::{Order, float_input};
 use crate::seeds;
 
 pub use constants::{LoudConstant, loud_constants};
-pub(crate) use lower::{map_shape, runtime_op};
+pub(crate) use lower::map_shape;
 pub(crate) use multiplier::{multiplier, multiplier_value};
+pub(crate) use operator::{rows_of, runtime_op};
 pub use range::dequantize;
-pub(crate) use weights::rows_of;
 pub use weights::{rounded_weights, weight_bits};
 
 /// Latents that a run is calibrated on unless it says otherwise.

@@ -1,10 +1,10 @@
 //! Weights in integers: symmetric, with one scale for each output channel.
 
-use gan_core::latent::{LATENT_SCALE, ONE_HOT};
 use gan_core::types::WeightBits;
 use rayon::prelude::*;
 
 use super::Options;
+use super::operator::{Place, rows_of};
 use crate::generator::FloatLayer;
 use crate::nn::network::GeneratorOp;
 
@@ -13,14 +13,6 @@ pub fn weight_bits(op: GeneratorOp, options: &Options) -> WeightBits {
     match op {
         GeneratorOp::Dense { .. } => options.dense_bits,
         _ => WeightBits::Eight,
-    }
-}
-
-/// Outputs with a bias of their own in the runtime.
-pub(super) fn channels(op: GeneratorOp) -> usize {
-    match op {
-        GeneratorOp::Dense { n_out, .. } => n_out,
-        GeneratorOp::ConvTranspose(conv) => conv.c_out,
     }
 }
 
@@ -105,34 +97,4 @@ pub(super) fn in_place(layer: &FloatLayer, rows: &[RoundedRow]) -> Vec<f32> {
 /// inputs from `latent` on are classes.
 pub fn rounded_weights(layer: &FloatLayer, bits: WeightBits, latent: usize) -> Vec<f32> {
     in_place(layer, &round_rows(layer, bits, latent, None))
-}
-
-/// Factor of a class's stored weight: the runtime's one-hot input is more than 1.
-fn class_unit() -> f32 {
-    1.0 / (f32::from(ONE_HOT) * LATENT_SCALE)
-}
-
-/// A weight's place in a layer, and what it is multiplied by in the file.
-type Place = (usize, f32);
-
-/// Number of output channels (dense: values), and the weights of each in the runtime's
-/// order; inputs from `latent` on are classes.
-pub(crate) fn rows_of(
-    op: GeneratorOp,
-    latent: usize,
-) -> (usize, impl Fn(usize) -> Vec<Place> + Sync) {
-    let places = move |o: usize| match op {
-        GeneratorOp::Dense { n_in, n_out, .. } => {
-            let unit = |i: usize| if i < latent { 1.0 } else { class_unit() };
-            (0..n_in).map(|i| (i * n_out + o, unit(i))).collect()
-        }
-        GeneratorOp::ConvTranspose(conv) => {
-            let taps = conv.geometry.taps();
-            let at = |tap: usize, i: usize| ((i * taps + tap) * conv.c_out + o, 1.0);
-            let taps = 0..taps;
-            taps.flat_map(|tap| (0..conv.c_in).map(move |i| at(tap, i)))
-                .collect()
-        }
-    };
-    (channels(op), places)
 }

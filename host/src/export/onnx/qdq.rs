@@ -1,6 +1,6 @@
 //! A `.gan` file with its integers, as floats that are rounded to int8 and back (QDQ).
 
-use gan_core::{Activation as CoreActivation, Model, Op};
+use gan_core::{Activation as CoreActivation, Model};
 
 use super::chain::Chain;
 use crate::export::ExportError;
@@ -43,11 +43,8 @@ fn constants(chain: &mut Chain, layer: &Layer<'_>) -> Result<(), ExportError> {
     let weights = layer.channels_first_weights(&of.weights);
     let [bias_scales, scales] =
         [bias_scales, scales].map(|scales: Vec<f32>| layer.channels_first_values(&scales));
-    let output_axis = match layer.op {
-        Op::Dense => 0,
-        Op::ConvTranspose(_) => 1,
-    };
-    let at = (layer.channels_first_dims(), output_axis);
+    let axis = layer.channels_first_output_axis();
+    let at = (layer.channels_first_dims(), axis);
     chain.int8(format!("layer{i}.weight"), at, &weights, &scales);
     let bias = layer.channels_first_values(&of.bias);
     chain.int32(format!("layer{i}.bias"), &bias, &bias_scales);
