@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::ops::kernels::{KernelSet, Native};
 use crate::ops::output_row;
 use crate::plan::{Mode, Plan, Ring};
-use crate::slice::part;
+use crate::slice::{part, part_at};
 use crate::types::MAX_LAYERS;
 
 impl Model<'_> {
@@ -157,7 +157,7 @@ impl<'r> Drawing<'r> {
                 Some(from) => (&*back, from),
                 None => (&*front, from),
             };
-            part(rows, from..from + len)
+            part_at(rows, from, len)
         };
         let scratch = &mut *self.scratch;
         let whole = || before.map_or(self.input, |ring| input(ring.at_bytes, ring.range().len()));

@@ -8,7 +8,7 @@ use crate::format::{self, Header, Sections};
 use crate::latent::{LATENT_SCALE, ONE_HOT, fill_latent};
 use crate::layer::Layer;
 use crate::plan::{Mode, Plan};
-use crate::slice::part;
+use crate::slice::part_at;
 use crate::types::{MAX_LAYERS, Quant, Shape};
 
 /// A `.gan` file that has passed every check; drawing from it can only fail for want of
@@ -142,7 +142,7 @@ impl<'a> Model<'a> {
     pub fn vetted_seeds(&self, class: usize) -> impl Iterator<Item = u64> + use<'a> {
         let each = self.vetted_count();
         let from = class.saturating_mul(each);
-        let seeds = part(part(self.seeds, from..), ..each).iter();
+        let seeds = part_at(self.seeds, from, each).iter();
         seeds.map(|&seed| u64::from(u32::from_le_bytes(seed)))
     }
 

@@ -15,6 +15,13 @@ pub(crate) fn part<T>(values: &[T], range: impl SliceIndex<[T], Output = [T]>) -
     values.get(range).unwrap_or(&[])
 }
 
+/// As [`part`], of `len` values from `from` on, whose sum may overflow.
+#[inline]
+pub(crate) fn part_at<T>(values: &[T], from: usize, len: usize) -> &[T] {
+    let rest = values.get(from..);
+    rest.and_then(|rest| rest.get(..len)).unwrap_or(&[])
+}
+
 /// As [`part`], to be written to.
 #[inline]
 pub(crate) fn part_mut<T>(values: &mut [T], range: impl SliceIndex<[T], Output = [T]>) -> &mut [T] {
@@ -23,7 +30,7 @@ pub(crate) fn part_mut<T>(values: &mut [T], range: impl SliceIndex<[T], Output =
 
 #[cfg(test)]
 mod tests {
-    use super::{part, part_mut};
+    use super::{part, part_at, part_mut};
 
     #[test]
     fn a_part_that_is_not_there_is_empty() {
@@ -31,6 +38,8 @@ mod tests {
         assert_eq!(part(&values, 1..), [2, 3]);
         assert_eq!(part(&values, 2..4), [0; 0]);
         assert_eq!(part(&values, 4..), [0; 0]);
+        assert_eq!(part_at(&values, 1, 2), [2, 3]);
+        assert_eq!(part_at(&values, 1, usize::MAX), [0; 0]);
         part_mut(&mut values, ..2).fill(7);
         part_mut(&mut values, ..9).fill(8);
         assert_eq!(values, [7, 7, 3]);

@@ -7,7 +7,7 @@ use crate::error::LayerError;
 use crate::geometry::{Axis, Span, divide};
 use crate::layer::Layer;
 use crate::layout::quads;
-use crate::slice::{part, part_mut};
+use crate::slice::{part, part_at, part_mut};
 use crate::types::{Shape, Window};
 
 /// In a layer's entry.
@@ -132,7 +132,7 @@ pub(crate) fn tap_sum(
     for group in (0..taps).step_by(2) {
         let bytes = (taps - group).min(2) * quads(c_in) * 4;
         let from = (at.ky * window.kernel + before + group) * tap_bytes + at.output * bytes;
-        let weights = part(part(weights, from..), ..bytes);
+        let weights = part_at(weights, from, bytes);
         sum = weights
             .iter()
             .fold(sum, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
