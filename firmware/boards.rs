@@ -92,7 +92,7 @@ pub enum Loader {
 }
 
 /// All but the simulator, which is what a host build is.
-pub const BOARDS: [BoardSpec; 6] = [
+pub const BOARDS: &[BoardSpec] = &[
     BoardSpec {
         name: "lm3s6965evb",
         target: "thumbv7m-none-eabi",

@@ -23,8 +23,8 @@ fn main() {
     let is_bare = var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none");
     let chosen = BOARDS.iter().filter(|board| has(board.name));
     let chosen = chosen.collect::<Vec<_>>();
-    let names = BOARDS.map(|board| format!("board-{} for {}", board.name, board.target));
-    let names = names.join(", ");
+    let name = |board: &BoardSpec| format!("board-{} for {}", board.name, board.target);
+    let names = BOARDS.iter().map(name).collect::<Vec<_>>().join(", ");
     match *chosen {
         [] if !is_bare => model(None),
         [] if has("bench") => bench(),

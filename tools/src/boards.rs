@@ -25,7 +25,7 @@ pub struct Boards {
 impl Boards {
     pub fn run(self) -> anyhow::Result<()> {
         if self.json {
-            let boards = BOARDS.map(|board| {
+            let boards = BOARDS.iter().map(|board| {
                 serde_json::json!({
                     "name": board.name,
                     "target": board.target,
@@ -35,6 +35,7 @@ impl Boards {
                     "emulator": board.emulator.map(|emulator| format!("{emulator:?}")),
                 })
             });
+            let boards: Vec<_> = boards.collect();
             println!("{}", serde_json::to_string_pretty(&boards)?);
             return Ok(());
         }
@@ -54,19 +55,17 @@ impl Boards {
 /// The first board that an emulator runs.
 pub fn emulated(wanted: Option<Emulator>) -> anyhow::Result<BoardSpec> {
     let is_wanted = |emulator| wanted.is_none_or(|wanted| wanted == emulator);
-    let mut boards = BOARDS.into_iter();
+    let mut boards = BOARDS.iter().copied();
     let board = boards.find(|board| board.emulator.is_some_and(is_wanted));
     board.with_context(|| format!("no board is emulated by {wanted:?}"))
 }
 
 /// The board of a name, for the command line.
 pub fn parse(name: &str) -> Result<BoardSpec, String> {
-    let board = BOARDS.into_iter().find(|board| board.name == name);
+    let board = BOARDS.iter().copied().find(|board| board.name == name);
     board.ok_or_else(|| {
-        format!(
-            "the boards are {}",
-            BOARDS.map(|board| board.name).join(", ")
-        )
+        let names: Vec<&str> = BOARDS.iter().map(|board| board.name).collect();
+        format!("the boards are {}", names.join(", "))
     })
 }
 

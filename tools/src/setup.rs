@@ -81,7 +81,7 @@ const PROGRAMS: [Program; 6] = [
 impl Setup {
     pub fn run(self) -> anyhow::Result<()> {
         let mut missing_for_tests = Vec::new();
-        let mut targets = BOARDS.map(|board| board.target).to_vec();
+        let mut targets: Vec<&str> = BOARDS.iter().map(|board| board.target).collect();
         targets.sort_unstable();
         targets.dedup();
         for target in targets {
