@@ -255,7 +255,7 @@ fn an_exported_int8_generator_draws_the_same_within_a_step() {
         let options = Options {
             calibration_images: 64,
             dense_bits: [WeightBits::Eight, WeightBits::Four][seed as usize % 2],
-            wide_table: seed % 4 < 2,
+            use_lut16: seed % 4 < 2,
         };
         let file = quantize(&generator(&case, seed), &options).unwrap();
         let model = Model::parse(&file).unwrap();

@@ -1,14 +1,14 @@
-//! Choosing a seed whose picture is worth showing: one that was vetted, or the first that the
+//! Choosing a seed whose image is worth showing: one that was vetted, or the first that the
 //! model's critic passes.
 
 use crate::critic::Critic;
 use crate::error::InferError;
 use crate::model::Model;
 
-/// A seed, and what the critic said of its picture.
+/// A seed, and what the critic said of its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The seed of the picture.
+    /// The seed of the image.
     pub seed: u64,
     /// The critic's score; none where no critic was asked.
     pub score: Option<i8>,
@@ -33,7 +33,7 @@ impl Model<'_> {
         next.or_else(|| vetted().next()).unwrap_or(from)
     }
 
-    /// Chooses a seed from `from` on: the first of up to `candidates` whose picture passes the
+    /// Chooses a seed from `from` on: the first of up to `candidates` whose image passes the
     /// critic, or else the best of them. Without a critic, or with no candidates, it is
     /// the [next seed](Self::next_seed), without a score.
     ///
@@ -66,7 +66,7 @@ impl Model<'_> {
         Ok(best)
     }
 
-    /// The critic's score of the picture of `seed` and `class`, which is drawn to no display; none
+    /// The critic's score of the image of `seed` and `class`, which is drawn to no display; none
     /// in a model without a critic.
     ///
     /// *Errors*: memory that does not suit the model, a class that does not exist.
@@ -80,7 +80,7 @@ impl Model<'_> {
         self.critic().map(judge).transpose()
     }
 
-    /// Draws a picture for the critic and returns its score.
+    /// Draws an image for the critic and returns its score.
     fn judge(
         &self,
         critic: &Critic<'_>,

@@ -1,5 +1,5 @@
-//! The critic, a judge of single pictures: two dense layers over the picture, halved in size
-//! where it is large. Its score says how ordinary a picture is; more is better.
+//! The critic, a judge of single images: two dense layers over the image, halved in size
+//! where it is large. Its score says how ordinary an image is; more is better.
 
 use crate::error::{CriticError, InferError, LayerError};
 use crate::layer::Layer;
@@ -7,7 +7,7 @@ use crate::ops::dense;
 use crate::ops::kernels::Native;
 use crate::types::Shape;
 
-/// A judge of single pictures, small enough for the device.
+/// A judge of single images, small enough for the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Critic<'a> {
     /// Of the generator.
@@ -17,7 +17,7 @@ pub struct Critic<'a> {
     layers: [Layer<'a>; 2],
 }
 
-/// The picture as a critic sees it: whole, or halved, two by two pixels as one; a last odd
+/// The image as a critic sees it: whole, or halved, two by two pixels as one; a last odd
 /// row or column is left out.
 pub const fn seen_shape(picture: Shape, halved: bool) -> Shape {
     Shape {
@@ -28,7 +28,7 @@ pub const fn seen_shape(picture: Shape, halved: bool) -> Shape {
 }
 
 impl<'a> Critic<'a> {
-    /// *Errors*: a layer that does not fit the pictures or the other layer.
+    /// *Errors*: a layer that does not fit the images or the other layer.
     pub(crate) fn new(
         picture: Shape,
         halved: bool,
@@ -68,7 +68,7 @@ impl<'a> Critic<'a> {
         self.halved
     }
 
-    /// The least score of a picture that needs no further candidate.
+    /// The least score of an image that needs no further candidate.
     pub const fn passing(&self) -> i8 {
         self.passing
     }
@@ -100,7 +100,7 @@ impl<'a> Critic<'a> {
         self.scratch_words() + self.hidden_words()
     }
 
-    /// Takes a row of the picture, top to bottom. *Shapes*: `values` `[w * c]`, `seen`
+    /// Takes a row of the image, top to bottom. *Shapes*: `values` `[w * c]`, `seen`
     /// [`input_len`](Self::input_len). Means of two are rounded up, across and then down.
     pub fn take_row(&self, row: usize, values: &[i8], seen: &mut [i8]) {
         let shape = seen_shape(self.picture, self.halved);
@@ -131,7 +131,7 @@ impl<'a> Critic<'a> {
         }
     }
 
-    /// How ordinary the picture is whose rows were [taken](Self::take_row); more is better.
+    /// How ordinary the image is whose rows were [taken](Self::take_row); more is better.
     ///
     /// *Errors*: an arena or a `seen` that is too small.
     pub fn score(&self, seen: &[i8], arena: &mut [u32]) -> Result<i8, InferError> {

@@ -124,7 +124,7 @@ pub enum LayerError {
 pub enum CriticError {
     /// Its section, or the section's zeros.
     Section(SectionError),
-    /// Whether it sees the picture halved is neither 0 nor 1.
+    /// Whether it sees the image halved is neither 0 nor 1.
     UnknownCode { found: u8 },
     /// One of its two layers, counted from 0.
     Layer { index: usize, error: LayerError },
@@ -374,7 +374,7 @@ impl core::error::Error for CriticError {}
 impl core::error::Error for SeedsError {}
 impl core::error::Error for SectionError {}
 
-/// Why a picture could not be drawn.
+/// Why an image could not be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum InferError {

@@ -1,4 +1,4 @@
-//! Drawing a picture: the ten-minute read.
+//! Drawing an image: the ten-minute read.
 //!
 //! The last layer is asked for its rows, top to bottom. A layer asked for a row asks the
 //! one before for the input rows that are still missing, computes its row and leaves it in
@@ -14,7 +14,7 @@ use crate::slice::{part, part_at};
 use crate::types::MAX_LAYERS;
 
 impl Model<'_> {
-    /// Draws the picture of `input` (see [`Model::fill_input`]) and hands each row to
+    /// Draws the image of `input` (see [`Model::fill_input`]) and hands each row to
     /// `sink` as `(row, values [w * c])`, top to bottom.
     ///
     /// *Errors*: an arena below [`Model::required_words`] of [`Mode::Streamed`], an input
@@ -67,7 +67,7 @@ impl Model<'_> {
     }
 }
 
-/// A picture on its way.
+/// An image on its way.
 struct Drawing<'r> {
     model: &'r Model<'r>,
     plan: Plan,

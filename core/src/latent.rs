@@ -1,4 +1,4 @@
-//! Latents: the same seed gives the same picture on every machine.
+//! Latents: the same seed gives the same image on every machine.
 //!
 //! Integers only: a PCG32 generator and a table of normal quantiles. A walk between two
 //! latents takes its two weights from `libm`, whose floats are the same everywhere.

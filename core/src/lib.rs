@@ -11,7 +11,7 @@
 //! - [`latent`]: a seed becomes the generator's input.
 //! - [`ops`]: one operator a file, on slices; [`ops::kernels`]: the inner loops.
 //! - [`plan`]: where scratch and rows lie in the caller's arena.
-//! - [`critic`]: a judge of single pictures.
+//! - [`critic`]: a judge of single images.
 //! - [`format`](mod@format): the bytes of a `.gan` file, read in place.
 //! - `check`: every value that arithmetic relies on.
 //! - [`model`]: a file that has passed every check.

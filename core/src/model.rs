@@ -132,12 +132,12 @@ impl<'a> Model<'a> {
         self.header.seed
     }
 
-    /// The judge of its pictures, if it has one.
+    /// The judge of its images, if it has one.
     pub const fn critic(&self) -> Option<&Critic<'a>> {
         self.critic.as_ref()
     }
 
-    /// Seeds whose pictures of `class` (0 in a model without classes) were found good, in
+    /// Seeds whose images of `class` (0 in a model without classes) were found good, in
     /// rising order; none where nobody has vetted any.
     pub fn vetted_seeds(&self, class: usize) -> impl Iterator<Item = u64> + use<'a> {
         let each = self.vetted_count();
@@ -162,7 +162,7 @@ impl<'a> Model<'a> {
         self.file_bytes
     }
 
-    /// Height, width and channels of the pictures.
+    /// Height, width and channels of the images.
     pub fn output_shape(&self) -> Shape {
         let none = Shape { h: 0, w: 0, c: 0 };
         self.layers.last().map_or(none, |layer| layer.output_shape)
@@ -182,7 +182,7 @@ impl<'a> Model<'a> {
     /// [`required_bytes`](Self::required_bytes) as the words that
     /// [`run`](Self::run) takes.
     pub fn required_words(&self, mode: Mode) -> usize {
-        // The critic looks when the picture is done.
+        // The critic looks when the image is done.
         let critic = self.critic.map_or(0, |critic| critic.words());
         Plan::new(self.layers(), mode).words().max(critic)
     }
@@ -232,7 +232,7 @@ fn parse_layer<'a>(
     Ok(layer)
 }
 
-/// Reads and checks the critic at `at` of pictures whose values mean `input`.
+/// Reads and checks the critic at `at` of images whose values mean `input`.
 fn parse_critic<'a>(
     sections: &mut Sections<'a>,
     at: usize,

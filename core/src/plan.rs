@@ -10,7 +10,7 @@ use heapless::Vec;
 use crate::layer::Layer;
 use crate::types::MAX_LAYERS;
 
-/// How much of a picture exists at once.
+/// How much of an image exists at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Layers pull the rows that they need: the least memory. No row is computed twice.

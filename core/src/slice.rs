@@ -2,8 +2,8 @@
 //!
 //! [`Model::parse`](crate::Model::parse) has measured every section, and each caller its scratch,
 //! so a part that inference asks for is there. Were it not, an index would panic, and a device
-//! would stop in the middle of a picture: these functions give an empty slice, over which the
-//! loops that follow do nothing, so that values of the picture are missing. Nothing outside the
+//! would stop in the middle of an image: these functions give an empty slice, over which the
+//! loops that follow do nothing, so that values of the image are missing. Nothing outside the
 //! slice is read or written. While a file is parsed, an empty slice is what is left of one that
 //! is too short, which a check of its length then refuses.
 

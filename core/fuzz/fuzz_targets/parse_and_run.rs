@@ -1,5 +1,5 @@
 //! Any bytes, as they are and with length and checksum put right: an error, or a model that
-//! draws the same picture in every way.
+//! draws the same image in every way.
 #![no_main]
 
 use gan_core::format::crc32;

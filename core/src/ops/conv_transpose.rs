@@ -170,7 +170,7 @@ pub(crate) fn wrong_filling(layer: &Layer<'_>, window: Window) -> Option<usize> 
     places.find(|&at| layer.weight(at) != 0)
 }
 
-/// Multiplications for one picture.
+/// Multiplications for one image.
 pub(crate) fn mac_count(window: Window, input: Shape, output: Shape) -> u64 {
     let landing = |axis: Axis| -> u64 {
         let taps =

@@ -144,7 +144,7 @@ impl Layer<'_> {
         self.kernel_shape().len() + self.bias.len() / 4
     }
 
-    /// Multiplications executed for one picture: taps that land inside both maps.
+    /// Multiplications executed for one image: taps that land inside both maps.
     pub fn mac_count(&self) -> u64 {
         let (input, output) = (self.input_shape, self.output_shape);
         match self.op {

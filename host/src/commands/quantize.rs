@@ -25,7 +25,7 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
             4 => WeightBits::Four,
             _ => WeightBits::Eight,
         },
-        wide_table: args.tanh_bits == 16,
+        use_lut16: args.tanh_bits == 16,
     };
     let folder = RunFolder::new(&args.run);
     let _lock = super::lock_run(&folder)?;
@@ -39,10 +39,10 @@ pub fn run(args: &Quantize) -> anyhow::Result<()> {
     let mut plain = None;
     say!("dense weights  before tanh     bytes      PSNR    SSIM");
     for dense_bits in [WeightBits::Eight, WeightBits::Four] {
-        for wide_table in [true, false] {
+        for use_lut16 in [true, false] {
             let other = Options {
                 dense_bits,
-                wide_table,
+                use_lut16,
                 ..options
             };
             let bytes = quant::quantize(&generator, &other)?;
@@ -103,7 +103,7 @@ fn print_choice(
             WeightBits::Eight => 8,
             WeightBits::Four => 4,
         },
-        if options.wide_table { 16 } else { 8 },
+        if options.use_lut16 { 16 } else { 8 },
         bytes.len(),
         found.psnr_db,
         found.ssim

@@ -116,8 +116,8 @@ pub(super) fn round_layers<'l>(
         }
         let largest_scale = rows.iter().map(|row| row.scale).fold(0.0, f64::max);
         let products = f64::from(quant.scale) * largest_scale;
-        let wide = options.wide_table.then_some(products as f32);
-        let tensor = TensorQuants::choose(layer.activation, &sums, channels(layer.op), wide);
+        let products = options.use_lut16.then_some(products as f32);
+        let tensor = TensorQuants::choose(layer.activation, &sums, channels(layer.op), products);
         let (rows, input) = ((bits, rows), (shape, quant));
         let op = runtime_op(layer.op, |n_out| dense_output(i, n_out));
         let int = int_layer(layer, rows, input, &tensor, &correction, op);

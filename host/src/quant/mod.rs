@@ -46,7 +46,7 @@ pub struct Options {
     pub dense_bits: WeightBits,
     /// Sums of 16 bits before tanh and the like (1 KB of table), or of 8 as TensorFlow Lite
     /// has them.
-    pub wide_table: bool,
+    pub use_lut16: bool,
 }
 
 impl Default for Options {
@@ -54,7 +54,7 @@ impl Default for Options {
         Self {
             calibration_images: CALIBRATION_IMAGES,
             dense_bits: WeightBits::Eight,
-            wide_table: true,
+            use_lut16: true,
         }
     }
 }

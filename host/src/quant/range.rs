@@ -15,7 +15,7 @@ pub(super) struct TensorQuants {
     pub pre_activation: Quant,
     pub output: Quant,
     /// Whether the values before the activation have 16 bits.
-    pub is_wide: bool,
+    pub is_16_bits: bool,
 }
 
 impl TensorQuants {
@@ -27,7 +27,7 @@ impl TensorQuants {
             return Self {
                 pre_activation: both,
                 output: both,
-                is_wide: false,
+                is_16_bits: false,
             };
         }
         let output = act.output_quant().unwrap_or_else(|| {
@@ -36,11 +36,11 @@ impl TensorQuants {
         });
         Self {
             pre_activation: match products {
-                Some(products) => wide_quant(act, sums, products),
+                Some(products) => quant_of_16_bits(act, sums, products),
                 None => best_quant(sums, c, act, false),
             },
             output,
-            is_wide: products.is_some(),
+            is_16_bits: products.is_some(),
         }
     }
 
@@ -48,7 +48,7 @@ impl TensorQuants {
     pub fn round(&self, act: Activation, sums: &mut [f32]) {
         sums.par_chunks_mut(1 << 14).for_each(|sums| {
             for sum in sums {
-                let v = if self.is_wide {
+                let v = if self.is_16_bits {
                     *sum
                 } else {
                     dequantize(
@@ -62,13 +62,13 @@ impl TensorQuants {
     }
 }
 
-/// Room above the largest sum that was seen, before a wide table.
+/// Room above the largest sum that was seen, before a 16-bit table.
 const WIDE_HEADROOM: f32 = 1.25;
 
-/// 16 bits for sums before a wide table. Its straight lines are the shorter, the smaller the
+/// 16 bits for sums before a 16-bit table. Its straight lines are the shorter, the smaller the
 /// range; but a multiplier of more than a half would leave the runtime's fast path, and
 /// resolve what products of scale `products` have not.
-fn wide_quant(act: Activation, sums: &[f32], products: f32) -> Quant {
+fn quant_of_16_bits(act: Activation, sums: &[f32], products: f32) -> Quant {
     let largest = sums
         .iter()
         .fold(f32::MIN_POSITIVE * 65536.0, |max, v| max.max(v.abs()));

@@ -17,12 +17,12 @@ pub(super) fn activation(act: Activation, tensor: &TensorQuants) -> IntActivatio
     let TensorQuants {
         pre_activation,
         output,
-        is_wide,
+        is_16_bits,
     } = tensor;
     if let Some(min) = act.clamp_min(output.zero_point) {
         return IntActivation::Clamp { min };
     }
-    if *is_wide {
+    if *is_16_bits {
         let entry = |i: usize| {
             let value = act.apply((i as f32 - 256.0) * 128.0 * pre_activation.scale);
             let steps = value / output.scale + f32::from(output.zero_point);
