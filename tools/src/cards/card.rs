@@ -24,10 +24,10 @@ struct Figures {
 struct Figure {
     key: String,
     value: f64,
-    /// The 95 % interval; none for few pictures.
+    /// The 95 % interval; none for few images.
     low: Option<f64>,
     high: Option<f64>,
-    /// What real pictures come to.
+    /// What real images come to.
     floor: Floor,
 }
 
@@ -68,7 +68,7 @@ impl Card {
         Ok(format!("| {name} | {cells} | {} |\n", self.figures.rating))
     }
 
-    /// A row of it for the real pictures.
+    /// A row of it for the real images.
     pub fn floor_row(&self, name: &str) -> anyhow::Result<String> {
         let cells = self.cells(|figure| figure.floor.value)?;
         Ok(format!("| {name} | {cells} | |\n"))
@@ -95,7 +95,7 @@ impl Card {
         ))
     }
 
-    /// The same of real pictures.
+    /// The same of real images.
     pub fn gate_floors(&self) -> anyhow::Result<String> {
         let flagged = 100.0 * self.figure(FLAGGED)?.floor.value;
         let covered = share(self.figure(COVERAGE)?.floor.value);

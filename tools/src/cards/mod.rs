@@ -37,7 +37,7 @@ const DOCUMENT: &str = "docs/evaluation.md";
 const BLOCKS: [&str; 4] = ["fashion", "models", "article", "gate"];
 /// Head of the table of models.
 const MODELS_HEAD: &str = "\
-| against held-out pictures of the same set | pictures | 1-NN accuracy | small CNN | precision \
+| against held-out images of the same set | images | 1-NN accuracy | small CNN | precision \
 | coverage | flagged | rating |
 |---|---|---|---|---|---|---|---|
 ";
@@ -71,7 +71,7 @@ impl Cards {
         let fashion = card("models/fashion.gan", Some(&from))?;
         document.replace("fashion", &fenced(&fashion))?;
         let mut rows = MODELS_HEAD.to_owned();
-        rows += &fashion.floor_row("real pictures, the other half")?;
+        rows += &fashion.floor_row("real images, the other half")?;
         rows += &fashion.row("models/fashion.gan")?;
         rows += &article(&from)?;
         if let Some(portraits) = portraits {
@@ -139,7 +139,7 @@ fn portrait_article(portraits: &Path) -> anyhow::Result<Card> {
     card("target/cards/article-portraits", Some(portraits))
 }
 
-/// Rows of the table of the gate, against the embedded held-out pictures: by the classifier that
+/// Rows of the table of the gate, against the embedded held-out images: by the classifier that
 /// trained the critic, and by a second one that the critic has never seen.
 fn gate(from: &Path) -> anyhow::Result<String> {
     let other = format!("{OUT}/other.safetensors");
@@ -168,7 +168,7 @@ fn gate(from: &Path) -> anyhow::Result<String> {
         let [first, second] = [judged[0].gate_cells()?, judged[1].gate_cells()?];
         rows += &format!("| {name} | {first} | {second} | `{subject}` |\n");
         let [first, second] = [judged[0].gate_floors()?, judged[1].gate_floors()?];
-        floors = format!("| real pictures | {first} | {second} | |\n");
+        floors = format!("| real images | {first} | {second} | |\n");
     }
     Ok(rows + &floors)
 }
