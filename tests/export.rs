@@ -250,7 +250,7 @@ fn the_c_header_needs_no_library() {
         header(&Model::parse(&bytes).unwrap(), "stack"),
     )
     .unwrap();
-    let code = "#include \"model.h\"\nint8_t input[GAN_INPUT], arena[GAN_ARENA], image[GAN_PICTURE];\n\
+    let code = "#include \"model.h\"\nint8_t input[GAN_INPUT], arena[GAN_ARENA], picture[GAN_PICTURE];\n\
                 void draw(uint64_t seed) { gan_input(seed, 0, input); gan_generate(input, arena, picture); }\n";
     fs::write(dir.path().join("draw.c"), named(code, "stack")).unwrap();
     let run = |program: &str, args: &[&str]| {
@@ -371,6 +371,10 @@ fn what_onnx_has_no_words_for_is_refused_and_leaves_no_file() {
         ("table.gan", ending_in(Activation::Lut8(&table))),
         ("wide.gan", ending_in(Activation::Lut16(&wide))),
         ("second.gan", stack(&cases()[0].1, 1)),
+        (
+            "version3.gan",
+            include_bytes!("golden/version3.gan").to_vec(),
+        ),
         ("damaged.gan", b"GAN8".to_vec()),
     ];
     for (name, bytes) in &files {
@@ -385,17 +389,22 @@ fn what_onnx_has_no_words_for_is_refused_and_leaves_no_file() {
         (
             "table.gan",
             "onnx-qdq",
-            "layer 0, dense, has a table that is no function",
+            "layer 0, dense, has a table, and the file does not name its function",
         ),
         (
             "wide.gan",
             "onnx-qdq",
-            "layer 0, dense, has a table that is no function",
+            "layer 0, dense, has a table, and the file does not name its function",
         ),
         (
             "second.gan",
             "onnx-qdq",
             "layer 1, a transposed convolution, has a table",
+        ),
+        (
+            "version3.gan",
+            "onnx-qdq",
+            "files of version 3 name none: `gan quantize RUN`",
         ),
         ("damaged.gan", "onnx-qdq", "damaged.gan is not usable"),
         ("none.gan", "onnx-qdq", "cannot read none.gan"),
