@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use host::config::Config;
 use host::data::{DataRequest, load};
-use host::nn::network;
+use host::nn::op;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -443,7 +443,7 @@ fn the_article_presets_are_the_articles_network_and_its_mended_form() {
     let blocks = mended.generator_blocks().unwrap();
     let counts = blocks
         .iter()
-        .map(|block| network::Op::from(block.op).weight_shape());
+        .map(|block| op::Op::from(block.op).weight_shape());
     assert_eq!(
         counts.map(|(rows, columns)| rows * columns).sum::<usize>(),
         weights

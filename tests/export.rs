@@ -399,7 +399,7 @@ fn what_onnx_has_no_words_for_is_refused_and_leaves_no_file() {
         (
             "second.gan",
             "onnx-qdq",
-            "layer 1, a transposed convolution, has a table",
+            "layer 1, conv_transpose, has a table",
         ),
         (
             "version3.gan",

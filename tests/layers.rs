@@ -4,7 +4,8 @@
 use dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, PutTape, Tape, Tensor, TensorFromVec};
 use dfdx::tensor_ops::{SumTo, TryMul};
 use host::nn::backend::values;
-use host::nn::network::{Block, BlockSpec, Network, Op};
+use host::nn::network::{Block, BlockSpec, Network};
+use host::nn::op::Op;
 use host::nn::{Activation, Backend, Conv, Geometry, GradMask, Margins, Mat, Param, generic};
 use tests::{Case, Noise, cases};
 

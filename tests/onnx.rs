@@ -7,7 +7,7 @@ use host::config::Config;
 use host::data::Images;
 use host::export::onnx::{float, qdq};
 use host::generator::{FloatGenerator, FloatLayer};
-use host::nn::network::{GeneratorOp, Op};
+use host::nn::op::{GeneratorOp, Op};
 use host::nn::{Activation, Conv, Geometry};
 use host::quant::{Options, quantize};
 use host::risk::features::Extractor;

@@ -6,7 +6,7 @@ use host::compare::compare;
 use host::config::Config;
 use host::data::{DataRequest, load};
 use host::generator::{FloatGenerator, FloatLayer};
-use host::nn::network::GeneratorOp;
+use host::nn::op::GeneratorOp;
 use host::quant::{self, Options};
 use host::train::checkpoint::averaged;
 use host::train::trainer::Trainer;

@@ -155,6 +155,24 @@ pub enum Op {
     ConvTranspose(Window),
 }
 
+impl Op {
+    /// Its name, as in a configuration.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::ConvTranspose(_) => "conv_transpose",
+        }
+    }
+
+    /// Its window, if it has one.
+    pub const fn window(&self) -> Option<Window> {
+        match *self {
+            Self::Dense => None,
+            Self::ConvTranspose(window) => Some(window),
+        }
+    }
+}
+
 /// Layers that a file may have.
 pub const MAX_LAYERS: usize = 16;
 

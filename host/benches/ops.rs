@@ -11,8 +11,8 @@ use gan_core::latent::Pcg32;
 use host::config::Config;
 use host::nn::buffers::Buffers;
 use host::nn::conv::WeightGrad;
-use host::nn::cpu::{linear, linear_grads};
 use host::nn::network::BlockSpec;
+use host::nn::op::{linear, linear_grads};
 use host::nn::optim::Adam;
 use host::nn::{BatchStats, norm};
 

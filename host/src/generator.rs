@@ -4,9 +4,10 @@ use rayon::prelude::*;
 
 use crate::config::{Config, Image};
 use crate::nn::buffers::Buffers;
-use crate::nn::cpu::linear;
-use crate::nn::network::{GeneratorBlock, GeneratorOp, Op};
+use crate::nn::network::GeneratorBlock;
 use crate::nn::norm::norm_affine;
+use crate::nn::op::linear;
+use crate::nn::op::{GeneratorOp, Op};
 use crate::nn::{Activation, BatchStats};
 
 /// One layer: linear part, bias, activation.

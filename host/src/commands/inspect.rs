@@ -1,6 +1,6 @@
 //! `gan inspect`: what a `.gan` file holds and needs.
 
-use gan_core::{Critic, Layer, Mode, Model, Op};
+use gan_core::{Critic, Layer, Mode, Model};
 use host::say;
 use serde_json::json;
 
@@ -106,12 +106,13 @@ fn print_memory(model: &Model<'_>) {
 fn print_layers(layers: &[Layer<'_>]) {
     say!("layer            input         output        kernel  parameters  bytes        MACs");
     for layer in layers {
-        let (name, window) = operator(layer);
         let dims = |s: gan_core::Shape| format!("{}x{}x{}", s.h, s.w, s.c);
         say!(
-            "{name:15}  {:12}  {:12}  {window:6}  {:10}  {:7}  {:10}",
+            "{:15}  {:12}  {:12}  {:6}  {:10}  {:7}  {:10}",
+            layer.op.name(),
             dims(layer.input_shape),
             dims(layer.output_shape),
+            window(layer),
             layer.parameter_count(),
             layer.flash_bytes(),
             layer.mac_count()
@@ -119,20 +120,18 @@ fn print_layers(layers: &[Layer<'_>]) {
     }
 }
 
-fn operator(layer: &Layer<'_>) -> (&'static str, String) {
-    match layer.op {
-        Op::Dense => ("dense", String::new()),
-        Op::ConvTranspose(v) => ("conv_transpose", format!("k{} s{}", v.kernel, v.stride)),
-    }
+/// Kernel and stride of a layer that has a window.
+fn window(layer: &Layer<'_>) -> String {
+    let window = layer.op.window();
+    window.map_or_else(String::new, |v| format!("k{} s{}", v.kernel, v.stride))
 }
 
 fn layer_json(layer: &Layer<'_>) -> serde_json::Value {
     let quant = |q: gan_core::Quant| json!({ "scale": q.scale, "zero_point": q.zero_point });
     let dims = |s: gan_core::Shape| [s.h, s.w, s.c];
-    let (name, window) = operator(layer);
     json!({
-        "op": name,
-        "window": window,
+        "op": layer.op.name(),
+        "window": window(layer),
         "input": dims(layer.input_shape),
         "output": dims(layer.output_shape),
         "parameters": layer.parameter_count(),

@@ -8,7 +8,7 @@ use host::files::write_atomic;
 use host::finetune::finetune;
 use host::generator::FloatGenerator;
 use host::memory::reserved;
-use host::nn::network::Op;
+use host::nn::op::Op;
 use host::quant::{self, Options};
 use host::run_folder::RunFolder;
 use host::say;

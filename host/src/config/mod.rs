@@ -3,10 +3,9 @@
 //! The presets are TOML files in `host/presets/`; a user's own file has the same form. The run
 //! folder keeps the resolved one.
 
-mod blocks;
 mod data;
-mod layers;
 mod limits;
+mod networks;
 mod presets;
 mod training;
 
@@ -22,7 +21,7 @@ use crate::files::read_regular;
 use crate::nn::network::BlockSpec;
 
 pub use data::Data;
-pub use layers::{ConvLayer, ConvTransposeLayer, DenseLayer, Discriminator, FirstMap, Generator};
+pub use networks::{ConvLayer, ConvTransposeLayer, DenseLayer, Discriminator, FirstMap, Generator};
 pub use presets::PRESETS;
 pub use training::{Augmentation, Loss, Training};
 

@@ -220,7 +220,7 @@ impl<'a> GraphLayer<Int8Parameters<'a>> {
     /// The function behind the linear part, for formats that have operators instead of tables.
     /// *Errors*: a clamp or a table of no known function.
     pub fn function(&self) -> Result<Activation, ExportError> {
-        let (layer, kind) = (self.index, self.kind());
+        let (layer, kind) = (self.index, self.op.name());
         self.activation.ok_or(match self.parameters.activation {
             CoreActivation::Clamp { min, max } => ExportError::Clamp {
                 layer,
@@ -265,14 +265,6 @@ impl<P> Graph<P> {
 }
 
 impl<P> GraphLayer<P> {
-    /// The operator's name, for messages.
-    pub fn kind(&self) -> &'static str {
-        match self.op {
-            Op::Dense => "dense",
-            Op::ConvTranspose(_) => "a transposed convolution",
-        }
-    }
-
     /// Weights in the order of ONNX and PyTorch: `[n_out, n_in]`, where both sides are
     /// `[c, h, w]`, or `[c_in, c_out, kernel, kernel]`.
     pub fn channels_first_weights<T: Copy>(&self, weights: &[T]) -> Vec<T> {

@@ -10,8 +10,9 @@ use super::net::{Embedding, Joined, Section};
 use super::weights::{Tensor, Tensors};
 use crate::config::Image;
 use crate::nn::Conv;
-use crate::nn::network::{GeneratorBlock, GeneratorOp, Op};
+use crate::nn::network::GeneratorBlock;
 use crate::nn::norm::NORM_EPSILON;
+use crate::nn::op::{GeneratorOp, Op};
 use crate::train::checkpoint::{Named, ema_tensor};
 
 /// A layer in our layouts.

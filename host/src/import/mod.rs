@@ -24,7 +24,8 @@ use crate::config::{Config, ConfigError};
 use crate::files::{MOST_BYTES, read_regular};
 use crate::generator::FloatGenerator;
 use crate::nn::Activation;
-use crate::nn::network::{GeneratorBlock, Op};
+use crate::nn::network::GeneratorBlock;
+use crate::nn::op::Op;
 use crate::train::checkpoint::{Named, RunState, ema_tensor};
 use crate::train::loss::Anchors;
 

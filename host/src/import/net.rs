@@ -12,8 +12,9 @@ use crate::config::{
     Config, ConfigError, Data, Discriminator, Generator, Image, Training, explain, read_text,
 };
 use crate::nn::activation::LEAKY_SLOPE;
-use crate::nn::network::{GeneratorBlock, GeneratorOp};
+use crate::nn::network::GeneratorBlock;
 use crate::nn::norm::NORM_EPSILON;
+use crate::nn::op::GeneratorOp;
 use crate::nn::{Activation, Conv};
 
 /// A checked description.

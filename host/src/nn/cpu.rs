@@ -10,10 +10,10 @@ use dfdx::prelude::{
 
 use super::backend::Mat;
 use super::buffers::Buffers;
-use super::conv::{self, WeightGrad};
-use super::gemm::{Matrix, matmul_parallel};
-use super::network::{Block, BlockSpec, Network, Op, PassStats};
+use super::conv::WeightGrad;
+use super::network::{Block, BlockSpec, Network, PassStats};
 use super::norm;
+use super::op::{linear, linear_grads};
 use super::{Backend, BatchStats, Float, GradMask, Param};
 
 type CpuResult<T> = Result<T, <Cpu as HasErr>::Err>;
@@ -235,54 +235,4 @@ where
         },
         accumulate: !first,
     })
-}
-
-/// The linear part of a block. *Shapes*: `x` `[n, values in]`, `y` `[n, values out]`.
-pub fn linear<E: Float>(op: &Op, x: &[E], w: &[E], y: &mut [E], buffers: &Buffers<E>) {
-    match *op {
-        Op::Dense { n_in, n_out, .. } => {
-            let (x, w) = (
-                Matrix::new(x, x.len() / n_in, n_in),
-                Matrix::new(w, n_in, n_out),
-            );
-            matmul_parallel(x, w, y, false);
-        }
-        Op::Conv(conv) => conv::conv2d(&conv, x, w, y, buffers),
-        Op::ConvTranspose(conv) => conv::conv_transpose2d(&conv, x, w, y, buffers),
-    }
-}
-
-/// Gradients of [`linear`]: `gx` overwritten, `gw` added to, each where asked for.
-pub fn linear_grads<E: Float>(
-    op: &Op,
-    (x, w): (&[E], &[E]),
-    gy: &[E],
-    gx: Option<&mut [E]>,
-    gw: Option<&mut WeightGrad<E>>,
-    buffers: &Buffers<E>,
-) {
-    match *op {
-        Op::Dense { n_in, n_out, .. } => {
-            let n = x.len() / n_in;
-            let (x, w) = (Matrix::new(x, n, n_in), Matrix::new(w, n_in, n_out));
-            let gy = Matrix::new(gy, n, n_out);
-            if let Some(gw) = gw {
-                matmul_parallel(x.t(), gy, &mut gw.values, gw.accumulate);
-            }
-            if let Some(gx) = gx {
-                matmul_parallel(gy, w.t(), gx, false);
-            }
-        }
-        Op::Conv(conv) => {
-            if let Some(gw) = gw {
-                conv::conv2d_weight_grad(&conv, x, gy, gw, buffers);
-            }
-            if let Some(gx) = gx {
-                conv::conv2d_input_grad(&conv, w, gy, gx, buffers);
-            }
-        }
-        Op::ConvTranspose(conv) => {
-            conv::conv_transpose2d_grads(&conv, (x, w), gy, gx, gw, buffers);
-        }
-    }
 }

@@ -8,8 +8,9 @@ use dfdx::prelude::{
 
 use super::conv::Conv;
 use super::geometry::Geometry;
-use super::network::{Block, Network, Op, PassStats};
+use super::network::{Block, Network, PassStats};
 use super::norm::{BatchStats, NORM_EPSILON};
+use super::op::linear_on_tape;
 use super::{Activation, Backend, Float, Mat};
 
 type Result<T, D> = std::result::Result<T, <D as HasErr>::Err>;
@@ -30,11 +31,7 @@ pub fn forward_pass<E: Float, D: Backend<E>, T: Tape<E, D>>(
     } in &network.blocks
     {
         let w = &weight.tensor;
-        x = match spec.op {
-            Op::Dense { c_out, .. } => dense(x, w, c_out)?,
-            Op::Conv(conv) => conv2d(x, w, conv)?,
-            Op::ConvTranspose(conv) => conv_transpose2d(x, w, conv)?,
-        };
+        x = linear_on_tape(spec.op, x, w)?;
         let mut stats = None;
         x = match gamma {
             Some(gamma) => {
@@ -51,7 +48,7 @@ pub fn forward_pass<E: Float, D: Backend<E>, T: Tape<E, D>>(
 
 /// Convolution: gather the windows, then one product. *Shapes*: `x` `[n * big, c_in]`, `w`
 /// `[k * k * c_in, c_out]`, result `[n * small, c_out]`.
-fn conv2d<E: Float, D: Device<E>, T: Tape<E, D>>(
+pub(super) fn conv2d<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     w: &Mat<E, D>,
     conv: Conv,
@@ -66,7 +63,7 @@ fn conv2d<E: Float, D: Device<E>, T: Tape<E, D>>(
 /// Transposed convolution: one product, then for each output pixel the sum of the taps
 /// that land on it. *Shapes*: `x` `[n * small, c_in]`, `w` `[c_in, k * k * c_out]`, result
 /// `[n * big, c_out]`.
-fn conv_transpose2d<E: Float, D: Device<E>, T: Tape<E, D>>(
+pub(super) fn conv_transpose2d<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     w: &Mat<E, D>,
     conv: Conv,
@@ -86,7 +83,7 @@ fn conv_transpose2d<E: Float, D: Device<E>, T: Tape<E, D>>(
 
 /// Dense layer. *Shapes*: `x` any matrix of `n * n_in` values, `w` `[n_in, n_out]`, result
 /// `[n * n_out / c, c]`.
-fn dense<E: Float, D: Device<E>, T: Tape<E, D>>(
+pub(super) fn dense<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     w: &Mat<E, D>,
     c: usize,

@@ -15,6 +15,7 @@ pub mod generic;
 pub mod geometry;
 pub mod network;
 pub mod norm;
+pub mod op;
 pub mod optim;
 pub mod param;
 pub mod unfold;

@@ -2,7 +2,7 @@
 
 use super::calibration_input;
 use crate::generator::FloatGenerator;
-use crate::nn::network::Op;
+use crate::nn::op::Op;
 
 /// A channel whose value never changes, far from those of its layer's other channels.
 #[derive(Clone, Copy, Debug, PartialEq)]

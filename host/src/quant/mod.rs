@@ -23,7 +23,8 @@ use gan_core::{ModelError, Quant};
 use self::lower::{Input, IntLayer, flat, round_layers};
 use crate::config::Config;
 use crate::generator::{FloatGenerator, FloatLayer};
-use crate::nn::network::{GeneratorBlock, Op};
+use crate::nn::network::GeneratorBlock;
+use crate::nn::op::Op;
 use crate::sample::{Order, float_input};
 use crate::seeds;
 

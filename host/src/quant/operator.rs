@@ -4,7 +4,7 @@ use gan_core::latent::{LATENT_SCALE, ONE_HOT};
 use gan_core::types::Window;
 use gan_core::{Op as CoreOp, Shape};
 
-use crate::nn::network::GeneratorOp;
+use crate::nn::op::GeneratorOp;
 
 /// The runtime's operator and the map that it writes.
 pub(crate) fn runtime_op(

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::Options;
 use super::operator::{Place, rows_of};
 use crate::generator::FloatLayer;
-use crate::nn::network::GeneratorOp;
+use crate::nn::op::GeneratorOp;
 
 /// Bits of a layer's weights.
 pub fn weight_bits(op: GeneratorOp, options: &Options) -> WeightBits {

@@ -37,7 +37,7 @@ fn constants(chain: &mut Chain, layer: &Layer<'_>) -> Result<(), ExportError> {
         bias_scales.push(product_scale as f32);
     }
     if !scales.iter().chain(&bias_scales).all(|s| s.is_finite()) {
-        let kind = layer.kind();
+        let kind = layer.op.name();
         return Err(ExportError::Scale { layer: i, kind });
     }
     let weights = layer.channels_first_weights(&of.weights);
