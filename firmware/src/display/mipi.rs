@@ -51,8 +51,12 @@ where
         .invert_colors(ColorInversion::Inverted)
         .reset_pin(wires.reset)
         .init(&mut Delay(now_ms));
+    let display = display.ok()?;
     let mut light = wires.light;
-    display.ok().filter(|_| light.set_high().is_ok())
+    light.set_high().ok()?;
+    // The HALs disconnect a pin that is dropped, and the light would go out.
+    core::mem::forget(light);
+    Some(display)
 }
 
 /// Waits; at least what is asked for, rounded up to the next millisecond but one.
