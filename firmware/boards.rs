@@ -3,11 +3,11 @@
 /// One board.
 #[derive(Clone, Copy, Debug)]
 pub struct BoardSpec {
-    /// Of the feature `board-NAME`, too.
+    /// Name, also that of the feature `board-NAME`.
     pub name: &'static str,
     /// To build for.
     pub target: &'static str,
-    /// Where programs lie: address and bytes.
+    /// Address and bytes of the flash that programs lie in.
     pub flash: (u32, u32),
     /// Address and bytes.
     pub ram: (u32, u32),
@@ -16,13 +16,13 @@ pub struct BoardSpec {
     /// What program and model may take of flash, and data and stack of RAM, with the default
     /// model: `cargo tools size` holds them to it.
     pub budget: (u32, u32),
-    /// How its program is linked.
+    /// The way in which its program is linked.
     pub linker: Linker,
-    /// How a program gets onto it.
+    /// The way in which a program gets onto it.
     pub loader: Loader,
-    /// What emulates it, if anything does.
+    /// Its emulator, if there is one.
     pub emulator: Option<Emulator>,
-    /// What its display is, for tables.
+    /// Its display, for tables.
     pub display: &'static str,
     /// Whether no HAL is linked: `cargo tools symbols` then lists every call that can panic.
     pub is_without_hal: bool,
@@ -42,7 +42,7 @@ pub enum Linker {
     },
     /// By the scripts of its HAL alone, which have the memory map.
     Hal {
-        /// By file name.
+        /// File names.
         scripts: &'static [&'static str],
     },
 }
@@ -61,7 +61,7 @@ const RP2350_START_BLOCK: &str = "SECTIONS {
 _stext = ADDR(.start_block) + SIZEOF(.start_block);
 ";
 
-/// What emulates a board.
+/// The emulator of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emulator {
     /// `qemu-system-arm`'s machine of the board's name, with an LM3S6965.
@@ -70,24 +70,24 @@ pub enum Emulator {
     Rp2040js,
 }
 
-/// How a program gets onto a board.
+/// A way in which a program gets onto a board.
 #[derive(Clone, Copy, Debug)]
 pub enum Loader {
     /// Not at all: it is only emulated.
     None,
-    /// By a debug probe.
+    /// A debug probe.
     Probe {
-        /// What probe-rs calls the chip.
+        /// Name of the chip in probe-rs.
         chip: &'static str,
     },
-    /// By a debug probe, or by a file that is copied onto a drive.
+    /// A debug probe, or a file that is copied onto a drive.
     ProbeOrUf2 {
-        /// What probe-rs calls the chip.
+        /// Name of the chip in probe-rs.
         chip: &'static str,
         /// The chip's number in a UF2 file.
         family: u32,
     },
-    /// By its boot loader, with espflash.
+    /// The boot loader, with espflash.
     EspFlash,
 }
 

@@ -79,7 +79,7 @@ mod tests {
     use crate::layer::tests::{flat, layer};
     use crate::types::{Activation, Function, Op};
 
-    /// What is found wrong with a good layer after a change.
+    /// The error that is found in a good layer after a change.
     fn error(change: impl FnOnce(&mut Layer<'static>)) -> Option<LayerError> {
         let mut layer = layer(Op::Dense, [flat(2), flat(1)], &[0; 16]);
         change(&mut layer);

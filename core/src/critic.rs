@@ -131,7 +131,8 @@ impl<'a> Critic<'a> {
         }
     }
 
-    /// How ordinary the image is whose rows were [taken](Self::take_row); more is better.
+    /// The score of the image whose rows were [taken](Self::take_row): how ordinary it is; more
+    /// is better.
     ///
     /// *Errors*: an arena or a `seen` that is too small.
     pub fn score(&self, seen: &[i8], arena: &mut [u32]) -> Result<i8, InferError> {

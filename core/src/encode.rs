@@ -55,7 +55,7 @@ pub struct LayerSpec<'a> {
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
-    /// What the clamp or table holds.
+    /// The function that the clamp or table holds.
     pub function: Function,
 }
 
@@ -89,7 +89,7 @@ pub fn encoded_bytes(spec: &ModelSpec<'_>) -> usize {
     })
 }
 
-/// Where the sections of a layer end that begin behind `at`.
+/// The end of a layer's sections, which begin behind `at`.
 fn end_of_layer(at: usize, layer: &LayerSpec<'_>, input_zero_point: i8) -> usize {
     let lens = lens(layer).map(|lens| [lens.weights, lens.zero_point_corrections]);
     // No file is as long, and the sum of a few does not overflow.

@@ -11,7 +11,7 @@ pub enum ModelError {
     Layer {
         /// Counted from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The problem.
         error: LayerError,
     },
     /// The critic.
@@ -20,7 +20,7 @@ pub enum ModelError {
     Seeds(SeedsError),
 }
 
-/// What is wrong with a file's header, its text, or the file as a whole.
+/// An error of a file's header, its text, or the file as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -65,7 +65,7 @@ pub enum FileError {
     },
 }
 
-/// What is wrong with a layer.
+/// An error of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -86,7 +86,7 @@ pub enum LayerError {
     InputShape,
     /// It does not write what follows from its input and operator.
     OutputShape,
-    /// As many weights, biases or multipliers were not given as the shapes take.
+    /// The number of weights, biases or multipliers is not that of the shapes.
     NumberCount,
     /// Drawing would take more memory than 32 bits address.
     ArenaSize,
@@ -115,7 +115,7 @@ pub enum LayerError {
     TooLarge { value: usize },
 }
 
-/// What is wrong with the critic.
+/// An error of the critic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -130,7 +130,7 @@ pub enum CriticError {
     Layer { index: usize, error: LayerError },
 }
 
-/// What is wrong with the vetted seeds.
+/// An error of the vetted seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -145,7 +145,7 @@ pub enum SeedsError {
     Order { index: usize },
 }
 
-/// What is wrong with the place of a section.
+/// An error of a section's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     missing_docs,
@@ -380,7 +380,7 @@ impl core::error::Error for SectionError {}
 pub enum InferError {
     /// The arena is smaller than [`Model::required_bytes`](crate::Model::required_bytes).
     ArenaTooSmall {
-        /// By the model.
+        /// Needed by the model.
         need_bytes: usize,
         /// Given.
         have_bytes: usize,
@@ -388,7 +388,7 @@ pub enum InferError {
     /// The input has not [`Model::input_len`](crate::Model::input_len) values, or what the
     /// critic sees not [`Critic::input_len`](crate::Critic::input_len).
     InputLength {
-        /// By the model.
+        /// Needed by the model.
         need: usize,
         /// Given.
         have: usize,

@@ -99,7 +99,8 @@ const OLDEST_VERSION: u16 = 3;
 const FUNCTIONS_SINCE: u16 = 4;
 const ALIGN: usize = 16;
 
-/// A control character steers the display that shows it, or is invisible: C0 and C1 controls, DEL, line and paragraph separators, marks, overrides and isolates of the writing
+/// A control character steers the display that shows it, or is invisible: C0 and C1 controls,
+/// DEL, line and paragraph separators, marks, overrides and isolates of the writing
 /// direction, spaces and joiners without width, byte order marks, interlinear annotations and
 /// tags (Unicode TR 36, section 3). The joiners U+200C and U+200D are letters' own in some
 /// scripts, so they count as shown. No text of a file holds a control.
@@ -136,12 +137,12 @@ pub(crate) fn file_crc(bytes: &[u8]) -> u32 {
     !crc32(!0, before.iter().chain(after).copied())
 }
 
-/// Where a section begins behind `len` bytes.
+/// The offset of a section behind `len` bytes.
 pub(crate) const fn aligned(len: usize) -> usize {
     len.next_multiple_of(ALIGN)
 }
 
-/// Where the entry of layer number `index` begins.
+/// The offset of the entry of layer `index`.
 pub(crate) const fn entry_at(index: usize) -> usize {
     header::LEN + entry::LEN * index
 }

@@ -115,7 +115,7 @@ impl Axis {
         }
     }
 
-    /// What all phases together read.
+    /// The inputs that all phases read together.
     #[expect(clippy::cast_sign_loss, reason = "the maximum is not negative")]
     pub const fn span(&self) -> Span {
         let (mut margin, mut end, mut outputs) = (0, 0, 0);
@@ -142,7 +142,7 @@ impl Axis {
     }
 }
 
-/// What all phases of an axis read together.
+/// The inputs that all phases of an axis read together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     /// Inputs before the first one that taps reach.

@@ -1,6 +1,6 @@
 //! Latents: the same seed gives the same image on every machine.
 //!
-//! Integers only: a PCG32 generator and a table of normal quantiles. A walk between two
+//! Integers only: a PCG32 generator and a table of normal quantiles. An interpolation between two
 //! latents takes its two weights from `libm`, whose floats are the same everywhere.
 
 use crate::slice::{part, part_mut};

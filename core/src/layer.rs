@@ -22,7 +22,7 @@ pub struct Layer<'a> {
     pub output: Quant,
     /// Clamp or table.
     pub activation: Activation<'a>,
-    /// What the clamp or table holds.
+    /// The function that the clamp or table holds.
     pub function: Function,
     /// Bits of each weight.
     pub weight_bits: WeightBits,

@@ -89,7 +89,7 @@ impl<'a> Model<'a> {
         self.line(1).unwrap_or_default()
     }
 
-    /// Names of the classes, first to last. To walk them by [`label`](Self::label) would take
+    /// Names of the classes, first to last. To look each up by [`label`](Self::label) would take
     /// time in proportion to the square of their number.
     pub fn labels(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let lines = self.header.text.as_bytes().split(|&byte| byte == b'\n');
@@ -173,7 +173,7 @@ impl<'a> Model<'a> {
         4 * self.required_words(mode)
     }
 
-    /// What of [`required_bytes`](Self::required_bytes) is rows between layers: streamed,
+    /// The part of [`required_bytes`](Self::required_bytes) that is rows between layers; streamed,
     /// the least that can be held without computing a row twice. The rest is scratch.
     pub fn row_bytes(&self, mode: Mode) -> usize {
         Plan::new(self.layers(), mode).row_bytes
@@ -182,7 +182,7 @@ impl<'a> Model<'a> {
     /// [`required_bytes`](Self::required_bytes) as the words that
     /// [`run`](Self::run) takes.
     pub fn required_words(&self, mode: Mode) -> usize {
-        // The critic looks when the image is done.
+        // The critic runs when the image is done.
         let critic = self.critic.map_or(0, |critic| critic.words());
         Plan::new(self.layers(), mode).words().max(critic)
     }

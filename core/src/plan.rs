@@ -10,12 +10,12 @@ use heapless::Vec;
 use crate::layer::Layer;
 use crate::types::MAX_LAYERS;
 
-/// How much of an image exists at once.
+/// The part of an image that is in memory at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Layers pull the rows that they need: the least memory. No row is computed twice.
     Streamed,
-    /// One layer after the other, whole, for those who look at them.
+    /// One layer after the other, whole, for inspection.
     WholeLayers,
 }
 
@@ -34,12 +34,12 @@ impl Ring {
         (self.rows * self.row_bytes).next_multiple_of(4)
     }
 
-    /// Where row `i` begins.
+    /// Offset of row `i`.
     pub fn row_at(&self, i: usize) -> usize {
         self.at_bytes + i % self.rows.max(1) * self.row_bytes
     }
 
-    /// Where the ring lies.
+    /// The ring's place in the arena.
     pub const fn range(&self) -> core::ops::Range<usize> {
         self.at_bytes..self.at_bytes + self.rows * self.row_bytes
     }
@@ -51,7 +51,7 @@ pub(crate) struct Plan {
     pub scratch_words: usize,
     /// `rings[i]` takes the output of layer `i`.
     pub rings: Vec<Ring, MAX_LAYERS>,
-    /// Of all rings.
+    /// Bytes of all rings.
     pub row_bytes: usize,
 }
 

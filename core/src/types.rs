@@ -23,7 +23,7 @@ impl Shape {
     }
 }
 
-/// What an int8 value means: `(q - zero_point) * scale`.
+/// Quantization of an int8 tensor: `q` stands for `(q - zero_point) * scale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quant {
     /// Above 0; for information, inference does not read it.
@@ -32,7 +32,7 @@ pub struct Quant {
     pub zero_point: i8,
 }
 
-/// What follows the requantized sum.
+/// The activation behind the requantized sum, as the device computes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation<'a> {
     /// `min..=max`: the whole range for none, from the zero point for ReLU.

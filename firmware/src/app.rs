@@ -1,4 +1,4 @@
-//! What is on the display: the boot screen, a picture, a latent interpolation, an error.
+//! What is on the display: the boot screen, an image, a latent interpolation, an error.
 
 use core::f32::consts::PI;
 
@@ -16,7 +16,7 @@ use crate::event::{Event, Fault};
 use crate::input::Action;
 use crate::screen::{Hud, Palette, Screen, clear, show_boot};
 
-/// What the application runs on: a board, or the simulator.
+/// The platform of the application: a board, or the simulator.
 pub trait Platform {
     /// The display's colour.
     type Color: PixelColor + From<Gray8> + From<Rgb888>;
@@ -31,8 +31,8 @@ pub trait Platform {
     }
     /// Milliseconds since some moment; wraps.
     fn now_ms(&mut self) -> u32;
-    /// What the buttons ask for since the last call. It is called between the rows of a
-    /// picture too, so that no press is missed.
+    /// What the buttons ask for since the last call. It is called between the rows of an
+    /// image too, so that no press is missed.
     fn action(&mut self) -> Option<Action>;
     /// Puts the board's watchdog off, if it has one: the application makes progress. It is
     /// called wherever [`action`](Self::action) is.
@@ -41,7 +41,7 @@ pub trait Platform {
     fn log(&mut self, event: Event<'_>);
 }
 
-/// What drawing takes of RAM.
+/// The RAM that drawing takes.
 pub struct Memory<'a> {
     /// [`Model::required_words`] of [`Mode::Streamed`].
     pub arena: &'a mut [u32],
@@ -53,16 +53,16 @@ pub struct Memory<'a> {
     pub seen: &'a mut [i8],
 }
 
-/// Pictures that the model's critic may look at for each one that is shown.
+/// Images that the model's critic may score for each one that is shown.
 pub const CANDIDATES: u32 = 4;
 
-/// How long the boot screen stays, unless a button is pressed.
+/// Time for which the boot screen stays, unless a button is pressed.
 const BOOT_MS: u32 = 1500;
 
 /// Between tries to set up a display that has failed, at least.
 pub const RETRY_MS: u32 = 500;
 
-/// Pictures of an interpolation from one seed to the next.
+/// Images of an interpolation from one seed to the next.
 pub const INTERPOLATION_STEPS: u8 = 32;
 
 /// Fast boards wait, so that an interpolation can be followed.
@@ -70,7 +70,7 @@ pub const INTERPOLATION_FRAME_MS: u32 = 60;
 
 /// The share of the way that an interpolation has gone: it leaves and reaches a seed slowly.
 /// The cosine is called by name, not as a method: on the host that would be the standard
-/// library's, and the simulator's pictures would differ.
+/// library's, and the simulator's images would differ.
 fn eased(step: u8) -> f32 {
     let share = f32::from(step) / f32::from(INTERPOLATION_STEPS);
     0.5 - 0.5 * F32Ext::cos(share * PI)
@@ -85,7 +85,7 @@ fn attend<P: Platform>(platform: &mut P, pending: &mut Deque<Action, 4>) {
     }
 }
 
-/// What the display shows.
+/// The content of the display.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Scene {
     Boot,
@@ -100,21 +100,21 @@ pub struct App<'a> {
     screen: Screen,
     scene: Scene,
     class: usize,
-    /// Where to look for the next seed, if one is to be chosen.
+    /// The first candidate for the next seed, if one is to be chosen.
     from: Option<u64>,
     /// On the display, or where the interpolation comes from.
     here: Choice,
-    /// Where the interpolation goes, once it is under way.
+    /// The end of the interpolation, once it is under way.
     next: Option<Choice>,
     candidates: u32,
-    /// Of the interpolation, also while it stands still.
+    /// Step of the interpolation, also while it stands still.
     step: u8,
     palette: Palette,
-    /// When the scene, or an interpolation's picture, began.
+    /// When the scene, or an interpolation's image, began.
     since_ms: u32,
     pending: Deque<Action, 4>,
     is_stale: bool,
-    /// What surrounds the picture has to go first.
+    /// The text around the image has to be cleared first.
     is_cluttered: bool,
     /// Tries to set the display up, while it does not take what is sent.
     tries: Option<u32>,
@@ -123,12 +123,12 @@ pub struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    /// Begins with the boot screen. The first picture will be of `class` and `seed`, or of the next
+    /// Begins with the boot screen. The first image will be of `class` and `seed`, or of the next
     /// seed that was vetted or that the model's critic passes; it looks at up to `candidates`
-    /// for each picture.
+    /// for each image.
     ///
-    /// *Errors*: a picture larger than the display. A class that does not exist or memory of
-    /// the wrong size is found by the first picture.
+    /// *Errors*: an image larger than the display. A class that does not exist or memory of
+    /// the wrong size is found by the first image.
     pub fn boot<P: Platform>(
         platform: &mut P,
         model: &'a Model<'a>,
@@ -165,9 +165,8 @@ impl<'a> App<'a> {
         })
     }
 
-    /// Does what is due: an action, the next picture of an interpolation, a picture that is
-    /// stale. A
-    /// display that fails is set up anew as soon as that succeeds, and all of it drawn again;
+    /// Does the next piece of work: an action, the next image of an interpolation, a stale image.
+    /// A display that fails is set up anew as soon as that succeeds, and all of it drawn again;
     /// until then buttons are only remembered.
     ///
     /// *Errors*: wrong memory, a display that fails on a platform that cannot set it up.

@@ -45,7 +45,7 @@ static GUARDED: ConstStaticCell<Guarded> = ConstStaticCell::new(Guarded {
 struct Canary([AtomicU32; 2]);
 
 impl Canary {
-    /// Not zero, and no four values that a picture is likely to have.
+    /// Not zero, and no four values that an image is likely to have.
     const ALIVE: u32 = 0xC0DE_5AFE;
 
     /// Zero until [`hatch`](Self::hatch): the memory is cleared, not copied from flash.
@@ -65,11 +65,11 @@ impl Canary {
     }
 }
 
-/// Class and seed of the first picture.
+/// Class and seed of the first image.
 const FIRST: (usize, u64) = (0, 1);
 
 /// A board that has made no progress for so long is started again by its watchdog. A row of
-/// a picture takes far less, and the RP2040's watchdog counts no further than 8.3 s.
+/// an image takes far less, and the RP2040's watchdog counts no further than 8.3 s.
 pub const WATCHDOG_MS: u32 = 8000;
 
 /// The parts of a board.
@@ -195,7 +195,7 @@ pub fn log(event: Event<'_>) {
     }
 }
 
-/// What unused stack is painted with: by the start-up code on Arm.
+/// The pattern of unused stack; on Arm the start-up code writes it.
 const PAINT: u32 = 0xCCCC_CCCC;
 
 /// The lowest words of the stack are the HAL's guard on the ESP32-C3.
@@ -209,7 +209,7 @@ mod linker {
     }
 }
 
-/// Where the stack ends: it grows down to here.
+/// The end of the stack, which grows down to it.
 #[cfg(target_arch = "arm")]
 pub fn stack_end() -> usize {
     (&raw const linker::_stack_end) as usize
@@ -236,7 +236,7 @@ fn stack_bytes() -> (usize, usize) {
 #[cfg(target_arch = "riscv32")]
 #[expect(unsafe_code, reason = "memory that the linker names")]
 pub fn paint_stack() {
-    /// What this function itself may use.
+    /// Stack that this function itself may use.
     const OWN_BYTES: usize = 512;
     let here = 0u32;
     let top = (&raw const here as usize) - OWN_BYTES;

@@ -6,7 +6,7 @@ use gan_core::{InferError, ModelError};
 
 use crate::input::Action;
 
-/// What is worth a line in the log.
+/// An event that is logged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(target_os = "none", derive(defmt::Format))]
 pub enum Event<'a> {
@@ -18,12 +18,12 @@ pub enum Event<'a> {
         crc32: u32,
         /// Length of its file.
         flash_bytes: usize,
-        /// What drawing takes.
+        /// Memory that drawing takes.
         arena_bytes: usize,
     },
     /// A button asked for something.
     Button(Action),
-    /// A picture is on the display.
+    /// An image is on the display.
     Frame {
         /// Counted from 0; none in a model without classes.
         class: Option<usize>,
@@ -32,11 +32,11 @@ pub enum Event<'a> {
         /// Of [`INTERPOLATION_STEPS`](crate::app::INTERPOLATION_STEPS) on the way to the next
         /// seed.
         step: u8,
-        /// Of the seed's picture, by the model's critic; more is better.
+        /// Of the seed's image, by the model's critic; more is better.
         score: Option<i8>,
         /// From the latent to the last row on the display.
         ms: u32,
-        /// Of the picture's values, row by row as they went to the display.
+        /// Of the image's values, row by row as they went to the display.
         crc32: u32,
     },
     /// The display does not take what is sent; it will be set up anew.
@@ -57,7 +57,7 @@ pub enum Event<'a> {
     Failed(Fault),
 }
 
-/// What ends the application.
+/// The reason why the application ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(target_os = "none", derive(defmt::Format))]
 pub enum Fault {
@@ -65,11 +65,11 @@ pub enum Fault {
     Model(ModelError),
     /// The memory given does not suit the model.
     Infer(InferError),
-    /// The picture is larger than the display.
+    /// The image is larger than the display.
     TooLarge {
-        /// Of the picture.
+        /// Of the image.
         width_px: usize,
-        /// Of the picture.
+        /// Of the image.
         height_px: usize,
     },
     /// The display does not take what is sent, and the board cannot set it up anew.

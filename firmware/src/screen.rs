@@ -1,4 +1,4 @@
-//! Pictures and text on a display of any size and colour.
+//! Images and text on a display of any size and colour.
 
 use core::fmt::Write;
 use core::iter::repeat_n;
@@ -19,16 +19,16 @@ use crate::event::Fault;
 /// Characters of the longest text.
 const MAX_TEXT: usize = 160;
 
-/// Columns of text that are left for the head-up display beside a picture, at least.
+/// Columns of text that are left for the head-up display beside an image, at least.
 const MIN_COLUMNS: u32 = 10;
 
 /// Pixels between lines of text.
 const LINE_GAP_PX: u32 = 2;
 
-/// How a picture's values become colours.
+/// The mapping of an image's values to colours.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Palette {
-    /// As they are.
+    /// The values themselves.
     Plain,
     /// Light for dark.
     Inverted,
@@ -66,23 +66,23 @@ impl Palette {
     }
 }
 
-/// What is said of a picture.
+/// The text about an image.
 pub struct Hud<'a> {
-    /// Of its class.
+    /// Label of its class.
     pub label: &'a str,
-    /// Of its latent.
+    /// Seed of its latent.
     pub seed: u64,
-    /// Of the way to the next seed.
+    /// Share of the way to the next seed.
     pub percent: u8,
-    /// By the model's critic.
+    /// Score by the model's critic.
     pub score: Option<i8>,
     /// It took.
     pub ms: u32,
 }
 
-/// Where the picture and the text are.
+/// The places of the image and the text.
 pub struct Screen {
-    /// Display pixels a picture pixel.
+    /// Display pixels an image pixel.
     scale: u32,
     shape: Shape,
     corner: Point,
@@ -93,9 +93,9 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Makes the picture as large as the display allows, the text beside or below it.
+    /// Makes the image as large as the display allows, the text beside or below it.
     ///
-    /// *Errors*: a picture that leaves no room for text.
+    /// *Errors*: an image that leaves no room for text.
     pub fn new<D: DrawTarget>(display: &D, shape: Shape) -> Result<Self, Fault> {
         let size = display.bounding_box().size;
         let too_large = Fault::TooLarge {
@@ -149,7 +149,7 @@ impl Screen {
         })
     }
 
-    /// Shows one row of the picture, magnified. *Shape*: `values` `[w, c]`.
+    /// Shows one row of the image, magnified. *Shape*: `values` `[w, c]`.
     pub fn show_row<D: DrawTarget>(
         &self,
         display: &mut D,
@@ -243,7 +243,7 @@ impl Screen {
     }
 }
 
-/// Shows whose pictures will follow.
+/// Shows whose images will follow.
 pub fn show_boot<D: DrawTarget>(display: &mut D, model: &Model<'_>) -> Result<(), Fault>
 where
     D::Color: From<Gray8>,

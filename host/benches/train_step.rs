@@ -13,7 +13,7 @@ use host::sample::{Order, int8};
 use host::train::checkpoint::averaged;
 use host::train::trainer::Trainer;
 
-/// A trainer of a preset and as many images of noise as a few batches take: what is in a
+/// A trainer of a preset and as many images of noise as a few batches take: what is in an
 /// image changes no time.
 fn trainer(preset: &str) -> (Trainer<Cpu>, Images) {
     let mut config = Config::preset(preset).expect("a preset");

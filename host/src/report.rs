@@ -1,4 +1,4 @@
-//! A run's page: `report.html`, with nothing outside it.
+//! A run's page: `report.html`, one file.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -17,7 +17,7 @@ pub struct Boards {
     /// One line a board, name and target first, without a head.
     #[arg(long)]
     list: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long, conflicts_with = "list")]
     json: bool,
 }

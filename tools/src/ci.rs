@@ -15,7 +15,7 @@ use crate::symbols::Symbols;
 /// Without --full in a short form; with it in some ten minutes.
 #[derive(clap::Args)]
 pub struct Ci {
-    /// 200 kills, a folder of 100,000 files, 2,000 pictures.
+    /// 200 kills, a folder of 100,000 files, 2,000 images.
     #[arg(long)]
     full: bool,
 }
@@ -28,7 +28,7 @@ const TESTS: [(&str, &str); 3] = [
     ("hostile", "hostile inputs"),
 ];
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Deserialize)]
 struct Found {
     check: String,

@@ -1,4 +1,4 @@
-//! The embedded data set: the first pictures of each class, in file order.
+//! The embedded data set: the first images of each class, in file order.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use anyhow::{Context, bail, ensure};
 use flate2::{Compression, GzBuilder, read::GzDecoder};
 
 const PIXELS: usize = 28 * 28;
-/// Part, and pictures taken of each of its ten classes.
+/// Part, and images taken of each of its ten classes.
 const PARTS: [(&str, usize); 2] = [("train", 1000), ("t10k", 200)];
 
-/// Takes 1,000 training and 200 held-out pictures of each class.
+/// Takes 1,000 training and 200 held-out images of each class.
 #[derive(clap::Args)]
 pub struct Data {
     /// Folder of Fashion-MNIST's four gzipped IDX files.
@@ -77,7 +77,7 @@ impl Data {
 /// Classes of the embedded set.
 pub const CLASSES: usize = 10;
 
-/// The embedded training pictures, by class.
+/// The embedded training images, by class.
 pub fn embedded_by_class() -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
     let folder = crate::root().join("host/data/fashion");
     let images = read(&folder.join("train-images-idx3-ubyte.gz"), 16)?;
@@ -85,7 +85,7 @@ pub fn embedded_by_class() -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
     Ok(grouped(&images, &labels))
 }
 
-/// The pictures of a plain IDX file and its labels, by class.
+/// The images of a plain IDX file and its labels, by class.
 pub fn by_class(images: &Path, labels: &Path) -> anyhow::Result<Vec<Vec<Vec<u8>>>> {
     let content = |path: &Path, header_len: usize| -> anyhow::Result<Vec<u8>> {
         let bytes = std::fs::read(path);

@@ -1,4 +1,4 @@
-//! The pictures of displays that README.md shows, in docs/.
+//! The images of displays that README.md shows, in docs/.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 
 use crate::root;
 
-/// Draws the pictures of displays in docs/ anew: an emulated board's, and the simulator's
+/// Draws the images of displays in docs/ anew: an emulated board's, and the simulator's
 /// interpolation between seeds.
 #[derive(clap::Args)]
 pub struct Docs {
@@ -16,7 +16,7 @@ pub struct Docs {
     check: bool,
 }
 
-/// A picture and the command that draws it, whose last argument is the file.
+/// An image and the command that draws it, whose last argument is the file.
 const PICTURES: [(&str, &str); 2] = [
     ("display.png", "tools qemu --keys down --screenshot"),
     (

@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 /// that is worth keeping goes to core/fuzz/corpus, what crashes to core/fuzz/artifacts.
 #[derive(clap::Args)]
 pub struct Fuzz {
-    /// How long.
+    /// Seconds to run.
     #[arg(long, default_value_t = 2)]
     minutes: u32,
 }

@@ -36,7 +36,7 @@ struct Found {
     worst: f64,
 }
 
-/// How far a peer may be off.
+/// The difference that a peer may have.
 #[derive(Clone, Copy)]
 struct Peer {
     name: &'static str,
@@ -119,7 +119,7 @@ impl Interop {
             let model = root().join("models").join(name).with_extension("gan");
             bench.check_int8(name, &model)?;
         }
-        // No pictures of the size of `article` come with the program.
+        // No images of the size of `article` come with the program.
         let portraits = bench.folder.join("portraits.idx");
         let drawn_by = root().join("models/article-bn.gan");
         bench.host(&[
@@ -279,7 +279,7 @@ impl Bench {
         Ok(out)
     }
 
-    /// What a model draws, and what from.
+    /// A model's images, and their inputs.
     fn array(&self, model: &Path) -> anyhow::Result<Array> {
         let values = model.with_extension("npy");
         let values = self.folder.join(values.file_name().unwrap_or_default());
@@ -359,7 +359,7 @@ impl Bench {
     }
 }
 
-/// Pictures and inputs as `gan sample --out X.npy` leaves them.
+/// Images and inputs as `gan sample --out X.npy` leaves them.
 struct Array {
     values: PathBuf,
     input: PathBuf,
@@ -399,7 +399,7 @@ fn cargo(args: &[&str]) -> anyhow::Result<String> {
     output(Command::new("cargo").args(args).current_dir(root()))
 }
 
-/// What a program prints; an error has its complaints.
+/// The output of a program; an error has its standard error.
 fn output(command: &mut Command) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let run = command.output();

@@ -47,11 +47,11 @@ impl Size {
     }
 }
 
-/// What a program takes, in bytes.
+/// Memory of a program, in bytes.
 struct Used {
-    /// Of flash: the whole image, with the model.
+    /// Flash: the whole program, with the model.
     flash: u32,
-    /// Of RAM: data and stack.
+    /// RAM: data and stack.
     ram: u32,
 }
 

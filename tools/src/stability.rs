@@ -12,7 +12,7 @@ use crate::root;
 
 /// Trains the default recipe on the embedded data with several seeds and prints a table.
 ///
-/// A run has collapsed if it gave up, or if the pictures of a class vary less than a fifth
+/// A run has collapsed if it gave up, or if the images of a class vary less than a fifth
 /// as much as the data's.
 #[derive(clap::Args)]
 pub struct Stability {
@@ -32,7 +32,7 @@ pub struct Stability {
 
 /// Share of the data's variance below which a class has collapsed.
 const LEAST_VARIETY: f64 = 0.2;
-/// Pictures that are drawn of each class.
+/// Images that are drawn of each class.
 const PER_CLASS: usize = 100;
 
 impl Stability {
@@ -141,7 +141,7 @@ fn rollbacks(run: &Path) -> anyhow::Result<u64> {
         .with_context(|| format!("{path} is not in the list of runs"))
 }
 
-/// Mean over pixels of the variance of pictures.
+/// Mean over pixels of the variance of images.
 fn variance(pictures: &[Vec<u8>]) -> f64 {
     let n = pictures.len() as f64;
     let pixels = pictures.first().map_or(0, Vec::len);

@@ -124,7 +124,7 @@ impl Program {
         Ok(Self { functions, calls })
     }
 
-    /// Fails where gan-core reaches what it promises not to; else says what was looked at.
+    /// Fails where gan-core reaches what it promises not to; else prints what was checked.
     fn ensure_clean(&self, elf: &Elf<'_>, board: &BoardSpec) -> anyhow::Result<()> {
         let name = board.name;
         // How an error is logged is the logger's affair: `derive(defmt::Format)` calls it.

@@ -1,6 +1,6 @@
 //! Where each field lies: the tables of [`format`](super) as ranges of bytes.
 
-/// Of the file.
+/// Fields of the file's header.
 pub(crate) mod header {
     use core::ops::Range;
 
@@ -20,7 +20,7 @@ pub(crate) mod header {
     pub const LEN: usize = 48;
 }
 
-/// Of a layer's entry.
+/// Fields of a layer's entry.
 pub(crate) mod entry {
     use core::ops::Range;
 
@@ -47,7 +47,7 @@ pub(crate) mod entry {
     pub const LEN: usize = 64;
 }
 
-/// Of the critic, ahead of its layers' entries.
+/// Fields of the critic, ahead of its layers' entries.
 pub(crate) mod critic {
     use core::ops::Range;
 

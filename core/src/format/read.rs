@@ -12,7 +12,7 @@ use crate::ops::{self, conv_transpose, dense, section_lens};
 use crate::slice::part;
 use crate::types::{Activation, Function, LUT16_LEN, MAX_LAYERS, Op, Quant, Shape, WeightBits};
 
-/// What the header says, beside the layers.
+/// The header's fields, without the layers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header<'a> {
     pub text: &'a str,
@@ -29,7 +29,7 @@ pub(crate) struct Header<'a> {
 pub(crate) struct Sections<'a> {
     bytes: &'a [u8],
     version: u16,
-    /// Of what was taken.
+    /// End of the sections that were taken, in bytes.
     end: usize,
 }
 
@@ -202,7 +202,7 @@ pub(crate) struct GateAt {
     pub critic: Option<usize>,
 }
 
-/// Where the header says that the vetted seeds and the critic begin.
+/// Offsets of the vetted seeds and the critic, by the header.
 pub(crate) fn gate_at(bytes: &[u8]) -> GateAt {
     let at = |field| read_len(bytes, field).filter(|&at| at != 0);
     GateAt {
@@ -211,7 +211,7 @@ pub(crate) fn gate_at(bytes: &[u8]) -> GateAt {
     }
 }
 
-/// What the critic's head says.
+/// The fields at the critic's beginning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CriticHead {
     pub halved: bool,

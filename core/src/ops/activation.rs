@@ -4,16 +4,16 @@ use crate::fixed::{Multiplier, Rescale};
 use crate::layer::Layer;
 use crate::types::{Activation, LUT16_LEN};
 
-/// What turns the sums of one output channel into activations.
+/// The numbers that turn the sums of one output channel into activations.
 ///
 /// The product of a sum, within `±2^30`, and the multiplier is added to the zero point and
 /// clamped; a table is then looked up at the clamped value plus 128. Before a 16-bit table the
 /// clamp is to 16 bits, and the table is interpolated.
 #[derive(Clone, Copy, Debug)]
 pub struct Requantizer<'a> {
-    /// Of the sum's scale to the output's.
+    /// Ratio of the sum's scale to the output's.
     pub multiplier: Multiplier,
-    /// Of the requantized sum.
+    /// Zero point of the requantized sum.
     pub zero_point: i8,
     /// Clamp or table.
     pub activation: Activation<'a>,

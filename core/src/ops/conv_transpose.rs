@@ -10,7 +10,7 @@ use crate::layout::quads;
 use crate::slice::{part, part_at, part_mut};
 use crate::types::{Shape, Window};
 
-/// In a layer's entry.
+/// The operator's code in a layer's entry.
 pub(crate) const CODE: u8 = 1;
 
 /// The window of a layer's entry.
@@ -267,7 +267,7 @@ pub(crate) fn output_row<'x, K: KernelSet>(
     finish(layer, &columns, &blocks, starts, sums, y);
 }
 
-/// What every sum of a phase and output channel begins with: the bias.
+/// The value that every sum of a phase and output channel begins with: the bias.
 fn start(layer: &Layer<'_>, starts: &mut [i32]) {
     for phase in starts.chunks_exact_mut(layer.output_shape.c.max(1)) {
         for (start, (bias, _)) in phase.iter_mut().zip(layer.channels(0)) {

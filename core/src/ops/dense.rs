@@ -8,7 +8,7 @@ use crate::layout::quads;
 use crate::slice::{part, part_mut};
 use crate::types::{Shape, WeightBits};
 
-/// In a layer's entry.
+/// The operator's code in a layer's entry.
 pub(crate) const CODE: u8 = 0;
 
 /// Lengths of the sections; the input has `input_len` values, the output `output_len`.

@@ -14,7 +14,7 @@ use gan_core::Model;
 use gan_core::format::crc32;
 use semihosting::{io::Write, process};
 
-/// Where the emulator puts the model.
+/// Address at which the emulator puts the model.
 const MODEL_AT: usize = if cfg!(feature = "bench-an505") {
     0x1008_0000
 } else if cfg!(feature = "bench-virt") {
@@ -29,7 +29,7 @@ const ARENA_WORDS: usize = 48 * 1024;
 /// Room for what the largest critic sees.
 const SEEN_LEN: usize = 4 * 1024;
 
-/// Seed of the picture that is drawn.
+/// Seed of the image that is drawn.
 const SEED: u64 = 1;
 
 #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]

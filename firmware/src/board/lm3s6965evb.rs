@@ -16,7 +16,7 @@ use crate::chip::lm3s6965::{
 use crate::chip::systick;
 use crate::device::{self, Device, WATCHDOG_MS};
 
-/// What [`set_clock`] sets.
+/// The rate that [`set_clock`] sets.
 const CORE_HZ: u32 = 50_000_000;
 
 #[entry]

@@ -22,7 +22,7 @@ use gan_core::{Critic, Mode, Model};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, RgbImage};
 
-/// Draws a generator's pictures as a board would, and saves what its display shows.
+/// Draws a generator's images as a board would, and saves what its display shows.
 #[derive(Parser)]
 #[command(name = "firmware")]
 struct Cli {
@@ -38,26 +38,26 @@ struct Cli {
     /// First seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Pictures that the model's critic may look at for each one that is shown; 0 for none.
+    /// Images that the model's critic may score for each one that is shown; 0 for none.
     #[arg(long, default_value_t = CANDIDATES)]
     candidates: u32,
-    /// Keys to press, one after the other's picture: up (next class), down (previous
+    /// Keys to press, one after the other's image: up (next class), down (previous
     /// class), left (palette), right (new seed), select (interpolation).
     #[arg(long, value_enum, value_delimiter = ',')]
     keys: Vec<Key>,
-    /// Stop after this many pictures: an interpolation does not end by itself.
+    /// Stop after this many images: an interpolation does not end by itself.
     #[arg(long)]
     frames: Option<usize>,
-    /// Where the display goes at the end, a PNG; screen.png, unless there is a --record.
+    /// File for the display at the end, a PNG [default: screen.png, unless there is a --record].
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Where the pictures after the last key go, an animated GIF.
+    /// File for the images after the last key, an animated GIF.
     #[arg(long)]
     record: Option<PathBuf>,
     /// PNG and GIF pixels a display pixel; by default 4 for oled, 1 for tft.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: Option<u32>,
-    /// What a picture takes by the simulated clock; else it is the true time.
+    /// Time of an image by the simulated clock; without it the clock is real.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     frame_ms: Option<u32>,
     /// Draw the display in the terminal, too: 24-bit colour, a column a pixel.
@@ -164,13 +164,13 @@ fn simulate<C: Color>(cli: &Cli, size: Size, scale: u32) -> anyhow::Result<()> {
         let pixel = |x, y| picture.get_pixel(x, y).0;
         // Writing to a string cannot fail.
         let _ = write_half_blocks(&mut text, width, height, [0; 3], pixel);
-        // A reader that has gone away wants no picture.
+        // A reader that has gone away wants no image.
         let _ = stdout().lock().write_all(text.as_bytes());
     }
     fault.map_or(Ok(()), |fault| bail!("{fault}"))
 }
 
-/// What ends a simulation early.
+/// The reason why a simulation ends early.
 enum Failure {
     /// The display shows it, as a board's would.
     Fault(Fault),
@@ -260,7 +260,7 @@ impl<C: Color> Simulator<C> {
         }
     }
 
-    /// What the display shows.
+    /// The content of the display.
     fn picture(&self, settings: &OutputSettings) -> RgbImage {
         let output = self.display.to_rgb_output_image(settings);
         let size = output.size();
@@ -277,8 +277,8 @@ impl<C: Color> Platform for Simulator<C> {
         &mut self.display
     }
 
-    /// With a simulated clock, every reading is as much later than the one before: a
-    /// picture lies between two.
+    /// With a simulated clock, every reading is as much later than the one before: an
+    /// image lies between two.
     fn now_ms(&mut self) -> u32 {
         let Some(frame_ms) = self.frame_ms else {
             return self.started.elapsed().as_millis() as u32;

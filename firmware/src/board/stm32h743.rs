@@ -17,9 +17,9 @@ use {defmt_rtt as _, panic_probe as _};
 use crate::chip::{stm32, systick};
 use crate::device::{self, Device};
 
-/// What every revision of the STM32H743 runs at.
+/// The rate that every revision of the STM32H743 reaches.
 const CORE_HZ: u32 = 400_000_000;
-/// What the SPI divides: output Q of the first PLL.
+/// The clock that the SPI divides: output Q of the first PLL.
 const BUS_HZ: u32 = 100_000_000;
 
 #[entry]

@@ -22,7 +22,7 @@ pub trait Panel: DrawTarget {
     fn restore(&mut self) -> Restored;
 }
 
-/// What came of setting a display up anew.
+/// The result of setting a display up anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restored {
     /// It takes what is sent, and holds nothing of what was drawn.

@@ -44,7 +44,7 @@ const INIT: [&[u8]; 12] = [
     &[0xAF],
 ];
 
-/// What failed on the way to the display.
+/// An error on the way to the display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<S, P> {
     /// The bus.
@@ -76,7 +76,7 @@ pub struct Ssd0323<SPI, DC> {
     sent: [[u8; ROW_BYTES]; HEIGHT_PX],
 }
 
-/// What a driver on this bus and pin returns.
+/// The result of a driver on this bus and pin.
 type Outcome<SPI, DC> = Result<
     (),
     Error<

@@ -13,7 +13,7 @@ const LONG_MS: u32 = 500;
 /// The buttons that are down, a bit each, without the bouncing of their contacts.
 ///
 /// A change is taken at its first reading, and no other change for [`BOUNCE_MS`] after it.
-/// Rows of a picture may take longer than that, so a level cannot be read twice before it
+/// Rows of an image may take longer than that, so a level cannot be read twice before it
 /// counts: a short press would be missed.
 struct Debounced {
     down: u8,

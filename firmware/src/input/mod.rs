@@ -2,7 +2,7 @@
 
 pub mod buttons;
 
-/// What a user can ask for.
+/// A request of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(target_os = "none", derive(defmt::Format))]
 pub enum Action {
@@ -10,7 +10,7 @@ pub enum Action {
     NextClass,
     /// The class before this one.
     PreviousClass,
-    /// The picture of the next seed.
+    /// The image of the next seed.
     NewSeed,
     /// A latent interpolation from seed to seed, or its end.
     Interpolate,

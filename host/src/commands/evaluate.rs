@@ -248,7 +248,7 @@ impl Subject {
     }
 }
 
-/// What makes a run look better than it is: it was chosen by some of the images that it is
+/// A warning that a run's figures are too good: it was chosen by some of the images that it is
 /// judged by.
 fn chosen_by(subject: &Subject, dataset: &Dataset, judge: &Judge<'_>) -> Option<String> {
     let Subject::Float(generator) = subject else {

@@ -1,4 +1,4 @@
-//! The card as a page to look at, with nothing outside it.
+//! The card as one HTML file.
 
 use std::fmt::Write as _;
 

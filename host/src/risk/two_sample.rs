@@ -17,7 +17,7 @@ pub enum View {
     Half,
 }
 
-/// A classifier that looks at images.
+/// A classifier of real and generated images.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoSampleTest {
     /// Keys of its figures: R, and the accuracy that it comes from.

@@ -29,8 +29,8 @@ pub struct Bench {
     /// Print JSON instead of tables.
     #[arg(long)]
     json: bool,
-    /// Fail if a layer takes more than 2 % more instructions than the committed ones, a
-    /// picture misses its goal or a model its budget, or if a picture of these or of 40
+    /// Fail if a layer takes more than 2 % more instructions than the committed ones, an
+    /// image misses its goal or a model its budget, or if an image of these or of 40
     /// small models of every geometry is not the host's, bit for bit.
     #[arg(long, conflicts_with = "write")]
     check: bool,
@@ -125,7 +125,7 @@ const MACHINES: [Machine; 6] = [
     },
 ];
 
-/// What a picture may take at most, in instructions a multiplication.
+/// What an image may take at most, in instructions a multiplication.
 const GOALS: [(&str, &str, f64); 11] = [
     ("m0plus", "fashion", 4.5),
     ("m3", "fashion", 2.5),
@@ -148,7 +148,7 @@ const BUDGETS: [(&str, usize); 3] = [("fashion", 8_000), ("avatar", 8_000), ("ar
 struct Counts {
     core: String,
     model: String,
-    /// Of a whole picture, streamed.
+    /// Of a whole image, streamed.
     instructions: u64,
     /// What the critic takes beside it, if there is one: what it sees and its score.
     critic_instructions: Option<u64>,
@@ -240,11 +240,11 @@ fn models() -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 /// What the program has printed of a model.
 #[derive(Default)]
 struct Printed {
-    /// Checksum of the picture.
+    /// Checksum of the image.
     crc: Vec<u32>,
-    /// Ticks of the picture.
+    /// Ticks of the image.
     image: Vec<u32>,
-    /// Ticks of the picture with what the critic takes.
+    /// Ticks of the image with what the critic takes.
     judged: Vec<u32>,
     score: Vec<u32>,
     /// Ticks of each layer.
@@ -338,7 +338,7 @@ impl Machine {
         printed.with_context(|| format!("{name} on {}: {} {errors}", self.machine, output.status))
     }
 
-    /// Fails where picture, layers or score are not the host's.
+    /// Fails where image, layers or score are not the host's.
     fn ensure_equal(
         &self,
         name: &str,
@@ -380,7 +380,7 @@ fn output_in_time(command: &mut Command) -> anyhow::Result<Output> {
     Ok(child.wait_with_output()?)
 }
 
-/// The checksums of the picture, streamed, and of every layer's output by whole layers, by
+/// The checksums of the image, streamed, and of every layer's output by whole layers, by
 /// the portable loops on this machine.
 fn host_crcs(model: &Model<'_>) -> anyhow::Result<(u32, Vec<u32>)> {
     let mut input = vec![0; model.input_len()];
@@ -397,7 +397,7 @@ fn host_crcs(model: &Model<'_>) -> anyhow::Result<(u32, Vec<u32>)> {
     Ok((picture.finalize(), layers))
 }
 
-/// What the critic says of the same picture, if there is one.
+/// What the critic says of the same image, if there is one.
 fn host_score(model: &Model<'_>) -> anyhow::Result<Option<i8>> {
     let mut memory = Memory {
         arena: &mut vec![0; model.required_words(Mode::Streamed)],

@@ -13,7 +13,7 @@ struct Report {
 /// The figures of a card.
 #[derive(Deserialize)]
 struct Figures {
-    /// Pictures on each side.
+    /// Images on each side.
     n: u64,
     figures: Vec<Figure>,
     rating: String,

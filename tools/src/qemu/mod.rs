@@ -30,7 +30,7 @@ pub struct Qemu {
     /// One that `cargo tools boards` has an emulator for; the first of them by default.
     #[arg(long, value_parser = boards::parse)]
     board: Option<BoardSpec>,
-    /// Keys to press, one after the other's picture: up (next class), down (previous
+    /// Keys to press, one after the other's image: up (next class), down (previous
     /// class), left (palette), right (new seed), select (interpolation).
     #[arg(long, value_enum, value_delimiter = ',')]
     keys: Vec<Key>,
@@ -63,14 +63,14 @@ enum Key {
     Select,
 }
 
-/// What the application is given to answer.
+/// Time in which the application has to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A board that runs.
 trait Emulator {
     /// Its process and log.
     fn running(&mut self) -> &mut Running;
-    /// Where the emulator complains.
+    /// Standard error of the emulator.
     fn complaints(&mut self) -> &mut dyn Read;
     /// Presses and lets go; the application has taken note.
     fn tap(&mut self, key: Key) -> anyhow::Result<()>;

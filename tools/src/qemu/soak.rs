@@ -1,4 +1,4 @@
-//! Thousands of pictures on the emulated LM3S6965, each checked.
+//! Thousands of images on the emulated LM3S6965, each checked.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,25 +13,25 @@ use super::lm3s6965evb::Lm3s6965Evb;
 use super::{Emulator, Key, next_line};
 use crate::boards;
 
-/// Presses random keys on the lm3s6965evb in QEMU until so many pictures have been drawn, and
+/// Presses random keys on the lm3s6965evb in QEMU until so many images have been drawn, and
 /// checks what its log says of each.
 ///
-/// The picture's checksum is the one that gan-core draws on this machine for the class and
+/// The image's checksum is the one that gan-core draws on this machine for the class and
 /// seed, and, on the way between two seeds, the same whenever the same step is drawn again.
 /// The stack's high-water mark stays where it was after the first tenth, the canaries around
-/// the arena stay whole, nothing ends the application. After ten pictures, each hundred more
-/// and the last the display's bus is stopped in the middle of a picture, by QEMU's debugger
+/// the arena stay whole, nothing ends the application. After ten images, each hundred more
+/// and the last the display's bus is stopped in the middle of an image, by QEMU's debugger
 /// port: the application has to say so, to set the display up again when that succeeds, and to
-/// draw the picture that was cut off.
+/// draw the image that was cut off.
 #[derive(clap::Args)]
 pub struct Soak {
-    /// Pictures.
+    /// Images.
     #[arg(long, default_value_t = 2000)]
     images: u32,
-    /// Of the keys.
+    /// Seed of the keys.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the display goes at the end, a PNG: the plain picture of a seed.
+    /// Where the display goes at the end, a PNG: the plain image of a seed.
     #[arg(long)]
     screenshot: Option<PathBuf>,
     /// A .gan file in place of the default model.
@@ -39,15 +39,15 @@ pub struct Soak {
     model: Option<PathBuf>,
 }
 
-/// Pictures before the display is first unplugged, and from one time to the next.
+/// Images before the display is first unplugged, and from one time to the next.
 const FIRST_UNPLUGGED: u32 = 10;
 const UNPLUGGED_EVERY: u32 = 100;
-/// Bytes that the rows of a picture take at least, commands included; there are 1,736 for the
+/// Bytes that the rows of an image take at least, commands included; there are 1,736 for the
 /// default model's 28 rows.
 const PICTURE_BYTES: u32 = 1700;
-/// Pictures in which the stack's mark may rise, at least.
+/// Images in which the stack's mark may rise, at least.
 const SETTLED: u32 = 20;
-/// How long an answer to a key may take, before it is pressed again.
+/// Time for an answer to a key, before it is pressed again.
 const PRESSED: Duration = Duration::from_secs(5);
 /// Shows every scene and palette.
 const FIRST_KEYS: [Key; 6] = [
@@ -65,7 +65,7 @@ impl Soak {
         Ok(())
     }
 
-    /// A soak of the default model, and so many pictures.
+    /// A soak of the default model, and so many images.
     pub const fn of(images: u32) -> Self {
         Self {
             images,
@@ -172,7 +172,7 @@ impl Session<'_> {
         bail!("no answer to {key:?}");
     }
 
-    /// Unplugs the display in the middle of the picture that a key asks for, for some of the
+    /// Unplugs the display in the middle of the image that a key asks for, for some of the
     /// application's tries to set it up.
     fn unplug(&mut self, key: Key) -> anyhow::Result<()> {
         if self.record.is_interpolating {
@@ -198,10 +198,10 @@ impl Session<'_> {
     }
 }
 
-/// Class, seed and step of a picture.
+/// Class, seed and step of an image.
 type Shown = (Option<usize>, u64, u8);
 
-/// What the log has said.
+/// The events of the log so far.
 struct Record<'m> {
     model: Model<'m>,
     /// Checksum and score: of the first time, or of gan-core's own drawing.
@@ -217,7 +217,7 @@ struct Record<'m> {
     /// Images after which the stack's mark may not rise.
     settled: u32,
     boots: u32,
-    /// Of the last picture.
+    /// Seed of the last image.
     last: String,
 }
 
@@ -249,7 +249,7 @@ impl<'m> Record<'m> {
         self.palette.is_multiple_of(palettes)
     }
 
-    /// Checks a line; whether it is a picture's.
+    /// Checks a line; whether it is an image's.
     fn take(&mut self, line: &str) -> anyhow::Result<bool> {
         let event = Event::parse(line);
         match &*event.name {

@@ -29,7 +29,7 @@ pub type Native = Packed;
 #[cfg(gan_kernels = "portable")]
 pub type Native = Portable;
 
-/// How a set cuts a row into blocks.
+/// The blocks into which a set cuts a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
     /// Outputs of a phase in a block.
@@ -77,7 +77,7 @@ impl Blocks {
     }
 }
 
-/// What a row of a convolution's input is, beside its values.
+/// A row of a convolution's input, without its values.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// Channels of a pixel.

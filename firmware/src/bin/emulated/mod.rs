@@ -19,7 +19,7 @@ unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
     faulted()
 }
 
-/// What riscv-rt does with exceptions that nobody handles.
+/// riscv-rt calls it for unhandled exceptions.
 #[cfg(target_arch = "riscv32")]
 #[unsafe(no_mangle)]
 extern "C" fn abort() -> ! {

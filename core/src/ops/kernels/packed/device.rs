@@ -9,7 +9,7 @@ pub use super::thumb2::MAX_WORDS;
 use super::{HALF, Taps};
 use crate::ops::kernels::Blocks;
 
-/// What a loop works on; it moves `low` and `high` on from channel to channel.
+/// The state of a loop, which moves `low` and `high` on from channel to channel.
 #[repr(C)]
 struct Job {
     low: *mut i32,
