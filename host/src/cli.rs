@@ -13,7 +13,6 @@ use host::risk::classifier::LARGEST_SIDE_PX;
 #[command(
     name = "gan",
     version,
-    about,
     after_help = "Exit status: 0 done, or a run saved on Ctrl-C; 1 failed; 2 wrong usage."
 )]
 pub struct Cli {
@@ -74,7 +73,7 @@ pub struct Reading {
     /// Exchange rows and columns of IDX files, as EMNIST's need
     #[arg(long)]
     pub transpose: bool,
-    /// Go on where more than 1 % of a folder's files cannot be used
+    /// Continue although more than 1 % of a folder's files cannot be used
     #[arg(long, alias = "accept-losses")]
     pub skip_invalid: bool,
 }
@@ -121,10 +120,10 @@ pub struct Train {
     /// Run folder [default: runs/NAME]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Updates of each network; with --resume a finished run is trained on to so many
+    /// Updates of each network; with --resume a finished run is trained up to this number
     #[arg(long)]
     pub steps: Option<u64>,
-    /// Fill this time instead of a number of steps: 90s, 8m, 2h
+    /// Train for this time instead of a number of steps: 90s, 8m, 2h
     #[arg(long, value_parser = parse_duration, conflicts_with = "steps")]
     pub budget: Option<Duration>,
     /// Images per step
@@ -133,8 +132,8 @@ pub struct Train {
     /// Seed of the first weights, the order of the images and the latents
     #[arg(long)]
     pub seed: Option<u64>,
-    /// A finished run, of a larger generator as a rule, whose images to learn too; it needs
-    /// the same latent and classes
+    /// A finished run whose images the generator learns too, usually of a larger generator; it
+    /// needs the same latent and classes
     #[arg(long, value_name = "RUN")]
     pub teacher: Option<PathBuf>,
     /// Evaluate the confidence risk every so many steps: keep the least risky generator, and
@@ -147,7 +146,7 @@ pub struct Train {
     /// Show images in the terminal from time to time
     #[arg(long)]
     pub preview: bool,
-    /// Go on with --resume where the images are not those that the run began with
+    /// With --resume, continue although the images are not those that the run began with
     #[arg(long, requires = "resume")]
     pub accept_changed_data: bool,
     /// Go on with a run that was interrupted: from where Ctrl-C or SIGTERM saved it, or from its
@@ -189,11 +188,11 @@ pub struct Sample {
     /// Seed of the first image; each further one has the next
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Number or name of the class [default: all in turn]
+    /// Name or number of the class [default: all in turn]
     #[arg(long)]
     pub class: Option<String>,
     /// X.png for a grid, X.idx or X.idx.gz for the data set's own format with a labels file,
-    /// X.npy for what the generator draws, in its own numbers, with X-input.npy that it drew from
+    /// X.npy for the generator's own numbers, with their inputs in X-input.npy
     #[arg(long, default_value = "sample.png")]
     pub out: PathBuf,
     /// Show the images in the terminal too
@@ -269,7 +268,7 @@ pub struct Features {
     /// File to write
     #[arg(long, value_name = "FILE", default_value = "features.safetensors")]
     pub out: PathBuf,
-    /// Decides first weights, order and shifts: another seed is another judge
+    /// Seed of the first weights, the order and the shifts: another seed is another judge
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
@@ -283,8 +282,8 @@ pub enum Format {
     OnnxFloat,
     /// ONNX with int8 weights and activations (QDQ)
     OnnxQdq,
-    /// TensorFlow Lite, int8; where it has no operator for what a model does, it gets the
-    /// nearest, and OUT.gan has the model that it then equals, byte by byte
+    /// TensorFlow Lite, int8; where it lacks an operator of the model, the nearest one is used,
+    /// and OUT.gan is the model that draws the same bytes
     Tflite,
     /// The float generator as safetensors, in PyTorch's names and layouts
     Pytorch,

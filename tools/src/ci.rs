@@ -1,4 +1,4 @@
-//! What has to hold for those who trust a model or a run, as one table.
+//! The robustness checks of models and runs, as one table.
 
 use std::process::Command;
 
@@ -9,8 +9,8 @@ use crate::qemu::soak::Soak;
 use crate::root;
 use crate::symbols::Symbols;
 
-/// Runs the checks of trust and prints what each found: mutated model files, killed runs,
-/// hostile inputs, a soak in QEMU, what gan-core can reach.
+/// Runs the robustness checks and prints a table of their results: mutated model files, killed
+/// runs, hostile inputs, a soak test in QEMU, the symbols that gan-core can reach.
 ///
 /// Without --full in a short form; with it in some ten minutes.
 #[derive(clap::Args)]

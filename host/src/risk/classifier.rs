@@ -146,7 +146,7 @@ pub struct Schedule {
     pub rate: f32,
     /// Largest shift of an image, in pixels, to see more of them; 0 for none.
     pub shift: usize,
-    /// Decides weights, order and shifts.
+    /// Seed of the weights, the order and the shifts.
     pub seed: u64,
 }
 
