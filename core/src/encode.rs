@@ -296,14 +296,17 @@ fn write_layer(
         .for_each(|m| w.push(&m.mantissa.to_le_bytes()));
     w.section(at + entry::SHIFTS.start)?;
     multipliers.for_each(|m| w.push(&m.shift.to_le_bytes()));
-    if let (Op::ConvTranspose(window), false) = (layer.op, input_zero_point == 0) {
-        w.section(at + entry::ZERO_POINT_CORRECTIONS.start)?;
-        let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
-        for place in phase_places(window, c_out) {
-            let weights = part(w.out, weights_at..);
-            let sum = tap_sum(window, c_in, c_out, place, weights);
-            w.push(&sum.wrapping_mul(-i32::from(input_zero_point)).to_le_bytes());
+    match layer.op {
+        Op::ConvTranspose(window) if input_zero_point != 0 => {
+            w.section(at + entry::ZERO_POINT_CORRECTIONS.start)?;
+            let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
+            for place in phase_places(window, c_out) {
+                let weights = part(w.out, weights_at..);
+                let sum = tap_sum(window, c_in, c_out, place, weights);
+                w.push(&sum.wrapping_mul(-i32::from(input_zero_point)).to_le_bytes());
+            }
         }
+        Op::Dense | Op::ConvTranspose(_) => {}
     }
     let table = match layer.activation {
         Activation::Clamp { .. } => return Ok(()),

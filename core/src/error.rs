@@ -1,4 +1,4 @@
-//! What can go wrong, in numbers.
+//! Errors of parsing, encoding and drawing, in numbers.
 
 use core::fmt;
 
@@ -255,7 +255,7 @@ impl fmt::Display for FileError {
                 let [found, newest] = [found, newest].map(usize::from);
                 return write!(
                     f,
-                    "format version {found}; this program reads up to {newest}"
+                    "format version {found}; this program reads 3 to {newest}"
                 );
             }
             Self::WrongLength {

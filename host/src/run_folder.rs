@@ -45,7 +45,7 @@ pub enum RunFolderError {
     /// A file of the run could not be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Another process trains in this folder.
+    /// Another command writes into this folder.
     #[error(
         "{folder} is in use by another command ({holder}): let it end or stop it, or name \
          another folder with --out"

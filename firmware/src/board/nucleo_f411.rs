@@ -18,7 +18,7 @@ use crate::device::{self, Device};
 
 /// The most that the STM32F411 runs at.
 const CORE_HZ: u32 = 100_000_000;
-/// The clock that the SPI divides: APB2.
+/// The clock of APB2, which the SPI divides.
 const BUS_HZ: u32 = 100_000_000;
 
 #[entry]

@@ -11,7 +11,7 @@ use static_cell::ConstStaticCell;
 
 use super::{Panel, Restored, ST7789_PX};
 
-/// Most that the display takes; the HALs of Raspberry Pi and Espressif choose the next lower
+/// The highest SPI clock of the display; the HALs of Raspberry Pi and Espressif choose the next lower
 /// rate that they can.
 pub const SPI_HZ: u32 = 40_000_000;
 
@@ -33,7 +33,7 @@ pub struct Wires<SPI, DC, RST, LIGHT> {
 /// The display, once it is started.
 pub type Mipi<SPI, DC, RST> = Display<SpiInterface<'static, SPI, DC>, ST7789, RST>;
 
-/// Turns the display and its light on; none if a wire fails. It is called once. `now_ms` is
+/// Turns the display and its light on; `None` if a wire fails. It is called once. `now_ms` is
 /// a clock in milliseconds.
 pub fn start<SPI, DC, RST, LIGHT>(
     wires: Wires<SPI, DC, RST, LIGHT>,
@@ -59,7 +59,7 @@ where
     Some(display)
 }
 
-/// Waits; at least what is asked for, rounded up to the next millisecond but one.
+/// Waits for at least the time asked for, one or two milliseconds longer at most.
 struct Delay(fn() -> u32);
 
 impl DelayNs for Delay {

@@ -216,6 +216,12 @@ fn read_gan(path: &Path, gate: u32) -> anyhow::Result<Subject> {
     let shown = {
         let model = super::parse_gan(&bytes, path)?;
         super::ensure_drawable(&model, path)?;
+        ensure!(
+            gate == 0 || model.critic().is_some(),
+            "--gate: {} has no critic: `{} critic` adds one",
+            path.display(),
+            super::program()
+        );
         vetted(&model, gate)?
     };
     Ok(Subject::Int8(bytes, shown))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use dfdx::prelude::Cpu;
-use host::config::{Augmentation, Config, Data};
+use host::config::{Augmentation, Config};
 use host::console::{self, check_text};
 use host::data::{Dataset, DatasetFingerprint};
 use host::files::{MOST_BYTES, read_regular, remedy, write_atomic};
@@ -182,12 +182,13 @@ fn configure(args: &Train) -> anyhow::Result<Config> {
         None => Config::preset(&args.preset)?,
     };
     if let Some(path) = &args.data {
-        config.data = Data {
-            path: Some(noted_path(path)?),
-            tile: args.tile,
-            labels: args.labels.clone(),
-            ..Data::default()
-        };
+        let data = &mut config.data;
+        data.path = Some(noted_path(path)?);
+        data.tile = args.tile.or(data.tile);
+        data.class_names.clear();
+        if !args.labels.is_empty() {
+            data.labels.clone_from(&args.labels);
+        }
     }
     args.reading.change(&mut config.data);
     if let Some(channels) = args.channels {

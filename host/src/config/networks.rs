@@ -52,7 +52,7 @@ impl Generator {
     }
 }
 
-/// The generator's dense layer.
+/// The generator's dense layer that makes the first map.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FirstMap {
@@ -67,7 +67,7 @@ pub struct FirstMap {
     /// A bias (or normalization) for each value of the map, not for each channel.
     #[serde(default)]
     pub per_value: bool,
-    /// After it.
+    /// The activation that follows.
     pub activation: Activation,
 }
 
@@ -85,7 +85,7 @@ pub struct ConvTransposeLayer {
     pub crop: [usize; 4],
     /// Batch normalization instead of a bias.
     pub norm: bool,
-    /// After it.
+    /// The activation that follows.
     pub activation: Activation,
 }
 
@@ -119,7 +119,7 @@ pub struct ConvLayer {
     pub pad: [usize; 4],
     /// Batch normalization instead of a bias.
     pub norm: bool,
-    /// After it.
+    /// The activation that follows.
     pub activation: Activation,
 }
 
@@ -131,12 +131,12 @@ pub struct DenseLayer {
     pub units: usize,
     /// Batch normalization instead of a bias.
     pub norm: bool,
-    /// After it.
+    /// The activation that follows.
     pub activation: Activation,
 }
 
 impl Config {
-    /// Weights of both networks.
+    /// The number of weights of both networks.
     pub fn weights(&self) -> Result<usize, String> {
         let generator = self.generator_blocks()?.into_iter().map(BlockSpec::from);
         let blocks = generator.chain(self.discriminator_blocks()?);

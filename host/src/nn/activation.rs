@@ -73,9 +73,9 @@ pub struct TfliteOperator {
     pub version: i32,
 }
 
-/// Where tanh comes to within half a step of 1, for steps of its output of 1/128.
+/// The input from which tanh rounds to 127 / 128, the largest int8 output.
 const TANH_REACH: f32 = 2.567;
-/// The same for the 16-bit table's steps, with room.
+/// The input beyond which tanh changes no int8 output through a 16-bit table, with room.
 const TANH_REACH_16_BITS: f32 = 3.5;
 
 impl Activation {

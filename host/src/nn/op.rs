@@ -103,7 +103,8 @@ pub fn linear<E: Float>(op: &Op, x: &[E], w: &[E], y: &mut [E], buffers: &Buffer
     }
 }
 
-/// Gradients of [`linear`]: `gx` overwritten, `gw` added to, each where asked for.
+/// Gradients of [`linear`], each where asked for: `gx` is overwritten, `gw` too unless it
+/// accumulates.
 pub fn linear_grads<E: Float>(
     op: &Op,
     (x, w): (&[E], &[E]),

@@ -5,10 +5,10 @@ use gan_core::types::WeightBits;
 use gan_core::{Activation as CoreActivation, Function, Multiplier, Op as CoreOp, Quant, Shape};
 
 use super::multiplier::multiplier;
-use super::operator::{channels, runtime_op};
+use super::operator::{channels, runtime_op, weight_bits};
 use super::range::TensorQuants;
 use super::table::{IntActivation, activation};
-use super::weights::{RoundedRow, in_place, round_rows, weight_bits};
+use super::weights::{RoundedRow, in_place, round_rows};
 use super::{Options, QuantizeError};
 use crate::config::Image;
 use crate::generator::FloatLayer;
@@ -97,7 +97,8 @@ pub(super) fn round_layers<'l>(
     let mut layers = Vec::new();
     for (i, (whole, layer)) in pairs.enumerate() {
         let mut sums = whole.sums(&x);
-        if !sums.iter().chain(&layer.weight).all(|v| v.is_finite()) {
+        let parameters = layer.weight.iter().chain(&layer.bias);
+        if !sums.iter().chain(parameters).all(|v| v.is_finite()) {
             return Err(QuantizeError::NotANumber { layer: i });
         }
         let bits = weight_bits(layer.op, options);

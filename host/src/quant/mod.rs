@@ -31,9 +31,10 @@ use crate::seeds;
 pub use constants::{LoudConstant, loud_constants};
 pub(crate) use lower::map_shape;
 pub(crate) use multiplier::{multiplier, multiplier_value};
+pub use operator::weight_bits;
 pub(crate) use operator::{rows_of, runtime_op};
 pub use range::dequantize;
-pub use weights::{rounded_weights, weight_bits};
+pub use weights::rounded_weights;
 
 /// Latents that a run is calibrated on unless it says otherwise.
 pub const CALIBRATION_IMAGES: usize = 512;

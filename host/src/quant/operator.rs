@@ -1,9 +1,10 @@
 //! A generator's operators as the device has them: parameters, channels and the order of weights.
 
 use gan_core::latent::{LATENT_SCALE, ONE_HOT};
-use gan_core::types::Window;
+use gan_core::types::{WeightBits, Window};
 use gan_core::{Op as CoreOp, Shape};
 
+use super::Options;
 use crate::nn::op::GeneratorOp;
 
 /// The runtime's operator and the map that it writes.
@@ -70,4 +71,12 @@ pub(crate) fn rows_of(
         }
     };
     (channels(op), places)
+}
+
+/// Bits of a layer's weights.
+pub fn weight_bits(op: GeneratorOp, options: &Options) -> WeightBits {
+    match op {
+        GeneratorOp::Dense { .. } => options.dense_bits,
+        GeneratorOp::ConvTranspose(_) => WeightBits::Eight,
+    }
 }

@@ -3,18 +3,8 @@
 use gan_core::types::WeightBits;
 use rayon::prelude::*;
 
-use super::Options;
 use super::operator::{Place, rows_of};
 use crate::generator::FloatLayer;
-use crate::nn::op::GeneratorOp;
-
-/// Bits of a layer's weights.
-pub fn weight_bits(op: GeneratorOp, options: &Options) -> WeightBits {
-    match op {
-        GeneratorOp::Dense { .. } => options.dense_bits,
-        _ => WeightBits::Eight,
-    }
-}
 
 /// Shares of an output channel's largest weight that are tried for its largest step.
 const WEIGHT_CLIPS: [f64; 8] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7];

@@ -43,7 +43,7 @@ pub struct Bench {
     /// Only this core: m0plus, m3, m4, m7, m33 or riscv.
     #[arg(long)]
     core: Option<String>,
-    /// Only this model: fashion, avatar or seed, the presets' shapes; default, which the
+    /// Only this model: fashion, avatar or article, the presets' shapes; default, which the
     /// firmware brings, or faces, the other one that ships.
     #[arg(long)]
     model: Option<String>,
@@ -99,7 +99,7 @@ const MACHINES: [Machine; 6] = [
         core: "m7",
         target: "thumbv7em-none-eabihf",
         machine: "mps2-an500",
-        board: ("STM32H743", 480),
+        board: ("STM32H743", 400),
         ..MPS2
     },
     Machine {
