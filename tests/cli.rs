@@ -390,6 +390,9 @@ fn errors_say_what_where_and_how_to_mend_it() {
     assert!(error.contains("nowhere"), "{error}");
     let error = fails(dir, 1, &["train", "--preset", "faces"]);
     assert!(error.contains("fashion, avatar"), "{error}");
+    let avatar = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/avatar.gan");
+    let error = fails(dir, 1, &["evaluate", avatar, "--gate", "4"]);
+    assert!(error.contains("has no critic"), "{error}");
     let error = fails(dir, 1, &["train", "--resume", "nowhere"]);
     assert!(error.contains("checkpoint.safetensors"), "{error}");
     fs::write(dir.join("damaged.gan"), b"GAN8 and nothing").unwrap();

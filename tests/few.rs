@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cli::{host, ok, train_args};
+use crate::cli::{fails, host, ok, train_args};
 use crate::interruption::folder;
 
 /// Copies the first `count` of 24 images of noise into one folder, or in turn into those of
@@ -27,6 +27,14 @@ fn a_set_of_any_size_is_judged_by_what_there_is_or_told_what_it_lacks() {
     let dir = folder();
     let dir = dir.path();
     ok(dir, &train_args("tiny.toml", "run"));
+    // A run is judged by the images that it was trained on: none of this size are embedded.
+    for command in ["vet", "critic"] {
+        let error = fails(dir, 1, &[command, "run"]);
+        assert!(
+            error.contains("held out") && !error.contains("embedded"),
+            "{error}"
+        );
+    }
     fs::copy(dir.join("run/generator.gan"), dir.join("tiny.gan")).unwrap();
     for count in [1, 2, 3, 5, 10, 19] {
         for classes in [1, 5] {

@@ -432,6 +432,11 @@ fn a_run_is_finished_without_its_metrics_and_trained_on_with_more_steps() {
     let dir = folder();
     let dir = dir.path();
     ok(dir, &[&TRAIN[..], &["run"]].concat());
+    ok(dir, &["quantize", "run", "--dense-bits", "4"]);
+    let gan = dir.join("run/generator.gan");
+    let quantized = fs::read(&gan).unwrap();
+    ok(dir, &["train", "--resume", "run"]);
+    assert!(fs::read(gan).unwrap() == quantized, "its options are kept");
     for file in ["metrics.jsonl", "generator.gan", "report.html"] {
         fs::remove_file(dir.join("run").join(file)).unwrap();
     }

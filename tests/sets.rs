@@ -12,8 +12,8 @@ use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbIma
 use tempfile::{TempDir, tempdir};
 use tests::Noise;
 
-use crate::cli::{fails, host, ok};
-use crate::interruption::folder;
+use crate::cli::{fails, host, ok, train_args};
+use crate::interruption::{TINY, folder};
 
 fn request(path: &Path, size: usize, channels: usize) -> DataRequest {
     DataRequest {
@@ -64,6 +64,17 @@ fn noise() -> RgbImage {
     RgbImage::from_fn(40, 40, |_, _| {
         Rgb([0; 3].map(|_: u8| noise.next_bits() as u8))
     })
+}
+
+#[test]
+fn the_data_keys_of_a_configuration_hold_beside_data_on_the_command_line() {
+    let dir = folder();
+    let dir = dir.path();
+    let framed = format!("{TINY}data = {{ fit = \"pad\", background = \"black\" }}\n");
+    fs::write(dir.join("framed.toml"), framed).unwrap();
+    ok(dir, &train_args("framed.toml", "run"));
+    let config = fs::read_to_string(dir.join("run/config.toml")).unwrap();
+    assert!(config.contains("fit = \"pad\"") && config.contains("background = \"#000000\""));
 }
 
 #[test]

@@ -81,8 +81,8 @@ pub struct Reading {
 /// The real images and the features by which images are judged.
 #[derive(Args)]
 pub struct JudgeArgs {
-    /// The real images: what `train --data` takes [default: the embedded set of the format;
-    /// for `evaluate RUN` the run's own]
+    /// The real images: what `train --data` takes [default: the run's own, or the embedded set
+    /// of the format]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     #[command(flatten)]

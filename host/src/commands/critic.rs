@@ -18,7 +18,7 @@ pub fn run(args: &Critic) -> anyhow::Result<()> {
     let model = super::parse_gan(&bytes, &file)?;
     super::ensure_drawable(&model, &file)?;
     let mut progress = super::stages()?;
-    let (dataset, extractor) = super::judging(&args.judge, &model, &file, &mut progress)?;
+    let (dataset, extractor) = super::judging(&args.judge, &model, &args.file, &mut progress)?;
     let judge = Judge::new(&extractor, &[], &dataset, usize::MAX, &mut progress)?;
     let taught = teach(
         &bytes,

@@ -26,6 +26,7 @@ use host::note;
 use host::risk::Progress;
 use host::risk::features::Extractor;
 use host::run_folder::{RunFolder, RunLock};
+use host::train::checkpoint::load_state;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{Command, JudgeArgs};
@@ -183,16 +184,21 @@ fn note_other_data(name: impl Display, model: &gan_core::Model<'_>, dataset: &Da
     }
 }
 
-/// The real images and the features by which a model of a file is judged.
+/// The real images and the features by which the model of `subject`, a file or a run, is judged.
 fn judging(
     args: &JudgeArgs,
     model: &gan_core::Model<'_>,
-    file: &Path,
+    subject: &Path,
     progress: &mut Progress<'_>,
 ) -> anyhow::Result<(Dataset, Extractor)> {
-    let data = args.reading.data(args.data.clone());
+    let mut data = args.reading.data(args.data.clone());
+    if args.data.is_none() && subject.is_dir() {
+        let run = load_state(&RunFolder::new(subject).generator())?;
+        data = run.config.data;
+        args.reading.change(&mut data);
+    }
     let dataset = load_data(&data, image_of(model))?;
-    note_other_data(file.display(), model, &dataset);
+    note_other_data(subject.display(), model, &dataset);
     let extractor = find_features(args.features.as_deref(), &dataset, progress)?;
     Ok((dataset, extractor))
 }

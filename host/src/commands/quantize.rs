@@ -11,9 +11,9 @@ use host::memory::reserved;
 use host::nn::op::Op;
 use host::quant::{self, Options};
 use host::run_folder::RunFolder;
-use host::say;
 use host::train::checkpoint::load_generator;
 use host::train::run::{self};
+use host::{note, say};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Quantize;
@@ -74,9 +74,25 @@ pub fn write_gan(folder: &RunFolder) -> anyhow::Result<()> {
     write(folder, &quant::quantize(&generator, &Options::default())?)
 }
 
-/// Writes a run's `generator.gan`.
+/// Whether a run has an int8 model of the generator after `step` steps.
+pub fn is_of_step(folder: &RunFolder, step: u64) -> bool {
+    let bytes = super::read_gan(&folder.int8_generator()).unwrap_or_default();
+    Model::parse(&bytes).is_ok_and(|model| u64::from(model.steps()) == step)
+}
+
+/// Writes a run's `generator.gan`. The critic and the vetted seeds of an older one are lost.
 pub fn write(folder: &RunFolder, bytes: &[u8]) -> anyhow::Result<()> {
     let path = folder.int8_generator();
+    let old = super::read_gan(&path).unwrap_or_default();
+    let had_gate = |model: Model<'_>| model.critic().is_some() || model.vetted_count() > 0;
+    if Model::parse(&old).is_ok_and(had_gate) {
+        let program = super::program();
+        note!(
+            "the critic and the vetted seeds of {} are gone: `{program} critic` and \
+             `{program} vet` make them again",
+            path.display()
+        );
+    }
     write_atomic(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     say!("{}: {} bytes", path.display(), bytes.len());
     Ok(())

@@ -236,6 +236,7 @@ fn train_on<D: Backend<f32>>(
     folder.make_samples()?;
     let mut trainer = trainer(device, config, folder, args)?;
     trainer.data = Some(fingerprint);
+    let begun_at = trainer.step();
     let extractor = judge_of(&trainer.config, dataset)?;
     let risk = match &extractor {
         Some(extractor) => Some(watch_risk(&trainer, dataset, folder, extractor)?),
@@ -266,7 +267,10 @@ fn train_on<D: Backend<f32>>(
     } else {
         checkpoint::save_generator(&mut trainer, &dataset.name, &generator)?;
     }
-    super::quantize::write_gan(folder)?;
+    // A run that had ended keeps its int8 model: it may have been quantized with other options.
+    if trainer.step() > begun_at || !super::quantize::is_of_step(folder, trainer.step()) {
+        super::quantize::write_gan(folder)?;
+    }
     super::quantize::write_pages(folder)
 }
 

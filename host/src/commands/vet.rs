@@ -26,7 +26,7 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     let each = model.output_shape().len() + size_of::<u32>();
     reserved::<u8>("--count", &[args.count, each])?;
     let mut progress = super::stages()?;
-    let (dataset, extractor) = super::judging(&args.judge, &model, &file, &mut progress)?;
+    let (dataset, extractor) = super::judging(&args.judge, &model, &args.file, &mut progress)?;
     let judge = Judge::new(&extractor, &[], &dataset, usize::MAX, &mut progress)?;
     if args.max_risk > 0.0 {
         let able = judge.ensure_can_flag(args.max_risk, dataset.held_out.len());
