@@ -1,5 +1,5 @@
 //! What keeps risky images off a display: vetted seeds and the critic, in files that tell
-//! the truth and in files that lie.
+//! the truth and in malformed ones.
 
 use gan_core::choose::Memory;
 use gan_core::encode::{

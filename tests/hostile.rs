@@ -1,4 +1,4 @@
-//! Files that lie on purpose: each is refused for what is wrong with it, in the same words on
+//! Malformed files: each is refused for what is wrong with it, in the same words on
 //! a 32-bit core.
 
 use std::collections::BTreeSet;
@@ -11,23 +11,26 @@ use tempfile::tempdir;
 
 use crate::files::{plain, rich, stretched};
 use crate::firmware::has;
-use crate::malformed::{Lie, lies};
+use crate::malformed::{Malformed, malformed_files};
 use crate::programs::build;
 
 #[test]
 fn every_lie_is_refused_for_what_it_is() {
     assert!(Model::parse(rich()).is_ok());
-    for Lie {
+    for Malformed {
         name,
         bytes,
         expected,
-    } in lies()
+    } in malformed_files()
     {
         let found = Model::parse(&bytes).err();
         assert_eq!(found, Some(expected), "{name}");
         assert!(expected.to_string().len() > 7, "{expected:?} has no words");
     }
-    let names: BTreeSet<_> = lies().iter().map(|lie| variant(lie.expected)).collect();
+    let names: BTreeSet<_> = malformed_files()
+        .iter()
+        .map(|file| variant(file.expected))
+        .collect();
     assert_eq!(names.len(), 41, "{names:?}");
 }
 
@@ -82,7 +85,10 @@ fn verdict(bytes: &[u8]) -> String {
 
 #[test]
 fn a_32_bit_core_refuses_the_same_lies_in_the_same_words() {
-    let mut files: Vec<Vec<u8>> = lies().into_iter().map(|lie| lie.bytes).collect();
+    let mut files: Vec<Vec<u8>> = malformed_files()
+        .into_iter()
+        .map(|file| file.bytes)
+        .collect();
     files.extend([rich().to_vec(), plain().to_vec(), stretched(200, 220).0]);
     // How many; then each one's length and bytes, at multiples of 16.
     let mut batch = (files.len() as u32).to_le_bytes().to_vec();
@@ -96,7 +102,7 @@ fn a_32_bit_core_refuses_the_same_lies_in_the_same_words() {
     let path = dir.path().join("batch");
     fs::write(&path, &batch).unwrap();
     for (target, feature, qemu, at) in CORES {
-        if !has("lies on 32 bits", &qemu[..1], &[target]) {
+        if !has("malformed files on 32 bits", &qemu[..1], &[target]) {
             continue;
         }
         let args = [

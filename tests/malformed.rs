@@ -9,14 +9,14 @@ use crate::files::{rich, stretched};
 use crate::format::fix_crc;
 
 /// A file, what is wrong with it, and what has to be found.
-pub struct Lie {
+pub struct Malformed {
     pub name: String,
     pub bytes: Vec<u8>,
     pub expected: E,
 }
 
 /// Changes to [`rich`], with length and checksum put right.
-struct Lies(Vec<Lie>);
+struct MalformedFiles(Vec<Malformed>);
 
 /// Where the entry of a layer, the critic's two counted on, begins.
 fn entry(layer: usize) -> usize {
@@ -55,7 +55,7 @@ fn of_seeds(error: impl Into<SeedsError>) -> E {
     E::Seeds(error.into())
 }
 
-impl Lies {
+impl MalformedFiles {
     fn change(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>), expected: E) {
         let mut bytes = rich().to_vec();
         change(&mut bytes);
@@ -63,7 +63,7 @@ impl Lies {
         bytes[8..12].copy_from_slice(&len.to_le_bytes());
         fix_crc(&mut bytes);
         let name = name.to_owned();
-        self.0.push(Lie {
+        self.0.push(Malformed {
             name,
             bytes,
             expected,
@@ -80,28 +80,33 @@ impl Lies {
         let (text, text_bytes, len) = (48 + 3 * 64, field(32), rich().len());
         self.set("magic", 3, b"9", E::File(F::BadMagic));
         for found in [2, 5] {
-            let lie = E::File(F::UnsupportedVersion { found, newest: 4 });
-            self.set(&format!("version {found}"), 4, &found.to_le_bytes(), lie);
+            let expected = E::File(F::UnsupportedVersion { found, newest: 4 });
+            self.set(
+                &format!("version {found}"),
+                4,
+                &found.to_le_bytes(),
+                expected,
+            );
         }
-        let lie = of(0, S::NotZero { at: entry(0) + 13 });
-        self.set("functions in version 3", 4, &[3], lie);
+        let expected = of(0, S::NotZero { at: entry(0) + 13 });
+        self.set("functions in version 3", 4, &[3], expected);
         self.set("no layer", 6, &[0], E::File(F::LayerCount { found: 0 }));
         self.set("17 layers", 6, &[17], E::File(F::LayerCount { found: 17 }));
-        let lie = E::File(F::HeaderLength {
+        let expected = E::File(F::HeaderLength {
             found: 48 + 64 * 4,
             need: 48 + 64 * 3,
         });
-        self.set("header longer", 36, &[48, 1], lie);
-        let lie = E::File(F::HeaderLength {
+        self.set("header longer", 36, &[48, 1], expected);
+        let expected = E::File(F::HeaderLength {
             found: 48 + 64 * 3,
             need: 48 + 64 * 2,
         });
-        self.set("a layer less", 6, &[2], lie);
-        let lie = E::File(F::TextLength {
+        self.set("a layer less", 6, &[2], expected);
+        let expected = E::File(F::TextLength {
             need_bytes: u32::MAX as usize,
             left_bytes: len - text,
         });
-        self.set("text to the end of memory", 32, &[255; 4], lie);
+        self.set("text to the end of memory", 32, &[255; 4], expected);
         self.set(
             "text of half a character",
             text,
@@ -131,8 +136,8 @@ impl Lies {
             bytes[32..36].copy_from_slice(&len.to_le_bytes());
         };
         // Zeros between text and weights are no text.
-        let lie = E::File(F::ControlCharacter { at: text_bytes });
-        self.change("text over weights", overlap, lie);
+        let expected = E::File(F::ControlCharacter { at: text_bytes });
+        self.change("text over weights", overlap, expected);
         assert!(text + text_bytes < first, "a gap");
         self.set(
             "a gap is used",
@@ -191,12 +196,12 @@ impl Lies {
             self.set(&name, at(1) + 22 + 2 * i, &[0, 0], of(1, L::MapSize));
         }
         self.set("2^48 values", at(0) + 22, &[255; 6], of(0, L::MapSize));
-        let lie = of(0, L::MapSize);
+        let expected = of(0, L::MapSize);
         self.set(
             "2^24 values and more",
             at(0) + 22,
             &[0, 16, 0, 16, 2, 0],
-            lie,
+            expected,
         );
         self.set("kernel 0", at(1) + 3, &[0], of(1, L::Window));
         self.set("stride 0", at(2) + 4, &[0], of(2, L::Window));
@@ -284,8 +289,13 @@ impl Lies {
                 ];
                 for found in others {
                     let name = format!("{name} at {found:#x}");
-                    let lie = of(layer, S::Offset { found, need });
-                    self.set(&name, entry(layer) + at, &(found as u32).to_le_bytes(), lie);
+                    let expected = of(layer, S::Offset { found, need });
+                    self.set(
+                        &name,
+                        entry(layer) + at,
+                        &(found as u32).to_le_bytes(),
+                        expected,
+                    );
                 }
             }
         }
@@ -295,14 +305,14 @@ impl Lies {
             let window = [255, 2, 126, 126, 127, 127];
             bytes[entry(1) + 3..entry(1) + 9].copy_from_slice(&window);
         };
-        let lie = of(
+        let expected = of(
             1,
             S::Length {
                 need_bytes,
                 left_bytes,
             },
         );
-        self.change("a kernel of 255", kernel, lie);
+        self.change("a kernel of 255", kernel, expected);
         let left_bytes = rich().len() - section(0, 36);
         let most = |bytes: &mut Vec<u8>| {
             let codes = [1, 1, 0, 255, 255, 127, 127, 127, 127];
@@ -311,45 +321,45 @@ impl Lies {
             bytes[entry(0) + 16..entry(0) + 28].copy_from_slice(&shapes);
         };
         let need_bytes = u32::MAX as usize;
-        let lie = of(
+        let expected = of(
             0,
             S::Length {
                 need_bytes,
                 left_bytes,
             },
         );
-        self.change("weights beyond 32 bits", most, lie);
+        self.change("weights beyond 32 bits", most, expected);
         let at = section(1, 36) + 180;
         self.set("a gap between sections", at, &[1], of(1, S::NotZero { at }));
     }
 
     fn values(&mut self) {
         for mantissa in [1i32, (1 << 30) - 1, -1, i32::MIN] {
-            let lie = of(1, L::Multiplier { channel: 2 });
+            let expected = of(1, L::Multiplier { channel: 2 });
             let at = section(1, 44) + 8;
             self.set(
                 &format!("mantissa {mantissa}"),
                 at,
                 &mantissa.to_le_bytes(),
-                lie,
+                expected,
             );
         }
         for shift in [31i8, -32, 127, -128] {
-            let lie = of(2, L::Multiplier { channel: 1 });
+            let expected = of(2, L::Multiplier { channel: 1 });
             self.set(
                 &format!("shift {shift}"),
                 section(2, 48) + 1,
                 &shift.to_le_bytes(),
-                lie,
+                expected,
             );
         }
         for bias in [i32::MIN, i32::MAX, 1 << 30] {
-            let lie = of(1, L::Overflow { channel: 4 });
+            let expected = of(1, L::Overflow { channel: 4 });
             self.set(
                 &format!("bias {bias}"),
                 section(1, 40) + 16,
                 &bias.to_le_bytes(),
-                lie,
+                expected,
             );
         }
         let weight = |layer, index| of(layer, L::Weight { index });
@@ -378,27 +388,37 @@ impl Lies {
     fn gate(&mut self) {
         let (critic, seeds, len) = (field(44), field(40), rich().len());
         for found in [16, 40, critic - 16, critic + 1, len, 0xFFFF_FFF0] {
-            let lie = S::Offset {
+            let expected = S::Offset {
                 found,
                 need: critic,
             };
-            let lie = E::Critic(C::Section(lie));
-            self.set("critic elsewhere", 44, &(found as u32).to_le_bytes(), lie);
+            let expected = E::Critic(C::Section(expected));
+            self.set(
+                "critic elsewhere",
+                44,
+                &(found as u32).to_le_bytes(),
+                expected,
+            );
         }
         for found in [16, critic, seeds + 4, 0xFFFF_FFFF] {
-            let lie = of_seeds(S::Offset { found, need: seeds });
-            self.set("seeds elsewhere", 40, &(found as u32).to_le_bytes(), lie);
+            let expected = of_seeds(S::Offset { found, need: seeds });
+            self.set(
+                "seeds elsewhere",
+                40,
+                &(found as u32).to_le_bytes(),
+                expected,
+            );
         }
-        let lie = of_seeds(S::Offset {
+        let expected = of_seeds(S::Offset {
             found: seeds,
             need: critic,
         });
-        self.set("no critic before the seeds", 44, &[0; 4], lie);
-        let lie = E::File(F::WrongLength {
+        self.set("no critic before the seeds", 44, &[0; 4], expected);
+        let expected = E::File(F::WrongLength {
             need_bytes: seeds_end(),
             have_bytes: len,
         });
-        self.set("seeds that nobody names", 40, &[0; 4], lie);
+        self.set("seeds that nobody names", 40, &[0; 4], expected);
         self.set(
             "halved",
             critic,
@@ -411,34 +431,39 @@ impl Lies {
             &[1],
             E::Critic(C::Section(S::NotZero { at: critic + 15 })),
         );
-        let lie = of(4, L::UnknownCode { at: 0, found: 1 });
+        let expected = of(4, L::UnknownCode { at: 0, found: 1 });
         let convolution = [1, 1, 0, 1, 1];
-        self.set("a convolution judges", entry(4), &convolution, lie);
+        self.set("a convolution judges", entry(4), &convolution, expected);
         self.set("sees it whole", critic, &[0], of(3, L::InputShape));
-        let lie = of(3, L::OutputShape);
+        let expected = of(3, L::OutputShape);
         self.set(
             "hidden values in two columns",
             entry(3) + 24,
             &[2, 0, 3, 0],
-            lie,
+            expected,
         );
-        let lie = of(3, L::Weight { index: 0 });
-        self.set("critic's weight", section(3, 36), &[0x80], lie);
+        let expected = of(3, L::Weight { index: 0 });
+        self.set("critic's weight", section(3, 36), &[0x80], expected);
         let seeds_len = |count: usize| 4 + 4 * count;
         for each in [4u32, 1 << 30, u32::MAX] {
             let need_bytes = seeds_len(each as usize * 2).min(u32::MAX as usize);
             let left_bytes = len - seeds;
-            let lie = of_seeds(S::Length {
+            let expected = of_seeds(S::Length {
                 need_bytes,
                 left_bytes,
             });
-            self.set(&format!("{each} seeds"), seeds, &each.to_le_bytes(), lie);
+            self.set(
+                &format!("{each} seeds"),
+                seeds,
+                &each.to_le_bytes(),
+                expected,
+            );
         }
-        let lie = of_seeds(SeedsError::Count {
+        let expected = of_seeds(SeedsError::Count {
             found: 0,
             class_count: 2,
         });
-        self.set("no seeds", seeds, &[0; 4], lie);
+        self.set("no seeds", seeds, &[0; 4], expected);
         self.set(
             "twice a seed",
             seeds + 8,
@@ -451,25 +476,25 @@ impl Lies {
             &[1],
             of_seeds(SeedsError::Order { index: 4 }),
         );
-        let lie = E::File(F::WrongLength {
+        let expected = E::File(F::WrongLength {
             need_bytes: len,
             have_bytes: len.next_multiple_of(16) + 1,
         });
         self.change(
             "longer",
             |bytes| bytes.resize(len.next_multiple_of(16) + 1, 0),
-            lie,
+            expected,
         );
         self.change(
             "a byte behind",
             |bytes| bytes.push(7),
             E::File(F::NotZero { at: len }),
         );
-        let lie = of_seeds(S::Length {
+        let expected = of_seeds(S::Length {
             need_bytes: seeds_len(6),
             left_bytes: seeds_len(6) - 1,
         });
-        self.change("shorter", |bytes| bytes.truncate(len - 1), lie);
+        self.change("shorter", |bytes| bytes.truncate(len - 1), expected);
     }
 }
 
@@ -479,14 +504,14 @@ fn seeds_end() -> usize {
     section(4, 48) + 1
 }
 
-pub fn lies() -> Vec<Lie> {
-    let mut lies = Lies(Vec::new());
-    lies.header();
-    lies.entries();
-    lies.functions();
-    lies.sections();
-    lies.values();
-    lies.gate();
+pub fn malformed_files() -> Vec<Malformed> {
+    let mut files = MalformedFiles(Vec::new());
+    files.header();
+    files.entries();
+    files.functions();
+    files.sections();
+    files.values();
+    files.gate();
     let (bytes, error) = stretched(256, 255);
     let expected = E::Layer {
         index: 3,
@@ -494,10 +519,10 @@ pub fn lies() -> Vec<Lie> {
     };
     assert_eq!(error, Some(expected));
     let name = "more memory than 32 bits address".to_owned();
-    lies.0.push(Lie {
+    files.0.push(Malformed {
         name,
         bytes,
         expected,
     });
-    lies.0
+    files.0
 }
