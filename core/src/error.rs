@@ -106,7 +106,7 @@ pub enum LayerError {
     Multiplier { channel: usize },
     /// A sum could leave the range that arithmetic relies on.
     Overflow { channel: usize },
-    /// A weight is out of range, or fills up and is not 0; `index` counts the section's bytes,
+    /// A weight is out of range, or a padding weight is not 0; `index` counts the section's bytes,
     /// or what is to be encoded.
     Weight { index: usize },
     /// A zero-point correction is not what the weights and the input's zero point say.

@@ -14,7 +14,7 @@ pub(crate) const fn quads(n: usize) -> usize {
     n.div_ceil(4)
 }
 
-/// Byte and shift of the 4-bit weight whose place, were it a byte, is `at`.
+/// Byte and shift of the 4-bit weight whose place, counted as if each had 8 bits, is `at`.
 pub(crate) const fn nibble(at: usize) -> (usize, usize) {
     (at / 16 * 8 + at % 8, at / 8 % 2 * 4)
 }

@@ -56,9 +56,9 @@ pub const LUT16_LEN: usize = 513;
 /// it. Drawing does not read it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Function {
-    /// Any; files of version 3 name none.
+    /// Not named by the file, as in version 3.
     Unnamed,
-    /// None: a clamp to the whole range.
+    /// The identity: a clamp to the whole range.
     Linear,
     /// `max(x, 0)`: a clamp from the zero point on.
     Relu,
@@ -173,8 +173,8 @@ impl Op {
     }
 }
 
-/// Layers that a file may have.
+/// The most layers of a generator.
 pub const MAX_LAYERS: usize = 16;
 
-/// Values that a layer may read or write: sizes of its working memory stay far below 32 bits.
+/// The most values of a layer's input or output: sizes of its working memory stay far below 32 bits.
 pub const MAX_MAP_LEN: usize = 1 << 24;

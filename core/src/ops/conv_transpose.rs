@@ -152,7 +152,7 @@ pub(crate) fn wrong_zero_point_correction(layer: &Layer<'_>, window: Window) -> 
     })
 }
 
-/// Place of the first weight that fills up and is not 0.
+/// Place of the first padding weight that is not 0.
 pub(crate) fn wrong_filling(layer: &Layer<'_>, window: Window) -> Option<usize> {
     let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
     let taps = (0..window.kernel).flat_map(|ky| (0..window.kernel).map(move |kx| (ky, kx)));

@@ -34,7 +34,7 @@ const fn quad_bytes(bits: WeightBits) -> u64 {
     }
 }
 
-/// Place of the weight from input `i` to output `o`, were it a byte.
+/// Place of the weight from input `i` to output `o`, counted as if each had 8 bits.
 pub(crate) const fn weight_index(input: Shape, output: Shape, o: usize, i: usize) -> usize {
     let row_len = output.w * output.c;
     let (row, o) = (o / row_len, o % row_len);
@@ -42,7 +42,7 @@ pub(crate) const fn weight_index(input: Shape, output: Shape, o: usize, i: usize
     (block * quads(input.len()) + i / 4) * 16 + o % 4 * 4 + i % 4
 }
 
-/// Place of the first weight that fills up and is not 0.
+/// Place of the first padding weight that is not 0.
 pub(crate) fn wrong_filling(layer: &Layer<'_>) -> Option<usize> {
     let (n_in, output) = (layer.input_shape.len(), layer.output_shape);
     let (row_len, quads_in) = (output.w * output.c, quads(n_in));
@@ -75,7 +75,7 @@ pub(crate) const fn scratch_words(n_in: usize, row_len: usize, bits: WeightBits)
 /// of row `row`.
 ///
 /// *Shapes*: `x` `[n_in]`, `y` `[w * c_out]`, weights of the row
-/// `[ceil(w * c_out / 4)][n_in / 4][4][4]`, of 8 or 4 bits, read once and in order. One bias
+/// `[ceil(w * c_out / 4)][ceil(n_in / 4)][4][4]`, of 8 or 4 bits, read once and in order. One bias
 /// and one multiplier per output.
 pub(crate) fn output_row<K: KernelSet>(
     layer: &Layer<'_>,
@@ -149,7 +149,8 @@ fn unpack<'w>(packed: &[u8], words: &'w mut [u32]) -> &'w [u8] {
     for (eight, words) in sixteens {
         for (i, word) in words.iter_mut().enumerate() {
             let packed = eight.get(i % 2).map_or(0, |b| u32::from_ne_bytes(*b));
-            // Four halves at once: to 0 to 15 around 8, then down by 8 without a borrow.
+            // Four halves at once: the sign bit is flipped, so that values go from 0 to 15, and 8 is
+            // taken away; the high bit of each byte keeps the borrow within it.
             let halves = (packed >> (i / 2 * 4)) & 0x0f0f_0f0f;
             let raised = (halves ^ 0x0808_0808) | 0x8080_8080;
             *word = (raised - 0x0808_0808) ^ 0x8080_8080;

@@ -1,6 +1,6 @@
 //! The operators, one file each: sizes, checks and one output row, on slices that
-//! [`Model::parse`](crate::Model::parse) has measured. This file asks the operator of a layer,
-//! with one `match` for each question.
+//! [`Model::parse`](crate::Model::parse) has measured. Each function here is one `match` on the
+//! operator.
 
 pub mod activation;
 pub(crate) mod conv_transpose;
@@ -35,7 +35,7 @@ pub(crate) fn to_code(op: Op) -> (u8, [usize; 6]) {
 /// Lengths that follow from an operator and its shapes; below 2^50, so in more than the 32
 /// bits of a small core.
 pub(crate) struct SectionLens {
-    /// Bytes.
+    /// Bytes of the weights.
     pub weights: u64,
     /// Biases and multipliers.
     pub channels: usize,
@@ -99,7 +99,7 @@ impl KernelShape {
         }
     }
 
-    /// Weights.
+    /// Number of weights.
     pub(crate) const fn len(self) -> usize {
         self.outputs * self.kernel * self.kernel * self.inputs
     }
@@ -116,7 +116,7 @@ impl KernelShape {
     }
 }
 
-/// Place of a weight in the [`layout`](crate::layout), were it a byte.
+/// Place of a weight in the [`layout`](crate::layout), counted as if each had 8 bits.
 pub(crate) const fn weight_index(op: Op, input: Shape, output: Shape, at: WeightPlace) -> usize {
     match op {
         Op::Dense => dense::weight_index(input, output, at.output, at.input),
@@ -163,7 +163,7 @@ impl Layer<'_> {
         }
     }
 
-    /// Byte of the first weight that fills up and is not 0.
+    /// Byte of the first padding weight that is not 0.
     pub(crate) fn wrong_filling(&self) -> Option<usize> {
         let at = match self.op {
             Op::Dense => dense::wrong_filling(self),

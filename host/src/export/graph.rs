@@ -19,13 +19,13 @@ pub enum ExportError {
     /// A weight or a bias is infinite or not a number.
     #[error("layer {layer} has values that are not numbers: the training has diverged")]
     NotANumber {
-        /// Which.
+        /// Its number.
         layer: usize,
     },
     /// A multiplier has no scale in `f32`.
     #[error("layer {layer}, {kind}, has a multiplier that `f32` cannot hold")]
     Scale {
-        /// Which.
+        /// Its number.
         layer: usize,
         /// Its operator.
         kind: &'static str,
@@ -36,7 +36,7 @@ pub enum ExportError {
          and -128..=127 (no activation)"
     )]
     Clamp {
-        /// Which.
+        /// Its number.
         layer: usize,
         /// Its operator.
         kind: &'static str,
@@ -44,7 +44,7 @@ pub enum ExportError {
         min: i8,
         /// Largest output.
         max: i8,
-        /// Of the output.
+        /// Zero point of the output.
         zero_point: i8,
     },
     /// A table whose function the file does not name.
@@ -53,7 +53,7 @@ pub enum ExportError {
          version 3 name none: `gan quantize RUN` writes the model anew"
     )]
     UnnamedActivation {
-        /// Which.
+        /// Its number.
         layer: usize,
         /// Its operator.
         kind: &'static str,
@@ -68,13 +68,13 @@ pub enum ExportError {
 
 /// A generator with parameters of type `P`.
 pub struct Graph<P> {
-    /// Of the model.
+    /// The model's name.
     pub name: String,
     /// Name of the data that it was trained on.
     pub dataset: String,
-    /// Training steps behind it.
+    /// Steps that it was trained for.
     pub steps: u64,
-    /// Of its training.
+    /// Seed of its training.
     pub seed: u64,
     /// One for each class.
     pub labels: Vec<String>,

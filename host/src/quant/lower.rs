@@ -79,7 +79,7 @@ pub(super) struct Input {
 }
 
 /// Rounds layers one after the other, each for what the rounded ones before leave it:
-/// `(whole, tuned)`, see [`quantize_tuned`]. `dense_output`: the map of a layer of so many dense
+/// a layer and its fine-tuned form, see [`quantize_tuned`]. `dense_output`: the map of a layer of so many dense
 /// outputs.
 pub(super) fn round_layers<'l>(
     pairs: impl Iterator<Item = (&'l FloatLayer, &'l FloatLayer)>,

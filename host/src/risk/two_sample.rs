@@ -44,13 +44,13 @@ pub const TESTS: [TwoSampleTest; 4] = [
     },
     TwoSampleTest {
         keys: ["risk_strong_cnn_display", "strong_cnn_display"],
-        name: "R by it at the display's precision",
+        name: "R by a strong CNN, as displayed",
         layers: STRONG,
         view: View::Display,
     },
     TwoSampleTest {
         keys: ["risk_strong_cnn_half", "strong_cnn_half"],
-        name: "R by it at half resolution",
+        name: "R by a strong CNN, half resolution",
         layers: STRONG,
         view: View::Half,
     },
