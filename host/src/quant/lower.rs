@@ -78,9 +78,9 @@ pub(super) struct Input {
     pub latent: usize,
 }
 
-/// Rounds layers one after the other, each for what the rounded ones before leave it:
-/// a layer and its fine-tuned form, see [`quantize_tuned`]. `dense_output`: the map of a layer of so many dense
-/// outputs.
+/// Rounds layers one after the other, each on the output of the rounded ones before it. `pairs`
+/// are layers and their fine-tuned forms, see [`quantize_tuned`](super::quantize_tuned);
+/// `dense_output` is the map of dense layer `i` with so many outputs.
 pub(super) fn round_layers<'l>(
     pairs: impl Iterator<Item = (&'l FloatLayer, &'l FloatLayer)>,
     input: Input,
