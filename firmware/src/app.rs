@@ -1,4 +1,4 @@
-//! What is on the display: the boot screen, an image, a latent interpolation, an error.
+//! The content of the display: the boot screen, an image, a latent interpolation, an error.
 
 use core::f32::consts::PI;
 
@@ -31,7 +31,7 @@ pub trait Platform {
     }
     /// Milliseconds since some moment; wraps.
     fn now_ms(&mut self) -> u32;
-    /// What the buttons ask for since the last call. It is called between the rows of an
+    /// The request of the buttons since the last call. It is called between the rows of an
     /// image too, so that no press is missed.
     fn action(&mut self) -> Option<Action>;
     /// Puts the board's watchdog off, if it has one: the application makes progress. It is
@@ -47,7 +47,7 @@ pub struct Memory<'a> {
     pub arena: &'a mut [u32],
     /// [`Model::input_len`] values.
     pub input: &'a mut [i8],
-    /// As many again: where an interpolation goes.
+    /// As many values for the input at the end of an interpolation.
     pub target: &'a mut [i8],
     /// [`Critic::input_len`](gan_core::Critic::input_len) values; none without a critic.
     pub seen: &'a mut [i8],

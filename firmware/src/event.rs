@@ -27,7 +27,7 @@ pub enum Event<'a> {
     Frame {
         /// Counted from 0; none in a model without classes.
         class: Option<usize>,
-        /// Of the latent, or of the one that the interpolation comes from.
+        /// Seed of the latent, or of the one that the interpolation starts from.
         seed: u64,
         /// Of [`INTERPOLATION_STEPS`](crate::app::INTERPOLATION_STEPS) on the way to the next
         /// seed.

@@ -1,4 +1,4 @@
-//! What boards with the same chip or core share.
+//! Code that boards with the same chip or core share.
 
 #[cfg(target_arch = "arm")]
 mod fault;
