@@ -124,7 +124,7 @@ pub enum LayerError {
 pub enum CriticError {
     /// Its section, or the section's zeros.
     Section(SectionError),
-    /// Whether it sees the image halved is neither 0 nor 1.
+    /// The field that says whether it sees the image halved is neither 0 nor 1.
     UnknownCode { found: u8 },
     /// One of its two layers, counted from 0.
     Layer { index: usize, error: LayerError },

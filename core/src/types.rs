@@ -100,7 +100,7 @@ impl Function {
     }
 
     /// The clamp that computes it, given the output's zero point; `None` for a table.
-    pub(crate) const fn clamp(self, zero_point: i8) -> Option<(i8, i8)> {
+    pub const fn clamp(self, zero_point: i8) -> Option<(i8, i8)> {
         match self {
             Self::Linear => Some((i8::MIN, i8::MAX)),
             Self::Relu => Some((zero_point, i8::MAX)),

@@ -32,11 +32,11 @@ pub enum Event<'a> {
         /// Of [`INTERPOLATION_STEPS`](crate::app::INTERPOLATION_STEPS) on the way to the next
         /// seed.
         step: u8,
-        /// Of the seed's image, by the model's critic; more is better.
+        /// Score of the seed's image, by the model's critic; more is better.
         score: Option<i8>,
         /// From the latent to the last row on the display.
         ms: u32,
-        /// Of the image's values, row by row as they went to the display.
+        /// Checksum of the image's values, row by row as they went to the display.
         crc32: u32,
     },
     /// The display does not take what is sent; it will be set up anew.

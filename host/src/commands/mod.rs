@@ -192,9 +192,9 @@ fn judging(
     progress: &mut Progress<'_>,
 ) -> anyhow::Result<(Dataset, Extractor)> {
     let mut data = args.reading.data(args.data.clone());
-    if args.data.is_none() && subject.is_dir() {
-        let run = load_state(&RunFolder::new(subject).generator())?;
-        data = run.config.data;
+    let generator = RunFolder::new(subject).generator();
+    if args.data.is_none() && generator.exists() {
+        data = load_state(&generator)?.config.data;
         args.reading.change(&mut data);
     }
     let dataset = load_data(&data, image_of(model))?;

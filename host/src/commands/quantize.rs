@@ -12,7 +12,7 @@ use host::nn::op::Op;
 use host::quant::{self, Options};
 use host::run_folder::RunFolder;
 use host::train::checkpoint::load_generator;
-use host::train::run::{self};
+use host::train::run;
 use host::{note, say};
 use indicatif::{ProgressBar, ProgressStyle};
 

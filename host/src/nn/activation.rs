@@ -196,16 +196,6 @@ impl Activation {
         })
     }
 
-    /// The smallest int8 output of a function that a clamp computes, given the output's zero
-    /// point; `None` for a function that needs a table.
-    pub const fn clamp_min(self, zero_point: i8) -> Option<i8> {
-        match self {
-            Self::Linear => Some(i8::MIN),
-            Self::Relu => Some(zero_point),
-            Self::LeakyRelu(_) | Self::Tanh | Self::Sigmoid => None,
-        }
-    }
-
     /// The int8 output of a function whose range is known; `None` where it is to be measured.
     pub const fn output_quant(self) -> Option<Quant> {
         let (scale, zero_point) = match self {

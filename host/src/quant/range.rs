@@ -22,7 +22,7 @@ impl TensorQuants {
     /// Chooses both for sums `[rows, c]`. Tables have 16 bits if `products`, the largest scale of
     /// the sums' products, is given.
     pub fn choose(act: Activation, sums: &[f32], c: usize, products: Option<f32>) -> Self {
-        if act.clamp_min(0).is_some() {
+        if act.to_gan().clamp(0).is_some() {
             let both = best_quant(sums, c, act, act == Activation::Relu);
             return Self {
                 pre_activation: both,

@@ -19,7 +19,7 @@ pub(super) fn activation(act: Activation, tensor: &TensorQuants) -> IntActivatio
         output,
         is_16_bits,
     } = tensor;
-    if let Some(min) = act.clamp_min(output.zero_point) {
+    if let Some((min, _)) = act.to_gan().clamp(output.zero_point) {
         return IntActivation::Clamp { min };
     }
     if *is_16_bits {
