@@ -174,6 +174,7 @@ fn tensors(layers: &[Layer], seed: u64) -> Tensors {
 
 /// An image `[c, h, w]` and its size, in plain loops.
 fn draw(layers: &[Layer], tensors: &Tensors, input: &[f64]) -> ([usize; 3], Vec<f64>) {
+    // Over 70 lines: each kind of layer in plain loops, one after the other.
     let mut size = [input.len(), 1, 1];
     let mut x = input.to_vec();
     for layer in layers {
@@ -557,6 +558,7 @@ fn what_is_exported_for_pytorch_can_be_imported_again() {
 
 #[test]
 fn what_does_not_fit_is_told_all_at_once_and_nothing_is_written() {
+    // Over 70 lines: a table of misfits.
     let dir = tempdir().unwrap();
     let dir = dir.path();
     let text = net(&stack());

@@ -156,10 +156,10 @@ impl MalformedFiles {
     fn entries(&mut self) {
         let at = entry;
         let unknown = |layer, at, found| of(layer, L::UnknownCode { at, found });
-        self.set("operator", at(1), &[2], unknown(1, 0, 2));
+        self.set("operator", at(1), &[255], unknown(1, 0, 255));
         self.set("layout", at(0) + 1, &[0], unknown(0, 1, 0));
         self.set("4-bit convolution", at(1) + 1, &[2], unknown(1, 1, 2));
-        self.set("activation", at(2) + 2, &[3], unknown(2, 2, 3));
+        self.set("activation", at(2) + 2, &[255], unknown(2, 2, 255));
         self.set(
             "dense stride",
             at(0) + 4,
@@ -235,8 +235,8 @@ impl MalformedFiles {
 
     fn functions(&mut self) {
         let at = entry;
-        let unknown = L::UnknownCode { at: 13, found: 6 };
-        self.set("function", at(1) + 13, &[6], of(1, unknown));
+        let unknown = L::UnknownCode { at: 13, found: 255 };
+        self.set("function", at(1) + 13, &[255], of(1, unknown));
         for (layer, function) in [(0, 4), (0, 5), (1, 1), (1, 4)] {
             let name = format!("function {function} of a clamp");
             self.set(&name, at(layer) + 13, &[function], of(layer, L::Function));
@@ -386,6 +386,7 @@ impl MalformedFiles {
     }
 
     fn gate(&mut self) {
+        // Over 70 lines: a table of malformed bytes.
         let (critic, seeds, len) = (field(44), field(40), rich().len());
         for found in [16, 40, critic - 16, critic + 1, len, 0xFFFF_FFF0] {
             let expected = S::Offset {

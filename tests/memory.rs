@@ -215,6 +215,7 @@ fn every_number_of_a_command_that_asks_for_too_much_memory_is_refused_by_name() 
 
 #[test]
 fn every_number_of_a_file_that_asks_for_too_much_memory_is_refused_by_name() {
+    // Over 70 lines: a table of numbers.
     let dir = with_run();
     let dir = dir.path();
     let tiny = fs::read_to_string(dir.join("tiny.toml")).unwrap();

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host::config::Data;
 use host::data::{Colour, Fit};
+use host::export::{FORMATS, Format};
 use host::risk::classifier::LARGEST_SIDE_PX;
 
 /// Train a GAN on your own images, quantize it to int8, draw with integers.
@@ -121,7 +123,7 @@ pub struct Train {
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
     /// Updates of each network; with --resume a finished run is trained up to this number
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
     /// Train for this time instead of a number of steps: 90s, 8m, 2h
     #[arg(long, value_parser = parse_duration, conflicts_with = "steps")]
@@ -189,7 +191,7 @@ pub struct Sample {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Name or number of the class [default: all in turn]
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub class: Option<String>,
     /// X.png for a grid, X.idx or X.idx.gz for the data set's own format with a labels file,
     /// X.npy for the generator's own numbers, with their inputs in X-input.npy
@@ -273,22 +275,6 @@ pub struct Features {
     pub seed: u64,
 }
 
-/// Formats of an exported model.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A C99 header with weights and code: integers only, no library, no allocation
-    C,
-    /// ONNX with floats, of a run or a generator (.safetensors)
-    OnnxFloat,
-    /// ONNX with int8 weights and activations (QDQ)
-    OnnxQdq,
-    /// TensorFlow Lite, int8; where it lacks an operator of the model, the nearest one is used,
-    /// and OUT.gan is the model that draws the same bytes
-    Tflite,
-    /// The float generator as safetensors, in PyTorch's names and layouts
-    Pytorch,
-}
-
 #[derive(Args)]
 pub struct Import {
     /// The generator's `state_dict`, written by `safetensors.torch.save_file`
@@ -308,7 +294,7 @@ pub struct Export {
     /// A run folder or a .gan file, for floats a run folder or a generator (.safetensors)
     pub model: PathBuf,
     /// Format of the file
-    #[arg(long)]
+    #[arg(long, value_parser = exported_format())]
     pub format: Format,
     /// File to write
     #[arg(long, value_name = "FILE")]
@@ -327,8 +313,8 @@ pub struct Vet {
     pub count: usize,
     /// Keep images whose p-value is above this: the share of real images that are at least as
     /// strange
-    #[arg(long, default_value_t = host::risk::knn_metrics::FLAGGED)]
-    pub max_risk: f64,
+    #[arg(long, alias = "max-risk", default_value_t = host::risk::knn_metrics::FLAGGED)]
+    pub min_p_value: f64,
     #[command(flatten)]
     pub judge: JudgeArgs,
     /// File to write [default: the file itself]
@@ -406,6 +392,17 @@ fn parse_tile(text: &str) -> Result<(usize, usize), String> {
     sides
         .filter(|&(w, h)| w > 0 && h > 0)
         .ok_or_else(|| "write it as 16x16".into())
+}
+
+/// Names of the formats that a model can be exported to.
+fn exported_format() -> impl TypedValueParser<Value = Format> {
+    let value = |format: Format| PossibleValue::new(format.name).help(format.about);
+    PossibleValuesParser::new(FORMATS.map(value)).try_map(|name| {
+        let mut formats = FORMATS.into_iter();
+        formats
+            .find(|format| format.name == name)
+            .ok_or("no such format")
+    })
 }
 
 fn parse_format(text: &str) -> Result<host::config::Image, String> {

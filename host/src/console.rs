@@ -86,3 +86,12 @@ pub fn check_text(what: &str, text: &str) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+/// A number and its noun: `1 image`, `2 images`; `class` and the like end in `es`.
+pub fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ if noun.ends_with('s') => format!("{count} {noun}es"),
+        _ => format!("{count} {noun}s"),
+    }
+}

@@ -96,8 +96,14 @@ const PART: &str = ".part";
 
 /// Writes `bytes` to a new temporary file beside `path`, flushes it to disk and renames it,
 /// so that a crash leaves the old file or the new one. A link at `path` is replaced.
+/// *Errors*: the folder of `path` is missing, or the system's.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
+    let folder = folder_of(path);
+    if !folder.exists() {
+        let missing = format!("there is no folder {}: make it first", folder.display());
+        return Err(io::Error::new(ErrorKind::NotFound, missing));
+    }
     let mut prefix = name.to_owned();
     prefix.push(".");
     let mut part = tempfile::Builder::new();
@@ -105,7 +111,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // As any other file's, less what the user's mask takes away.
     #[cfg(unix)]
     part.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let part = part.tempfile_in(folder_of(path));
+    let part = part.tempfile_in(folder);
     // Without the temporary file's name: nobody knows it.
     let mut part = part.map_err(|error| io::Error::from(error.kind()))?;
     part.as_file_mut().write_all(bytes)?;

@@ -23,6 +23,7 @@ const CORE_HZ: u32 = 50_000_000;
 fn main() -> ! {
     start_watchdog();
     set_clock();
+    // Only a second call gives `None`.
     if let Some(core) = cortex_m::Peripherals::take() {
         systick::start(core.SYST, CORE_HZ);
     }

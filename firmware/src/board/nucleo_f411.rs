@@ -25,6 +25,7 @@ const BUS_HZ: u32 = 100_000_000;
 fn main() -> ! {
     let mut watchdog = stm32::start_watchdog();
     let pins = embassy_stm32::init(clocks());
+    // Only a second call gives `None`.
     if let Some(core) = cortex_m::Peripherals::take() {
         systick::start(core.SYST, CORE_HZ);
     }

@@ -21,6 +21,7 @@ fn main() -> ! {
     let mut watchdog = Watchdog::new(pins.WATCHDOG);
     watchdog.pause_on_debug(true);
     watchdog.start(patience);
+    // Only a second call gives `None`.
     if let Some(core) = cortex_m::Peripherals::take() {
         systick::start(core.SYST, embassy_rp::clocks::clk_sys_freq());
     }

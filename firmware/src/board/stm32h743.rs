@@ -26,6 +26,7 @@ const BUS_HZ: u32 = 100_000_000;
 fn main() -> ! {
     let mut watchdog = stm32::start_watchdog();
     let pins = embassy_stm32::init(clocks());
+    // Only a second call gives `None`.
     if let Some(mut core) = cortex_m::Peripherals::take() {
         // The model is read from flash, which is slower than the core.
         core.SCB.enable_icache();

@@ -4,13 +4,14 @@ use anyhow::{Context, bail};
 use gan_core::Model;
 use gan_core::model::find_class;
 use host::config::Image;
+use host::console::{self, counted};
 use host::data::{Images, idx};
 use host::generator::FloatGenerator;
 use host::memory::reserved;
 use host::sample::{self, Order, SampleKey};
+use host::say;
 use host::train::checkpoint::load_generator;
 use host::train::run::grid_columns;
-use host::{console, say};
 use host::{npy, picture};
 
 use crate::cli::Sample;
@@ -58,7 +59,7 @@ pub fn run(args: &Sample) -> anyhow::Result<()> {
         (sample::float(&generator, &order), grid_columns(names.len()))
     };
     write(args, &images, columns)?;
-    say!("{}: {} images", args.out.display(), images.len());
+    say!("{}: {}", args.out.display(), counted(images.len(), "image"));
     Ok(())
 }
 
@@ -145,8 +146,9 @@ fn write_arrays<T: npy::Element>(
         .and_then(|()| npy::write(&args.out, &[n, h, w, c], values))
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     say!(
-        "{}: {n} images, of the inputs in {}",
+        "{}: {}, of the inputs in {}",
         args.out.display(),
+        counted(n, "image"),
         input.display()
     );
     Ok(())

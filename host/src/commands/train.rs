@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use dfdx::prelude::Cpu;
 use host::config::{Augmentation, Config};
-use host::console::{self, check_text};
+use host::console::{self, check_text, counted};
 use host::data::{Dataset, DatasetFingerprint};
 use host::files::{MOST_BYTES, read_regular, remedy, write_atomic};
 use host::nn::Backend;
@@ -40,12 +40,12 @@ pub fn run(args: Train) -> anyhow::Result<()> {
     config.data.skip_invalid |= args.reading.skip_invalid;
     let dataset = super::load_data(&config.data, config.image)?;
     say!(
-        "data: {}, {} images to train on, {} held out, {} classes, {} files left out",
+        "data: {}, {} to train on, {} held out, {}, {} left out",
         dataset.name,
-        dataset.train.len(),
+        counted(dataset.train.len(), "image"),
         dataset.held_out.len(),
-        dataset.class_names.len(),
-        dataset.left_out.len()
+        counted(dataset.class_names.len(), "class"),
+        counted(dataset.left_out.len(), "file")
     );
     if args.resume.is_some() {
         let names = &config.data.class_names;

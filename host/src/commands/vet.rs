@@ -14,8 +14,8 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     ensure!(args.count > 0, "--count must be 1 or more");
     let risk = 0.0..1.0;
     ensure!(
-        risk.contains(&args.max_risk),
-        "--max-risk goes from 0 to below 1"
+        risk.contains(&args.min_p_value),
+        "--min-p-value goes from 0 to below 1"
     );
     let file = super::gan_of(&args.file);
     let path = args.out.as_ref().unwrap_or(&file);
@@ -28,13 +28,13 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
     let mut progress = super::stages()?;
     let (dataset, extractor) = super::judging(&args.judge, &model, &args.file, &mut progress)?;
     let judge = Judge::new(&extractor, &[], &dataset, usize::MAX, &mut progress)?;
-    if args.max_risk > 0.0 {
-        let able = judge.ensure_can_flag(args.max_risk, dataset.held_out.len());
-        able.context("--max-risk")?;
+    if args.min_p_value > 0.0 {
+        let able = judge.ensure_can_flag(args.min_p_value, dataset.held_out.len());
+        able.context("--min-p-value")?;
     }
     let classes = model.class_count().max(1);
     let per_class = args.count.div_ceil(classes);
-    let seeds = vet(&model, &judge, per_class, args.max_risk, &mut progress)?;
+    let seeds = vet(&model, &judge, per_class, args.min_p_value, &mut progress)?;
     drop(progress);
     let mut out = vec![0; bytes.len() + 4 * seeds.len() + 64];
     let len = encode_seeds(&bytes, &seeds, &mut out)?;

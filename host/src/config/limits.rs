@@ -1,6 +1,6 @@
 //! The limits of a configuration: sizes, memory, and the fields of a `.gan` file.
 
-use gan_core::types::MAX_LAYERS;
+use gan_core::types::{MAX_LAYERS, MAX_MAP_LEN};
 
 use super::Config;
 use crate::memory::{TooMuch, reserved};
@@ -8,8 +8,6 @@ use crate::nn::network::BlockSpec;
 
 /// Largest side, kernel or number of channels that a network may have.
 const LARGEST_SIZE: usize = 1 << 14;
-/// Most values of a map.
-const LARGEST_MAP: usize = 1 << 26;
 
 impl Config {
     /// Checks that there is memory for the weights with their gradients and moments, and for
@@ -106,9 +104,9 @@ pub(super) fn check_map(
     [height, width]: [usize; 2],
     channels: usize,
 ) -> Result<(), String> {
-    if height.max(width) > LARGEST_SIZE || height * width * channels > LARGEST_MAP {
+    if height.max(width) > LARGEST_SIZE || height * width * channels > MAX_MAP_LEN {
         return Err(format!(
-            "{at} makes {height}x{width}x{channels} values, the most is {LARGEST_MAP}"
+            "{at} makes {height}x{width}x{channels} values, the most is {MAX_MAP_LEN}"
         ));
     }
     Ok(())

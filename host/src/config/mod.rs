@@ -95,19 +95,23 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads a file; its values are not checked, because options may replace some.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&read_text(path)?, &path.display().to_string())
+        Self::parse_unchecked(&read_text(path)?, &path.display().to_string())
     }
 
     /// Parses and checks `text`, which came from `origin`.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Syntax {
-            origin: origin.to_owned(),
-            message: explain(text, &error),
-        })?;
+        let config = Self::parse_unchecked(text, origin)?;
         config.check(origin)?;
         Ok(config)
+    }
+
+    fn parse_unchecked(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            origin: origin.to_owned(),
+            message: explain(text, &error),
+        })
     }
 
     /// Checks that the values make sense together.

@@ -3,19 +3,27 @@
 use std::fmt::Write as _;
 
 use gan_core::latent::{NORMAL_QUANTILES, ONE_HOT};
-use gan_core::{Activation, Model, Op};
+use gan_core::{Activation, Model};
 
-use super::graph::{Graph, GraphLayer, Int8Parameters};
+use super::graph::{Graph, GraphLayer, GraphOp, Int8Parameters};
+use super::{ExportError, Format, Writer};
+
+/// A C99 header.
+pub const FORMAT: Format = Format {
+    name: "c",
+    about: "A C99 header with weights and code: integers only, no library, no allocation",
+    writer: Writer::Code(|model, name| Ok(header(model, name)?.into_bytes())),
+};
 
 /// The header of a model; the picture of an input is the one that gan-core draws, bit by bit.
 ///
 /// Its names begin with `gan_` and `name`, so that one program can hold several models. A second
 /// model of one name ends the compilation.
-pub fn header(model: &Model<'_>, name: &str) -> String {
+pub fn header(model: &Model<'_>, name: &str) -> Result<String, ExportError> {
     let prefix = prefix(name);
-    let body = body(&Graph::of_model(model), model.crc32()).replace("gan_", &prefix);
+    let body = body(&Graph::of_model(model)?, model.crc32()).replace("gan_", &prefix);
     let body = body.replace("GAN_", &prefix.to_ascii_uppercase());
-    format!(
+    Ok(format!(
         "/* {}, trained on {}, {} steps, seed {}; CRC-32 of its .gan file {:08x}.\n\
          \x20* Made by `gan export --format c`. Integers only, no library, no allocation. */\n{body}",
         comment(model.name()),
@@ -23,7 +31,7 @@ pub fn header(model: &Model<'_>, name: &str) -> String {
         model.steps(),
         model.seed(),
         model.crc32(),
-    )
+    ))
 }
 
 /// What the names of a model's header begin with: `gan_` and the name in lower case, where `_`
@@ -137,8 +145,8 @@ fn entry(layer: &GraphLayer<Int8Parameters<'_>>) -> String {
     };
     // A dense layer is a 1x1 map of all inputs; its outputs have weights each.
     let (kernel, stride, top, left) = match layer.op {
-        Op::Dense => (0, 0, 0, 0),
-        Op::ConvTranspose(v) => (v.kernel, v.stride, v.crop_top, v.crop_left),
+        GraphOp::Dense => (0, 0, 0, 0),
+        GraphOp::ConvTranspose(v) => (v.kernel, v.stride, v.crop_top, v.crop_left),
     };
     let (a, b) = (layer.input, layer.output);
     format!(

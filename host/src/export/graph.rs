@@ -5,6 +5,7 @@
 //! [`GraphLayer::channels_first_weights`] and its neighbours give their order.
 
 use gan_core::latent::LATENT_SCALE;
+use gan_core::types::Window;
 use gan_core::{
     Activation as CoreActivation, Layer, Model, ModelError, Multiplier, Op, Quant, Shape,
 };
@@ -21,6 +22,14 @@ pub enum ExportError {
     NotANumber {
         /// Its number.
         layer: usize,
+    },
+    /// No format has the operator; [`GraphOp`] lists those that all formats have.
+    #[error("layer {layer}, {kind}, has no form in other runtimes")]
+    Operator {
+        /// Its number.
+        layer: usize,
+        /// Its operator.
+        kind: &'static str,
     },
     /// A multiplier has no scale in `f32`.
     #[error("layer {layer}, {kind}, has a multiplier that `f32` cannot hold")]
@@ -84,12 +93,44 @@ pub struct Graph<P> {
     pub layers: Vec<GraphLayer<P>>,
 }
 
+/// An operator that every format can write.
+///
+/// An operator of gan-core is exported once it has a variant here; the compiler then asks each
+/// format for its form. Until then [`Graph`] refuses it with [`ExportError::Operator`].
+#[derive(Clone, Copy)]
+pub enum GraphOp {
+    /// As [`Op::Dense`].
+    Dense,
+    /// As [`Op::ConvTranspose`].
+    ConvTranspose(Window),
+}
+
+impl GraphOp {
+    /// The operator of a layer, counted from 0. *Errors*: one that is not exported.
+    fn of(layer: usize, op: Op) -> Result<Self, ExportError> {
+        match op {
+            Op::Dense => Ok(Self::Dense),
+            Op::ConvTranspose(window) => Ok(Self::ConvTranspose(window)),
+            #[expect(
+                unreachable_patterns,
+                reason = "all operators of gan-core are exported"
+            )]
+            _ => Err(ExportError::Operator {
+                layer,
+                kind: op.name(),
+            }),
+        }
+    }
+}
+
 /// A layer: linear part, then an activation.
 pub struct GraphLayer<P> {
     /// Counted from 0.
     pub index: usize,
     /// The linear part.
-    pub op: Op,
+    pub op: GraphOp,
+    /// Name of the linear part, for errors.
+    pub kind: &'static str,
     /// Shape of its input.
     pub input: Shape,
     /// Shape of its output.
@@ -146,7 +187,8 @@ impl Graph<FloatParameters> {
             let (op, output) = runtime_op(layer.op, |_| map);
             layers.push(GraphLayer {
                 index,
-                op,
+                op: GraphOp::of(index, op)?,
+                kind: op.name(),
                 input,
                 output,
                 activation: Some(layer.activation),
@@ -180,9 +222,10 @@ impl FloatParameters {
 
 impl<'a> Graph<Int8Parameters<'a>> {
     /// The graph of an int8 model. Its input is the one that [`Model::fill_input`] writes.
-    pub fn of_model(model: &Model<'a>) -> Self {
+    /// *Errors*: an operator that is not exported.
+    pub fn of_model(model: &Model<'a>) -> Result<Self, ExportError> {
         let layers = model.layers().iter().enumerate();
-        Self {
+        Ok(Self {
             name: model.name().to_owned(),
             dataset: model.dataset().to_owned(),
             steps: model.steps().into(),
@@ -191,17 +234,18 @@ impl<'a> Graph<Int8Parameters<'a>> {
             latent_len: model.latent_len(),
             layers: layers
                 .map(|(index, layer)| GraphLayer::of(index, layer))
-                .collect(),
-        }
+                .collect::<Result<_, _>>()?,
+        })
     }
 }
 
 impl<'a> GraphLayer<Int8Parameters<'a>> {
-    fn of(index: usize, layer: &Layer<'a>) -> Self {
+    fn of(index: usize, layer: &Layer<'a>) -> Result<Self, ExportError> {
         let (bias, multipliers) = layer.channels(0).unzip();
-        Self {
+        Ok(Self {
             index,
-            op: layer.op,
+            op: GraphOp::of(index, layer.op)?,
+            kind: layer.op.name(),
             input: layer.input_shape,
             output: layer.output_shape,
             activation: named_activation(layer),
@@ -214,13 +258,13 @@ impl<'a> GraphLayer<Int8Parameters<'a>> {
                 output: layer.output,
                 activation: layer.activation,
             },
-        }
+        })
     }
 
     /// The function behind the linear part, for formats that have operators instead of tables.
     /// *Errors*: a clamp or a table of no known function.
     pub fn function(&self) -> Result<Activation, ExportError> {
-        let (layer, kind) = (self.index, self.op.name());
+        let (layer, kind) = (self.index, self.kind);
         self.activation.ok_or(match self.parameters.activation {
             CoreActivation::Clamp { min, max } => ExportError::Clamp {
                 layer,
@@ -269,11 +313,11 @@ impl<P> GraphLayer<P> {
     /// `[c, h, w]`, or `[c_in, c_out, kernel, kernel]`.
     pub fn channels_first_weights<T: Copy>(&self, weights: &[T]) -> Vec<T> {
         let at: Vec<usize> = match self.op {
-            Op::Dense => {
+            GraphOp::Dense => {
                 let row = |o| channels_first(self.input).map(move |i| o * self.input.len() + i);
                 channels_first(self.output).flat_map(row).collect()
             }
-            Op::ConvTranspose(window) => {
+            GraphOp::ConvTranspose(window) => {
                 let (taps, c_in) = (window.kernel * window.kernel, self.input.c);
                 let tap = move |i, o| (0..taps).map(move |tap| (o * taps + tap) * c_in + i);
                 let outputs = |i| (0..self.output.c).flat_map(move |o| tap(i, o));
@@ -286,24 +330,24 @@ impl<P> GraphLayer<P> {
     /// Dimensions of [`channels_first_weights`](Self::channels_first_weights).
     pub fn channels_first_dims(&self) -> Vec<usize> {
         match self.op {
-            Op::Dense => vec![self.output.len(), self.input.len()],
-            Op::ConvTranspose(v) => vec![self.input.c, self.output.c, v.kernel, v.kernel],
+            GraphOp::Dense => vec![self.output.len(), self.input.len()],
+            GraphOp::ConvTranspose(v) => vec![self.input.c, self.output.c, v.kernel, v.kernel],
         }
     }
 
     /// The dimension of the outputs in [`channels_first_dims`](Self::channels_first_dims).
     pub fn channels_first_output_axis(&self) -> i64 {
         match self.op {
-            Op::Dense => 0,
-            Op::ConvTranspose(_) => 1,
+            GraphOp::Dense => 0,
+            GraphOp::ConvTranspose(_) => 1,
         }
     }
 
     /// One value for each output channel (dense: value), in the order of ONNX and PyTorch.
     pub fn channels_first_values<T: Copy>(&self, values: &[T]) -> Vec<T> {
         match self.op {
-            Op::Dense => channels_first(self.output).map(|at| values[at]).collect(),
-            Op::ConvTranspose(_) => values.to_vec(),
+            GraphOp::Dense => channels_first(self.output).map(|at| values[at]).collect(),
+            GraphOp::ConvTranspose(_) => values.to_vec(),
         }
     }
 }

@@ -7,14 +7,20 @@
 
 use std::collections::HashMap;
 
-use gan_core::Op;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use super::ExportError;
-use super::graph::{FloatParameters, Graph, GraphLayer};
+use super::graph::{FloatParameters, Graph, GraphLayer, GraphOp};
+use super::{ExportError, Format, Writer};
 use crate::generator::FloatGenerator;
 use crate::nn::Activation;
+
+/// Weights for PyTorch.
+pub const FORMAT: Format = Format {
+    name: "pytorch",
+    about: "The float generator as safetensors, in PyTorch's names and layouts",
+    writer: Writer::Generator(safetensors),
+};
 
 /// The bytes of the file.
 pub fn safetensors(generator: &FloatGenerator) -> Result<Vec<u8>, ExportError> {
@@ -48,11 +54,11 @@ fn le_bytes(values: &[f32]) -> Vec<u8> {
 
 fn describe(layer: &GraphLayer<FloatParameters>) -> Value {
     let mut about = match layer.op {
-        Op::Dense => {
+        GraphOp::Dense => {
             let map = layer.output;
             json!({ "map": [map.c, map.h, map.w] })
         }
-        Op::ConvTranspose(v) => json!({
+        GraphOp::ConvTranspose(v) => json!({
             "kernel": v.kernel,
             "stride": v.stride,
             "crop": [v.crop_top, v.crop_left, v.crop_bottom, v.crop_right],

@@ -14,7 +14,6 @@ use crate::config::{
 use crate::nn::activation::LEAKY_SLOPE;
 use crate::nn::network::GeneratorBlock;
 use crate::nn::norm::NORM_EPSILON;
-use crate::nn::op::GeneratorOp;
 use crate::nn::{Activation, Conv};
 
 /// A checked description.
@@ -354,14 +353,14 @@ impl Section {
                          and Conv2d of k taps are kernel = k + s - 1, stride = s, crop four times \
                          k - 1 - padding"
                     )),
-                    Kind::Conv2dPixelShuffle if kind.weight_shape(conv).is_none() => {
+                    Kind::Conv2dPixelShuffle if kind.weight_shape(&conv).is_none() => {
                         problems.push(format!(
                             "pixel_shuffle: {name} has kernel {kernel} and stride {stride}: Conv2d \
                              of k taps and PixelShuffle(s) are kernel = k * s, stride = s, crop \
                              four times s * (k - 1 - padding)"
                         ));
                     }
-                    Kind::UpsampleConv2d => problems.extend(self.mode_problem(name, conv)),
+                    Kind::UpsampleConv2d => problems.extend(self.mode_problem(name, &conv)),
                     _ => (),
                 }
             }
@@ -385,10 +384,7 @@ impl Section {
     }
 }
 
-/// A layer's name and convolution, if it is one.
-fn convolution(spec: &GeneratorBlock) -> Option<(&str, &Conv)> {
-    match &spec.op {
-        GeneratorOp::Dense { .. } => None,
-        GeneratorOp::ConvTranspose(conv) => Some((&spec.name, conv)),
-    }
+/// A layer's name and transposed convolution, if it is one.
+fn convolution(spec: &GeneratorBlock) -> Option<(&str, Conv)> {
+    Some((&spec.name, spec.op.conv_transpose()?))
 }

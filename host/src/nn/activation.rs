@@ -73,6 +73,15 @@ pub struct TfliteOperator {
     pub version: i32,
 }
 
+/// TensorFlow Lite's form of an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TfliteActivation {
+    /// Part of the operator before it: nothing, or a clamp.
+    Fused,
+    /// An operator of its own.
+    Operator(TfliteOperator),
+}
+
 /// The input from which tanh rounds to 127 / 128, the largest int8 output.
 const TANH_REACH: f32 = 2.567;
 /// The input beyond which tanh changes no int8 output through a 16-bit table, with room.
@@ -90,26 +99,26 @@ impl Activation {
         }
     }
 
-    /// ONNX's operator; `None` for none.
-    pub const fn onnx(self) -> Option<&'static str> {
+    /// ONNX's operator.
+    pub const fn onnx(self) -> &'static str {
         match self {
-            Self::Linear => None,
-            Self::Relu => Some("Relu"),
-            Self::LeakyRelu(_) => Some("LeakyRelu"),
-            Self::Tanh => Some("Tanh"),
-            Self::Sigmoid => Some("Sigmoid"),
+            Self::Linear => "Identity",
+            Self::Relu => "Relu",
+            Self::LeakyRelu(_) => "LeakyRelu",
+            Self::Tanh => "Tanh",
+            Self::Sigmoid => "Sigmoid",
         }
     }
 
-    /// TensorFlow Lite's operator; `None` for none and for what the layer's operator does itself.
-    pub const fn tflite(self) -> Option<TfliteOperator> {
-        let code = match self {
-            Self::Linear | Self::Relu => return None,
-            Self::LeakyRelu(_) => 98,
-            Self::Tanh => 28,
-            Self::Sigmoid => 14,
-        };
-        Some(TfliteOperator { code, version: 2 })
+    /// How TensorFlow Lite computes it in int8.
+    pub fn tflite(self) -> TfliteActivation {
+        let operator = |code, version| TfliteActivation::Operator(TfliteOperator { code, version });
+        match self {
+            Self::Linear | Self::Relu => TfliteActivation::Fused,
+            Self::LeakyRelu(_) => operator(98, 2),
+            Self::Tanh => operator(28, 2),
+            Self::Sigmoid => operator(14, 2),
+        }
     }
 
     /// The slope below zero of a leaky ReLU, the only activation with a parameter.

@@ -79,6 +79,16 @@ pub enum GeneratorOp {
     ConvTranspose(Conv),
 }
 
+impl GeneratorOp {
+    /// The transposed convolution, if it is one.
+    pub const fn conv_transpose(self) -> Option<Conv> {
+        match self {
+            Self::ConvTranspose(conv) => Some(conv),
+            Self::Dense { .. } => None,
+        }
+    }
+}
+
 impl From<GeneratorOp> for Op {
     fn from(op: GeneratorOp) -> Self {
         match op {

@@ -148,13 +148,18 @@ const RULES: [Rule; 9] = [
 /// Memorised: the share of copies is surely above this, and above twice the control's.
 const COPIED: f64 = 0.02;
 
-/// The rules of the rating, for people.
+/// The rules of the rating, with the figures' names in JSON.
 pub fn rule_text() -> String {
+    rules_of(|key| key)
+}
+
+/// The rules of the rating, with `name` of a figure's key.
+fn rules_of(name: impl Fn(&'static str) -> &'static str) -> String {
     let of = |rating| {
         let rules = RULES.iter().filter(move |rule| rule.rating == rating);
         let each = rules.map(|rule| {
             let side = if rule.above { "above" } else { "below" };
-            format!("{} {side} {:.2}", rule.key, rule.limit)
+            format!("{} {side} {:.2}", name(rule.key), rule.limit)
         });
         each.collect::<Vec<_>>().join(", ")
     };
@@ -229,6 +234,11 @@ impl Card {
     /// The figure of that name.
     pub fn figure(&self, key: &str) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.key == key)
+    }
+
+    /// The rules of the rating, with the figures' names for people.
+    pub fn rule_text(&self) -> String {
+        rules_of(|key| self.figure(key).map_or(key, |figure| figure.name))
     }
 
     /// Sets the rating by the figures, and warns where it is a near thing.
@@ -344,7 +354,7 @@ impl std::fmt::Display for Card {
         for reason in &self.reasons {
             writeln!(f, "  {reason}")?;
         }
-        writeln!(f, "rule: {}", rule_text())?;
+        writeln!(f, "rule: {}", self.rule_text())?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }

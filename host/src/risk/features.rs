@@ -269,7 +269,7 @@ impl Extractor {
         }
         let right = 100.0 * accuracy.value;
         format!(
-            "a classifier of the {task} of {dataset}, right about {right:.1} % of held-out \
+            "a classifier of the {task} of {dataset}, which recognises {right:.1} % of held-out \
              images, {hash}"
         )
     }

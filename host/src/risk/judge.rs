@@ -267,7 +267,7 @@ impl<'a> Judge<'a> {
         let accuracy = self.extractor.accuracy().map(|accuracy| accuracy.value);
         if let Some(accuracy) = accuracy.filter(|&accuracy| accuracy < 0.7) {
             warnings.push(format!(
-                "the features' classifier is right about {:.0} % only: distances in them mean \
+                "the features' classifier recognises {:.0} % only: distances in them mean \
                  little",
                 100.0 * accuracy
             ));

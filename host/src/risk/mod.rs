@@ -38,7 +38,7 @@ pub enum RiskError {
     Quantize(#[from] QuantizeError),
     /// Too few seeds pass.
     #[error(
-        "class {class}: only {found} of {tried} images pass: a lower --max-risk or a smaller \
+        "class {class}: only {found} of {tried} images pass: a lower --min-p-value or a smaller \
          --count may do, or a better model"
     )]
     TooRisky {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::RiskError;
-use super::card::{Card, Difference, interval, rule_text, short, side_by_side};
+use super::card::{Card, Difference, interval, short, side_by_side};
 use super::judge::Each;
 use super::knn_metrics::FLAGGED;
 use crate::data::Images;
@@ -93,7 +93,7 @@ fn card(card: &Card, page: &mut String) {
             interval(&floor)
         );
     }
-    let _ = writeln!(page, "</table>\n<p>Rule: {}.</p>", rule_text());
+    let _ = writeln!(page, "</table>\n<p>Rule: {}.</p>", card.rule_text());
 }
 
 /// Points of the curve of p-values.

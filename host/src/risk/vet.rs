@@ -10,13 +10,13 @@ use crate::sample::{self, Order};
 const MOST_TRIED: usize = 100;
 
 /// Tries seeds from 1 on and keeps, for each class, the first `per_class` whose images have a
-/// p-value above `max_risk` and are recognised as the class asked for, where the features know
+/// p-value above `min_p_value` and are recognised as the class asked for, where the features know
 /// the classes. `[classes][per_class]`, in rising order.
 pub fn vet(
     model: &Model<'_>,
     judge: &Judge<'_>,
     per_class: usize,
-    max_risk: f64,
+    min_p_value: f64,
     progress: &mut Progress<'_>,
 ) -> Result<Vec<u32>, RiskError> {
     let classes = model.class_count();
@@ -46,7 +46,7 @@ pub fn vet(
                     .class
                     .map(usize::from)
                     .is_none_or(|found| Some(found) == asked);
-                each.p_value > max_risk && (as_asked || asked.is_none())
+                each.p_value > min_p_value && (as_asked || asked.is_none())
             });
             of_class.extend(good.map(|(seed, _)| seed));
             tried += per_class;

@@ -1,6 +1,6 @@
 //! An ONNX graph that grows node by node, each reading what the one before wrote.
 
-use gan_core::{Op, Quant, Shape};
+use gan_core::{Quant, Shape};
 use prost::Message;
 
 use super::proto::{
@@ -9,7 +9,7 @@ use super::proto::{
     ValueInfoProto, attribute_type, data_type,
 };
 use super::{IR_VERSION, OPSET};
-use crate::export::graph::{Graph, GraphLayer};
+use crate::export::graph::{Graph, GraphLayer, GraphOp};
 use crate::nn::Activation;
 
 /// The graph so far.
@@ -122,8 +122,8 @@ impl Chain {
     pub fn linear<P>(&mut self, layer: &GraphLayer<P>) {
         let i = layer.index;
         let map = match layer.op {
-            Op::Dense => None,
-            Op::ConvTranspose(_) => Some(layer.input),
+            GraphOp::Dense => None,
+            GraphOp::ConvTranspose(_) => Some(layer.input),
         };
         self.reshape(&format!("layer{i}.input"), map);
         let constants = ["weight", "bias"].map(|part| format!("layer{i}.{part}"));
@@ -132,14 +132,14 @@ impl Chain {
             ..attribute(name, attribute_type::INTS)
         };
         let (op, with) = match layer.op {
-            Op::Dense => {
+            GraphOp::Dense => {
                 let rows = AttributeProto {
                     i: Some(1),
                     ..attribute("transB", attribute_type::INT)
                 };
                 ("Gemm", vec![rows])
             }
-            Op::ConvTranspose(v) => {
+            GraphOp::ConvTranspose(v) => {
                 let crops = [v.crop_top, v.crop_left, v.crop_bottom, v.crop_right];
                 let kernel = ints("kernel_shape", &[v.kernel, v.kernel]);
                 let strides = ints("strides", &[v.stride, v.stride]);
@@ -151,22 +151,22 @@ impl Chain {
 
     /// A layer's activation.
     pub fn activate(&mut self, i: usize, activation: Activation) {
-        let Some(op) = activation.onnx() else {
+        if activation == Activation::Linear {
             return;
-        };
+        }
         let alpha = activation.negative_slope().map(|slope| AttributeProto {
             f: Some(slope as f32),
             ..attribute("alpha", attribute_type::FLOAT)
         });
         let with = alpha.into_iter().collect();
-        self.then(op, format!("layer{i}.activation"), &[], with);
+        self.then(activation.onnx(), format!("layer{i}.activation"), &[], with);
     }
 
     /// Moves each value away from zero by its channel's step.
-    pub fn add_away(&mut self, name: &str, op: Op, steps: &[f32]) {
+    pub fn add_away(&mut self, name: &str, op: GraphOp, steps: &[f32]) {
         let dims = match op {
-            Op::Dense => vec![steps.len()],
-            Op::ConvTranspose(_) => vec![steps.len(), 1, 1],
+            GraphOp::Dense => vec![steps.len()],
+            GraphOp::ConvTranspose(_) => vec![steps.len(), 1, 1],
         };
         let steps = self.floats(format!("{name}.steps"), &dims, steps);
         let [sign, away] = ["sign", "away"].map(|part| format!("{name}.{part}"));

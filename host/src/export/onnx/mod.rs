@@ -10,8 +10,29 @@ mod float;
 mod proto;
 mod qdq;
 
+use super::{Exported, Format, Writer};
+
 pub use float::float;
 pub use qdq::qdq;
+
+/// ONNX with floats.
+pub const FLOAT: Format = Format {
+    name: "onnx-float",
+    about: "ONNX with floats, of a run or a generator (.safetensors)",
+    writer: Writer::Generator(float),
+};
+
+/// ONNX with int8 weights and activations.
+pub const QDQ: Format = Format {
+    name: "onnx-qdq",
+    about: "ONNX with int8 weights and activations (QDQ)",
+    writer: Writer::Model(|model| {
+        Ok(Exported {
+            bytes: qdq(model)?,
+            rewritten: None,
+        })
+    }),
+};
 
 /// The first one whose `DequantizeLinear` has a scale for each channel.
 pub const OPSET: i64 = 13;

@@ -13,7 +13,7 @@ type Layer<'a> = GraphLayer<Int8Parameters<'a>>;
 /// for tanh itself in the place of a 16-bit table's straight lines. Its input has the latent as
 /// real numbers and 3, which is `ONE_HOT * LATENT_SCALE`, in the class's place.
 pub fn qdq(model: &Model<'_>) -> Result<Vec<u8>, ExportError> {
-    let graph = Graph::of_model(model);
+    let graph = Graph::of_model(model)?;
     let mut chain = Chain::new(graph.input_len());
     chain.round("latent".into(), &INPUT_QUANT);
     for layer in &graph.layers {
@@ -37,7 +37,7 @@ fn constants(chain: &mut Chain, layer: &Layer<'_>) -> Result<(), ExportError> {
         bias_scales.push(product_scale as f32);
     }
     if !scales.iter().chain(&bias_scales).all(|s| s.is_finite()) {
-        let kind = layer.op.name();
+        let kind = layer.kind;
         return Err(ExportError::Scale { layer: i, kind });
     }
     let weights = layer.channels_first_weights(&of.weights);

@@ -21,13 +21,13 @@ struct Legal {
 /// quotients of `f32` scales. A file that `gan quantize --tanh-bits 8` wrote stays as it is;
 /// vetted seeds and critic are left out.
 pub fn legalize(model: &Model<'_>) -> Result<Vec<u8>, ExportError> {
-    let graph = Graph::of_model(model);
+    let graph = Graph::of_model(model)?;
     let legal = graph.layers.iter().map(legalize_layer);
     let legal: Vec<Legal> = legal.collect::<Result<_, _>>()?;
     let layers = model.layers().iter().zip(&graph.layers).zip(&legal);
     let specs: Vec<LayerSpec<'_>> = layers
         .map(|((of_model, layer), legal)| LayerSpec {
-            op: layer.op,
+            op: of_model.op,
             input_shape: layer.input,
             output_shape: layer.output,
             weights: &layer.parameters.weights,

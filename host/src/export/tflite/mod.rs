@@ -18,20 +18,67 @@ mod legalize;
 mod schema;
 
 use gan_core::types::Window;
-use gan_core::{Activation as CoreActivation, Model, Op, Quant, Shape};
+use gan_core::{Activation as CoreActivation, Model, Quant, Shape};
 
 use self::schema::{CONV, Options, RESHAPE, SLICE, TRANSPOSE_CONV, Tensor, Writer};
-use super::ExportError;
-use super::graph::{Graph, GraphLayer, INPUT_QUANT, Int8Parameters};
+use super::graph::{Graph, GraphLayer, GraphOp, INPUT_QUANT, Int8Parameters};
+use super::{ExportError, Exported, Format, Rewritten};
+use crate::nn::activation::TfliteActivation;
 
 pub use legalize::legalize;
+
+/// TensorFlow Lite, int8.
+pub const FORMAT: Format = Format {
+    name: "tflite",
+    about: "TensorFlow Lite, int8; where it lacks an operator of the model, the nearest one is \
+            used, and OUT.gan is the model that draws the same bytes",
+    writer: super::Writer::Model(export),
+};
+
+/// The file of a model, and the model that it computes.
+fn export(model: &Model<'_>) -> Result<Exported, ExportError> {
+    let gan = legalize(model)?;
+    let legal = Model::parse(&gan)?;
+    Ok(Exported {
+        bytes: write(&legal)?,
+        rewritten: (legal.crc32() != model.crc32()).then(|| Rewritten {
+            changes: changes(model, &legal),
+            gan: gan.clone(),
+        }),
+    })
+}
+
+/// The differences of a legalized model from the one that it was made of.
+fn changes(model: &Model<'_>, legal: &Model<'_>) -> Vec<&'static str> {
+    let multipliers = |model: &Model<'_>| -> Vec<_> {
+        let layers = model.layers().iter();
+        layers.flat_map(|layer| layer.channels(0)).collect()
+    };
+    let mut layers = model.layers().iter();
+    let is_wide = layers.any(|layer| matches!(layer.activation, CoreActivation::Lut16(_)));
+    [
+        (
+            is_wide,
+            "8 bits instead of 16 before tanh, sigmoid or leaky ReLU",
+        ),
+        (
+            !is_wide && multipliers(model) != multipliers(legal),
+            "multipliers that are quotients of f32 scales",
+        ),
+        (model.critic().is_some(), "no critic"),
+        (model.vetted_count() > 0, "no vetted seeds"),
+    ]
+    .into_iter()
+    .filter_map(|(differs, what)| differs.then_some(what))
+    .collect()
+}
 
 type Layer<'a> = GraphLayer<Int8Parameters<'a>>;
 
 /// The file of a `model` that [`legalize`] made; the image of an input is the one that gan-core
 /// draws, bit by bit.
 pub fn write(model: &Model<'_>) -> Result<Vec<u8>, ExportError> {
-    let graph = Graph::of_model(model);
+    let graph = Graph::of_model(model)?;
     let description = format!(
         "{}, trained on {}, {} steps, seed {}; CRC-32 of its .gan file {:08x}",
         graph.name,
@@ -65,17 +112,16 @@ fn write_layer(
     x: i32,
 ) -> Result<i32, ExportError> {
     let activation = layer.function()?;
-    let operator = activation.tflite();
-    let linear_name = format!("{name}.sum");
-    let linear_name = match operator {
-        Some(_) => &linear_name,
-        None => name,
+    let form = activation.tflite();
+    let linear_name = match form {
+        TfliteActivation::Fused => name.to_owned(),
+        TfliteActivation::Operator(_) => format!("{name}.sum"),
     };
     let linear = match layer.op {
-        Op::Dense => dense(writer, layer, linear_name, x),
-        Op::ConvTranspose(window) => conv_transpose(writer, layer, window, linear_name, x),
+        GraphOp::Dense => dense(writer, layer, &linear_name, x),
+        GraphOp::ConvTranspose(window) => conv_transpose(writer, layer, window, &linear_name, x),
     };
-    let Some(operator) = operator else {
+    let TfliteActivation::Operator(operator) = form else {
         return Ok(linear);
     };
     let output = writer.activations(&Tensor {
