@@ -596,6 +596,18 @@ fn vetted_seeds_pass_and_a_critic_halves_what_is_flagged() {
         &["vet", "m.gan", "--count", "10", "--min-p-value", "0.9999"],
     );
     assert!(none.contains("a lower --min-p-value"), "{none}");
+
+    // A folder that holds the int8 model only.
+    fs::create_dir(dir.path().join("bare")).unwrap();
+    fs::copy(
+        dir.path().join("m.gan"),
+        dir.path().join("bare/generator.gan"),
+    )
+    .unwrap();
+    ok(
+        dir.path(),
+        &["vet", "bare", "--count", "2", "--out", "bare.gan"],
+    );
 }
 
 /// Whether a browser draws the page: its text, its curve and all of its images.

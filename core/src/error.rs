@@ -305,7 +305,7 @@ impl fmt::Display for LayerError {
             Self::NumberCount => ("weights or channels are missing", None),
             Self::ArenaSize => ("takes too much memory", None),
             Self::Scale => ("a scale is not above 0 and finite", None),
-            Self::OutputQuant => ("the output is not the sum", None),
+            Self::OutputQuant => ("output scale is not the sum's", None),
             Self::Clamp => ("the clamp is out of order", None),
             Self::Function => ("the clamp or table is of another function", None),
             Self::Slope => ("the slope is not from 0 to below 1", None),
@@ -338,7 +338,7 @@ impl fmt::Display for SeedsError {
         match *self {
             Self::Section(error) => error.fmt(f),
             Self::Count { found, class_count } => {
-                write!(f, "{found} of {class_count} classes")
+                write!(f, "{found} for {class_count} classes")
             }
             Self::Order { index } => numbered(f, "out of order: number", index),
         }
