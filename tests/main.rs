@@ -1,5 +1,6 @@
 //! Every check of the workspace, in one binary.
 
+mod choose;
 mod cli;
 mod data;
 mod display;

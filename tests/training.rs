@@ -183,6 +183,30 @@ fn a_translation_shifts_each_picture_whole_and_a_cutout_clears_a_rectangle() {
     assert!(shifts.len() > 8, "only {shifts:?}");
 }
 
+#[test]
+fn a_flipped_batch_has_images_and_their_mirror_images_only() {
+    let x = distinct();
+    let (len, row) = (x.len() / BATCH, IMAGE.width * IMAGE.channels);
+    let mut flipped = 0;
+    for seed in 0..10 {
+        let y = augmented(&x, &[Augmentation::Flip], seed);
+        for (before, after) in x.chunks_exact(len).zip(y.chunks_exact(len)) {
+            let mirror = before.chunks_exact(row).flat_map(|row| {
+                let pixels = row.chunks_exact(IMAGE.channels);
+                pixels.rev().flatten().copied()
+            });
+            let is_mirror = mirror.eq(after.iter().copied());
+            assert!(is_mirror || after == before);
+            flipped += usize::from(is_mirror);
+        }
+    }
+    let all = 10 * BATCH;
+    assert!(
+        (all / 4..=3 * all / 4).contains(&flipped),
+        "{flipped} of {all}"
+    );
+}
+
 /// `A(x) - A(y)` against the gradient: an augmentation is affine, so they agree exactly.
 #[test]
 fn the_gradient_of_an_augmentation_is_its_adjoint() {

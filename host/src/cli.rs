@@ -96,10 +96,24 @@ pub struct JudgeArgs {
 
 #[derive(Args)]
 pub struct Train {
-    /// Networks and recipe: fashion (28x28 grey), avatar (16x16 RGB), article or article-bn
-    /// (64x64 RGB)
-    #[arg(long, default_value = "fashion", conflicts_with = "config")]
-    pub preset: String,
+    /// Networks and recipe: color16, color32, color64, grey64 or another size, with -tiny for
+    /// small boards; fashion (28x28 grey), avatar (16x16 faces), article, article-bn
+    /// [default: by what the images of --data are like; fashion without --data]
+    #[arg(long, conflicts_with = "config")]
+    pub preset: Option<String>,
+    /// Side of the images in pixels, instead of the one that suits those of --data: 16, 20, 24,
+    /// 28, 32, 40, 48, 56, 64, 80 or 96
+    #[arg(long, value_name = "PIXELS", conflicts_with_all = ["preset", "config"], requires = "data")]
+    pub size: Option<usize>,
+    /// Flash for the model, such as 256K: the larger network that fits is taken
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = parse_bytes,
+        conflicts_with_all = ["preset", "config"],
+        requires = "data"
+    )]
+    pub flash: Option<usize>,
     /// Networks and recipe of your own, a TOML file like those in host/presets
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -156,7 +170,7 @@ pub struct Train {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "tile", "labels", "fit", "background", "transpose", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
+        conflicts_with_all = ["preset", "config", "size", "flash", "tile", "labels", "fit", "background", "transpose", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
     )]
     pub resume: Option<PathBuf>,
 }
@@ -392,6 +406,18 @@ fn parse_tile(text: &str) -> Result<(usize, usize), String> {
     sides
         .filter(|&(w, h)| w > 0 && h > 0)
         .ok_or_else(|| "write it as 16x16".into())
+}
+
+/// A number of bytes, or of KiB or MiB with K or M behind it.
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let (number, unit) = match text.to_ascii_uppercase().trim_end_matches('B') {
+        text if text.ends_with('K') => (text.trim_end_matches('K').to_owned(), 1 << 10),
+        text if text.ends_with('M') => (text.trim_end_matches('M').to_owned(), 1 << 20),
+        text => (text.to_owned(), 1),
+    };
+    let bytes = number.parse::<usize>().ok();
+    let bytes = bytes.and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| "write it as 262144, 256K or 2M".into())
 }
 
 /// Names of the formats that a model can be exported to.

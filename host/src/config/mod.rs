@@ -3,7 +3,9 @@
 //! The presets are TOML files in `host/presets/`; a user's own file has the same form. The run
 //! folder keeps the resolved one.
 
+mod choose;
 mod data;
+mod dcgan;
 mod limits;
 mod networks;
 mod presets;
@@ -20,7 +22,9 @@ use crate::data::MAX_CLASSES;
 use crate::files::read_regular;
 use crate::nn::network::BlockSpec;
 
+pub use choose::{FEW_IMAGES, default_budget, default_side_px};
 pub use data::Data;
+pub use dcgan::{Capacity, SIDES_PX};
 pub use networks::{ConvLayer, ConvTransposeLayer, DenseLayer, Discriminator, FirstMap, Generator};
 pub use presets::PRESETS;
 pub use training::{Augmentation, Loss, Training};

@@ -123,10 +123,12 @@ pub enum Augmentation {
     Color,
     /// A grey square of half the side.
     Cutout,
+    /// Left and right exchanged, every second time; for images that may be mirrored.
+    Flip,
 }
 
 impl Augmentation {
-    /// All of them.
+    /// DiffAugment: those that suit all images.
     pub const ALL: [Self; 3] = [Self::Translation, Self::Color, Self::Cutout];
 }
 

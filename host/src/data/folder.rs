@@ -451,6 +451,19 @@ fn first_below(folder: &Path, depth: usize) -> Result<Option<PathBuf>, DataError
     Ok(None)
 }
 
+/// Every image of a folder that may be trained on: its own, and those of the folders below it.
+pub(super) fn images_below(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let listing = entries(folder)?;
+    if let Some(Parts { train, .. }) = parts(folder, &listing)? {
+        return images_below(&train);
+    }
+    let mut files = listing.files;
+    for subfolder in &listing.subfolders {
+        files.extend(entries(subfolder)?.files);
+    }
+    Ok(files)
+}
+
 /// Whether a file is an image by its name.
 pub(super) fn is_picture(path: &Path) -> bool {
     ENDINGS.contains(&ending(path).as_str())

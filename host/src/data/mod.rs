@@ -7,7 +7,9 @@ mod fingerprint;
 mod folder;
 mod framing;
 pub mod idx;
+mod likeness;
 mod sheet;
+mod survey;
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -16,6 +18,8 @@ use std::path::{Path, PathBuf};
 use decode::Decoder;
 pub use fingerprint::DatasetFingerprint;
 pub use framing::{Colour, Fit, Framing};
+pub use likeness::Likeness;
+pub use survey::Survey;
 
 use crate::console::shown;
 use crate::files::open_regular;

@@ -124,9 +124,9 @@ fn calibration_input(generator: &FloatGenerator, count: usize) -> Vec<f32> {
     float_input(generator, &order.each(classes))
 }
 
-/// Checks that the runtime can draw what a configuration describes, by quantizing a generator
-/// of it whose weights are all 0.
-pub fn check(config: &Config, dataset: &str) -> Result<(), String> {
+/// The `.gan` file of a generator whose weights are all 0: what a configuration needs of a
+/// device. *Errors*: the runtime cannot draw what it describes.
+pub fn blank_model(config: &Config, dataset: &str) -> Result<Vec<u8>, String> {
     let blank = |block: GeneratorBlock| FloatLayer {
         weight: vec![
             0.0;
@@ -147,7 +147,7 @@ pub fn check(config: &Config, dataset: &str) -> Result<(), String> {
         ..Options::default()
     };
     let quantized = quantize(&generator, &options);
-    quantized.map(drop).map_err(|error| {
+    quantized.map_err(|error| {
         format!("the generator could be trained, but not be written for a device: {error}")
     })
 }

@@ -86,6 +86,8 @@ struct Moved {
     shift: [isize; 2],
     /// Top and left of the hole, and its height and width, in pixels.
     hole: ([isize; 2], [isize; 2]),
+    /// Whether left and right are exchanged.
+    flipped: bool,
 }
 
 impl Moved {
@@ -105,7 +107,12 @@ impl Moved {
                 hole.1[axis] = len;
             }
         }
-        Self { image, shift, hole }
+        Self {
+            image,
+            shift,
+            hole,
+            flipped: has(Augmentation::Flip) && random::below(rng, 2) == 1,
+        }
     }
 
     /// The pixel that is seen at `pixel`, `None` for grey.
@@ -118,6 +125,10 @@ impl Moved {
         }
         let (y, x) = (at[0] - self.shift[0], at[1] - self.shift[1]);
         let inside = (0..height as isize).contains(&y) && (0..width as isize).contains(&x);
+        let x = match self.flipped {
+            true => width as isize - 1 - x,
+            false => x,
+        };
         inside.then_some(y as usize * width + x as usize)
     }
 }

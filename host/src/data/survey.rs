@@ -1,0 +1,155 @@
+//! What the images of a source are like, by a sample of them.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+
+use image::DynamicImage;
+use rayon::prelude::*;
+
+use super::decode::Decoder;
+use super::{DataError, Source, folder, idx, source};
+use crate::console::counted;
+
+/// Files that are decoded.
+const SAMPLED: usize = 64;
+/// Difference of a pixel's channels from which it has a colour.
+const COLOR_LEVELS: u8 = 24;
+/// Share of a set's pixels with a colour from which its images are in colour.
+const COLOR_SHARE: f64 = 0.005;
+/// Alpha of a pixel that shows something of what is behind it.
+const OPAQUE: u8 = 250;
+/// Colours of a piece of pixel art at most; photographs have thousands.
+const ART_COLORS: usize = 64;
+/// Largest side of a piece of pixel art, in pixels.
+const ART_PX: usize = 128;
+
+/// What the images of a source are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Images of the source, where they are counted: those in files of their own.
+    pub files: Option<usize>,
+    /// The smallest of the images' smaller sides, the middle one and the largest, in pixels.
+    pub sides_px: [usize; 3],
+    /// Whether they have the same size.
+    pub are_alike: bool,
+    /// Whether they are in colour.
+    pub in_color: bool,
+    /// Whether they have transparent parts.
+    pub is_transparent: bool,
+    /// Whether they have few colours and pixels, as sprites have.
+    pub is_pixel_art: bool,
+}
+
+/// What one image is like.
+struct Look {
+    width: usize,
+    height: usize,
+    /// Share of its pixels that have a colour.
+    colored: f64,
+    is_transparent: bool,
+    is_pixel_art: bool,
+}
+
+impl Look {
+    fn of(image: &DynamicImage) -> Self {
+        let pixels = image.to_rgba8();
+        let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+        let (mut colored, mut is_transparent) = (0, false);
+        let mut colors = std::collections::HashSet::new();
+        for &image::Rgba([r, g, b, a]) in pixels.pixels() {
+            is_transparent |= a < OPAQUE;
+            let range = r.max(g).max(b) - r.min(g).min(b);
+            colored += usize::from(a >= OPAQUE && range >= COLOR_LEVELS);
+            if colors.len() <= ART_COLORS && a >= OPAQUE {
+                colors.insert([r, g, b]);
+            }
+        }
+        Self {
+            width,
+            height,
+            colored: colored as f64 / (width * height).max(1) as f64,
+            is_transparent,
+            is_pixel_art: width.max(height) <= ART_PX && colors.len() <= ART_COLORS,
+        }
+    }
+}
+
+impl Survey {
+    /// Looks at the images that lie at `path`; a sheet has tiles of `tile`, width and height
+    /// in pixels. `None` where a folder has no image that can be used: loading says why.
+    pub fn of(path: &Path, tile: Option<(usize, usize)>) -> Result<Option<Self>, DataError> {
+        if let Some((width, height)) = tile {
+            let (look, _) = Decoder::new().picture(path, |sheet| Look::of(&sheet))?;
+            let tile = Look {
+                width,
+                height,
+                is_pixel_art: look.is_pixel_art || width.max(height) <= ART_PX / 4,
+                ..look
+            };
+            return Ok(Some(Self::summary(&[tile], None)));
+        }
+        match source(path)? {
+            Source::Idx(path) => {
+                let (height, width, channels) = idx::format(&path)?;
+                let look = Look {
+                    width,
+                    height,
+                    colored: if channels == 3 { 1.0 } else { 0.0 },
+                    is_transparent: false,
+                    is_pixel_art: false,
+                };
+                Ok(Some(Self::summary(&[look], None)))
+            }
+            Source::Pictures => {
+                let files = folder::images_below(path)?;
+                let decoder = Decoder::new();
+                let step = files.len().div_ceil(SAMPLED).max(1);
+                let sampled: Vec<&PathBuf> = files.iter().step_by(step).collect();
+                let looks = sampled
+                    .into_par_iter()
+                    // A file that cannot be used is reported when all of them are loaded.
+                    .filter_map(|file| decoder.picture(file, |image| Look::of(&image)).ok());
+                let looks: Vec<Look> = looks.map(|(look, _)| look).collect();
+                Ok((!looks.is_empty()).then(|| Self::summary(&looks, Some(files.len()))))
+            }
+        }
+    }
+
+    /// Of at least one image.
+    fn summary(looks: &[Look], files: Option<usize>) -> Self {
+        let mut sides: Vec<usize> = looks.iter().map(|l| l.width.min(l.height)).collect();
+        sides.sort_unstable();
+        let most = |count: usize| 2 * count > looks.len();
+        let colored: f64 = looks.iter().map(|look| look.colored).sum();
+        let first = (looks[0].width, looks[0].height);
+        Self {
+            files,
+            sides_px: [sides[0], sides[sides.len() / 2], sides[sides.len() - 1]],
+            are_alike: looks.iter().all(|look| (look.width, look.height) == first),
+            in_color: colored / looks.len() as f64 > COLOR_SHARE,
+            is_transparent: most(looks.iter().filter(|look| look.is_transparent).count()),
+            is_pixel_art: most(looks.iter().filter(|look| look.is_pixel_art).count()),
+        }
+    }
+}
+
+impl Display for Survey {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(files) = self.files {
+            write!(f, "{}, ", counted(files, "file"))?;
+        }
+        let [least, middle, most] = self.sides_px;
+        match least == most {
+            true => write!(f, "{middle} pixels a side")?,
+            false => write!(f, "{least} to {most} pixels a side, {middle} in the middle")?,
+        }
+        f.write_str(if self.in_color { ", colour" } else { ", grey" })?;
+        if self.is_pixel_art {
+            f.write_str(", pixel art")?;
+        }
+        if self.is_transparent {
+            f.write_str(", transparent")?;
+        }
+        Ok(())
+    }
+}
