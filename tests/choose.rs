@@ -148,7 +148,11 @@ fn marked(left: bool) -> Images {
         );
         for at in 0..256 {
             let (x, y) = (at % 16, at / 16);
-            let inside = if left { x < size } else { (2 * x).abs_diff(15) < 2 * size };
+            let inside = if left {
+                x < size
+            } else {
+                (2 * x).abs_diff(15) < 2 * size
+            };
             images
                 .pixels
                 .push(if inside && y < 2 * size { level } else { 0 });

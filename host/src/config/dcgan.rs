@@ -112,7 +112,11 @@ impl Config {
                 conv: down_channels.map(down).collect(),
                 ..Discriminator::default()
             },
-            training: Training::default(),
+            training: Training {
+                batch: 16,
+                learning_rate: 4e-4,
+                ..Training::default()
+            },
             data: Data::default(),
         })
     }

@@ -8,7 +8,7 @@ use host::config::{
     Augmentation, Capacity, Config, FEW_IMAGES, Image, PRESETS, SIDES_PX, default_side_px,
 };
 use host::console::{check_text, counted};
-use host::data::{Dataset, DatasetFingerprint, Likeness, Survey};
+use host::data::{Dataset, DatasetFingerprint, Images, Likeness, Survey};
 use host::quant;
 use host::run_folder::RunFolder;
 use host::say;
@@ -78,28 +78,39 @@ pub fn fit_to_data(config: &mut Config, dataset: &Dataset) -> anyhow::Result<()>
     config.check("the data")?;
     let blank = quant::blank_model(config, &dataset.name).map_err(anyhow::Error::msg)?;
     say_needs(config, &Model::parse(&blank)?);
-    if config.training.augment.is_none() && dataset.train.len() <= FEW_IMAGES {
-        let likeness = Likeness::of(&dataset.train);
-        if likeness.near_duplicates > 0 {
-            let count = counted(likeness.near_duplicates, "image");
-            say!("{count} to train on look like another one: they count twice in what is learned");
-        }
-        let mut augment = Augmentation::ALL.to_vec();
-        let mut mirrored = "";
-        if likeness.bears_mirroring() {
-            augment.push(Augmentation::Flip);
-            mirrored = ", and mirrored images, which look like the others";
-        }
-        say!(
-            "few images: DiffAugment is on (translation, color, cutout){mirrored}; \
-             training.augment = [] in --config turns it off"
-        );
-        config.training.augment = Some(augment);
+    let training = &mut config.training;
+    say!(
+        "recipe: batch {}, learning rate {}",
+        training.batch,
+        training.learning_rate
+    );
+    if training.augment.is_none() && dataset.train.len() <= FEW_IMAGES {
+        training.augment = Some(augmentations(&dataset.train));
     }
     Ok(())
 }
 
-/// Prints the recipe, and what the generator will need of a device.
+/// The augmentations for few images.
+fn augmentations(images: &Images) -> Vec<Augmentation> {
+    let likeness = Likeness::of(images);
+    if likeness.near_duplicates > 0 {
+        let count = counted(likeness.near_duplicates, "image");
+        say!("near-duplicates: {count} to train on; what they show is drawn more often");
+    }
+    let mut augment = Augmentation::ALL.to_vec();
+    let mut mirrored = "";
+    if likeness.bears_mirroring() {
+        augment.push(Augmentation::Flip);
+        mirrored = ", and mirrored images, which look like the others";
+    }
+    say!(
+        "few images: DiffAugment is on (translation, color, cutout){mirrored}; \
+         training.augment = [] in --config turns it off"
+    );
+    augment
+}
+
+/// Prints what the generator will need of a device.
 fn say_needs(config: &Config, model: &Model<'_>) {
     let Image {
         height,
@@ -115,14 +126,6 @@ fn say_needs(config: &Config, model: &Model<'_>) {
         model.file_bytes().div_ceil(1024),
         model.required_bytes(Mode::Streamed) as f64 / 1024.0,
         macs as f64 / 1e6
-    );
-    let training = &config.training;
-    say!(
-        "recipe: {:?} loss, batch {}, learning rate {}, seed {}",
-        training.loss,
-        training.batch,
-        training.learning_rate,
-        training.seed
     );
 }
 
