@@ -51,7 +51,8 @@ fn folder() -> TempDir {
     let dir = tempdir().unwrap();
     let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/presets/fashion.toml");
     let text = fs::read_to_string(preset).unwrap();
-    let training = "[training]\ncheckpoint_every = 10\nsample_every = 20\n";
+    // The preset ends in [training].
+    let training = "checkpoint_every = 10\nsample_every = 20\n";
     fs::write(dir.path().join("often.toml"), text + training).unwrap();
     dir
 }
@@ -356,7 +357,8 @@ fn errors_say_what_where_and_how_to_mend_it() {
     let error = fails(dir, 1, &["train", "--config", "shape.toml"]);
     assert!(error.contains("[image] says 28x28x1"), "{error}");
 
-    fs::write(dir.join("wild.toml"), text + "learning_rate = 1e30\n").unwrap();
+    let wild = text.replace("learning_rate = 8e-4", "learning_rate = 1e30");
+    fs::write(dir.join("wild.toml"), wild).unwrap();
     let output = host(
         dir,
         &[

@@ -33,4 +33,5 @@ mod sets;
 mod text;
 mod tflite;
 mod training;
+mod transfer;
 mod unplugged;

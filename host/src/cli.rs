@@ -101,6 +101,10 @@ pub struct Train {
     /// [default: by what the images of --data are like; fashion without --data]
     #[arg(long, conflicts_with = "config")]
     pub preset: Option<String>,
+    /// Begin with the networks of another run, of images that are like these; for few images.
+    /// The classes may differ
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "config", "size", "flash", "channels"])]
+    pub from: Option<PathBuf>,
     /// Side of the images in pixels, instead of the one that suits those of --data: 16, 20, 24,
     /// 28, 32, 40, 48, 56, 64, 80 or 96
     #[arg(long, value_name = "PIXELS", conflicts_with_all = ["preset", "config"], requires = "data")]
@@ -170,7 +174,7 @@ pub struct Train {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "size", "flash", "tile", "labels", "fit", "background", "transpose", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
+        conflicts_with_all = ["preset", "config", "from", "size", "flash", "tile", "labels", "fit", "background", "transpose", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
     )]
     pub resume: Option<PathBuf>,
 }

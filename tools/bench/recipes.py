@@ -25,11 +25,15 @@ def spectral(preset):
 
 
 def training(*lines):
-    return lambda preset: preset + "\n[training]\n" + "\n".join(lines) + "\n"
+    """The preset, which ends in [training], with these lines in the place of those of the same keys."""
+    keys = [line.split(" = ")[0] for line in lines]
+    kept = lambda preset: [line for line in preset.splitlines() if line.split(" = ")[0] not in keys]
+    return lambda preset: "\n".join([*kept(preset), *lines]) + "\n"
 
 
 RECIPES = {
     "default": training(),
+    "rate 2e-4": training("learning_rate = 2e-4"),
     "hinge": training('loss = "hinge"'),
     "relativistic": training('loss = "relativistic"'),
     "label smoothing 0.1": training("label_smoothing = 0.1"),

@@ -86,7 +86,7 @@ const FAMILIES: [(&str, usize); 7] = [
 
 /// Presets that are trained for a moment, and how long.
 const TRAINED: [(&str, &str); 3] = [("fashion", "20"), ("avatar", "20"), ("article", "2")];
-const SHIPPED: [&str; 3] = ["fashion", "avatar", "article-bn"];
+const SHIPPED: [&str; 5] = ["fashion", "avatar", "hands", "monsters", "portraits"];
 
 /// The programs and the folder of a check.
 struct Bench {
@@ -121,7 +121,7 @@ impl Interop {
         }
         // No images of the size of `article` come with the program.
         let portraits = bench.folder.join("portraits.idx");
-        let drawn_by = root().join("models/article-bn.gan");
+        let drawn_by = root().join("models/portraits.gan");
         bench.host(&[
             "sample",
             text(&drawn_by)?,

@@ -66,10 +66,9 @@ fn print_model(model: &Model<'_>) {
         model.latent_len(),
         model.class_count()
     );
-    say!(
-        "classes     {}",
-        model.labels().collect::<Vec<_>>().join(", ")
-    );
+    let classes = model.labels().collect::<Vec<_>>().join(", ");
+    let classes = if classes.is_empty() { "none" } else { &classes };
+    say!("classes     {classes}");
     say!(
         "images      {}x{}x{} (height x width x channels)",
         shape.h,

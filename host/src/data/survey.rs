@@ -41,7 +41,7 @@ pub struct Survey {
 }
 
 /// What one image is like.
-struct Look {
+struct Traits {
     width: usize,
     height: usize,
     /// Share of its pixels that have a colour.
@@ -50,7 +50,7 @@ struct Look {
     is_pixel_art: bool,
 }
 
-impl Look {
+impl Traits {
     fn of(image: &DynamicImage) -> Self {
         let pixels = image.to_rgba8();
         let (width, height) = (pixels.width() as usize, pixels.height() as usize);
@@ -75,60 +75,60 @@ impl Look {
 }
 
 impl Survey {
-    /// Looks at the images that lie at `path`; a sheet has tiles of `tile`, width and height
+    /// Samples the images at `path`; a sheet has tiles of `tile`, width and height
     /// in pixels. `None` where a folder has no image that can be used: loading says why.
     pub fn of(path: &Path, tile: Option<(usize, usize)>) -> Result<Option<Self>, DataError> {
         if let Some((width, height)) = tile {
-            let (look, _) = Decoder::new().picture(path, |sheet| Look::of(&sheet))?;
-            let tile = Look {
+            let (of_sheet, _) = Decoder::new().picture(path, |sheet| Traits::of(&sheet))?;
+            let tile = Traits {
                 width,
                 height,
-                is_pixel_art: look.is_pixel_art || width.max(height) <= ART_PX / 4,
-                ..look
+                is_pixel_art: of_sheet.is_pixel_art || width.max(height) <= ART_PX / 4,
+                ..of_sheet
             };
             return Ok(Some(Self::summary(&[tile], None)));
         }
         match source(path)? {
             Source::Idx(path) => {
                 let (height, width, channels) = idx::format(&path)?;
-                let look = Look {
+                let of_format = Traits {
                     width,
                     height,
                     colored: if channels == 3 { 1.0 } else { 0.0 },
                     is_transparent: false,
                     is_pixel_art: false,
                 };
-                Ok(Some(Self::summary(&[look], None)))
+                Ok(Some(Self::summary(&[of_format], None)))
             }
             Source::Pictures => {
                 let files = folder::images_below(path)?;
                 let decoder = Decoder::new();
                 let step = files.len().div_ceil(SAMPLED).max(1);
                 let sampled: Vec<&PathBuf> = files.iter().step_by(step).collect();
-                let looks = sampled
+                let traits = sampled
                     .into_par_iter()
                     // A file that cannot be used is reported when all of them are loaded.
-                    .filter_map(|file| decoder.picture(file, |image| Look::of(&image)).ok());
-                let looks: Vec<Look> = looks.map(|(look, _)| look).collect();
-                Ok((!looks.is_empty()).then(|| Self::summary(&looks, Some(files.len()))))
+                    .filter_map(|file| decoder.picture(file, |image| Traits::of(&image)).ok());
+                let traits: Vec<Traits> = traits.map(|(traits, _)| traits).collect();
+                Ok((!traits.is_empty()).then(|| Self::summary(&traits, Some(files.len()))))
             }
         }
     }
 
     /// Of at least one image.
-    fn summary(looks: &[Look], files: Option<usize>) -> Self {
-        let mut sides: Vec<usize> = looks.iter().map(|l| l.width.min(l.height)).collect();
+    fn summary(traits: &[Traits], files: Option<usize>) -> Self {
+        let mut sides: Vec<usize> = traits.iter().map(|l| l.width.min(l.height)).collect();
         sides.sort_unstable();
-        let most = |count: usize| 2 * count > looks.len();
-        let colored: f64 = looks.iter().map(|look| look.colored).sum();
-        let first = (looks[0].width, looks[0].height);
+        let most = |count: usize| 2 * count > traits.len();
+        let colored: f64 = traits.iter().map(|each| each.colored).sum();
+        let first = (traits[0].width, traits[0].height);
         Self {
             files,
             sides_px: [sides[0], sides[sides.len() / 2], sides[sides.len() - 1]],
-            are_alike: looks.iter().all(|look| (look.width, look.height) == first),
-            in_color: colored / looks.len() as f64 > COLOR_SHARE,
-            is_transparent: most(looks.iter().filter(|look| look.is_transparent).count()),
-            is_pixel_art: most(looks.iter().filter(|look| look.is_pixel_art).count()),
+            are_alike: traits.iter().all(|each| (each.width, each.height) == first),
+            in_color: colored / traits.len() as f64 > COLOR_SHARE,
+            is_transparent: most(traits.iter().filter(|each| each.is_transparent).count()),
+            is_pixel_art: most(traits.iter().filter(|each| each.is_pixel_art).count()),
         }
     }
 }

@@ -337,6 +337,12 @@ pub fn load_generator(path: &Path) -> Result<FloatGenerator, CheckpointError> {
     })
 }
 
+/// Reads the tensors of a checkpoint by their names, and what it says about its run.
+pub fn load_tensors(path: &Path) -> Result<(RunState, HashMap<String, Vec<f32>>), CheckpointError> {
+    let opened = open(&read(path)?, path)?;
+    Ok((opened.state, opened.tensors))
+}
+
 /// Reads what a checkpoint says about its run.
 pub fn load_state(path: &Path) -> Result<RunState, CheckpointError> {
     state_in(&read(path)?, path)

@@ -7,3 +7,4 @@ mod log;
 pub mod loss;
 pub mod run;
 pub mod trainer;
+pub mod transfer;

@@ -149,8 +149,13 @@ impl<D: Backend<f32>> Trainer<D> {
             generator,
             discriminator,
         };
-        trainer.ema = trainer.generator_state();
+        trainer.begin_ema();
         Ok(trainer)
+    }
+
+    /// Makes the generator as it is the first value of the average.
+    pub(super) fn begin_ema(&mut self) {
+        self.ema = self.generator_state();
     }
 
     /// From here on the generator is to draw what `teacher` draws, too; an error says why it

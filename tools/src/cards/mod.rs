@@ -24,8 +24,8 @@ pub struct Cards {
     /// Folder of Fashion-MNIST's four gzipped IDX files.
     #[arg(long, default_value = "/usr/share/datasets/fashion-mnist")]
     from: PathBuf,
-    /// Folder of the portraits that models/README.md has commands for. `article` is trained on
-    /// them, which takes 40 minutes, and the rows and the card of the portraits are written too.
+    /// Folder of the portraits that docs/training.md has commands for. `article` is trained on
+    /// them, which takes 40 minutes, and the row and the card of the portraits are written too.
     #[arg(long)]
     portraits: Option<PathBuf>,
 }
@@ -41,11 +41,8 @@ const MODELS_HEAD: &str = "\
 | coverage | flagged | rating |
 |---|---|---|---|---|---|---|---|
 ";
-/// First cells of the rows that need the portraits.
-const PORTRAIT_ROWS: [&str; 2] = [
-    "`article`, its network at 64x64, on the portraits",
-    "`article-bn` on the portraits: models/article-bn.gan",
-];
+/// First cell of the row that needs the portraits.
+const PORTRAIT_ROW: &str = "`article`, its network at 64x64, on the portraits";
 /// Head of the table of what the gate does.
 const GATE_HEAD: &str = "\
 | | flagged | coverage | flagged by the other judge | coverage \
@@ -77,17 +74,11 @@ impl Cards {
         if let Some(portraits) = portraits {
             let article = portrait_article(&portraits)?;
             document.replace("article", &fenced(&article))?;
-            rows += &article.row(PORTRAIT_ROWS[0])?;
-            let article_bn = card("models/article-bn.gan", Some(&portraits))?;
-            rows += &article_bn.row(PORTRAIT_ROWS[1])?;
+            rows += &article.row(PORTRAIT_ROW)?;
         } else {
-            println!("no --portraits: the card and the rows of the portraits stay as they are");
+            println!("no --portraits: the card and the row of the portraits stay as they are");
             let kept = document.block("models")?.lines();
-            let is_kept = |line: &&str| {
-                let mut names = PORTRAIT_ROWS.iter();
-                names.any(|name| line.starts_with(&format!("| {name} |")))
-            };
-            let kept = kept.filter(is_kept);
+            let kept = kept.filter(|line| line.starts_with(&format!("| {PORTRAIT_ROW} |")));
             rows.extend(kept.map(|line| format!("{line}\n")));
         }
         document.replace("models", &rows)?;

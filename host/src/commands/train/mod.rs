@@ -21,6 +21,7 @@ use host::say;
 use host::train::checkpoint;
 use host::train::run::{self, Ending, Event};
 use host::train::trainer::{Budget, Trainer};
+use host::train::transfer;
 use indicatif::FormattedDuration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -194,6 +195,11 @@ fn trainer<D: Backend<f32>>(
         write_config(folder, &config)?;
         say!("run: {}", folder.path().display());
         let mut trainer = Trainer::new(config, device)?;
+        if let Some(run) = &args.from {
+            let from = transfer::begin_from(&mut trainer, &RunFolder::new(run).checkpoint())?;
+            let name = from.name;
+            say!("begun with the networks of {}, {name}", run.display());
+        }
         trainer.budget = args.budget.map(|budget| Budget {
             total_s: budget.as_secs_f64(),
             spent_s: 0.0,

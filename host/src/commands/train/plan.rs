@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use gan_core::{Layer, Mode, Model};
 use host::config::{
-    Augmentation, Capacity, Config, FEW_IMAGES, Image, PRESETS, SIDES_PX, default_side_px,
+    Augmentation, Capacity, Config, Data, FEW_IMAGES, Image, PRESETS, SIDES_PX, default_side_px,
 };
 use host::console::{check_text, counted};
 use host::data::{Dataset, DatasetFingerprint, Images, Likeness, Survey};
@@ -162,14 +162,27 @@ fn choose_network(data: &Path, args: &Train) -> anyhow::Result<Config> {
     Ok(tiny)
 }
 
+/// The networks and the recipe of a run, for other images.
+fn networks_of(run: &Path) -> anyhow::Result<Config> {
+    let state = checkpoint::load_state(&RunFolder::new(run).checkpoint());
+    let mut config = state
+        .with_context(|| format!("--from {}", run.display()))?
+        .config;
+    config.data = Data::default();
+    // What suits these images is found out anew.
+    (config.training.augment, config.training.teacher) = (None, None);
+    Ok(config)
+}
+
 /// The resolved configuration, without the classes, which come from the data, and whether its
 /// network is one by the size of the images.
 fn configure(args: &Train) -> anyhow::Result<(Config, bool)> {
-    let mut config = match (&args.config, &args.preset, &args.data) {
-        (Some(path), _, _) => Config::load(path)?,
-        (None, Some(preset), _) => Config::preset(preset)?,
-        (None, None, Some(data)) => choose_network(data, args)?,
-        (None, None, None) => Config::preset("fashion")?,
+    let mut config = match (&args.config, &args.preset, &args.from, &args.data) {
+        (Some(path), ..) => Config::load(path)?,
+        (_, Some(preset), ..) => Config::preset(preset)?,
+        (_, _, Some(run), _) => networks_of(run)?,
+        (.., Some(data)) => choose_network(data, args)?,
+        (.., None) => Config::preset("fashion")?,
     };
     let is_by_size = args.config.is_none() && !PRESETS.iter().any(|(name, _)| *name == config.name);
     if let Some(path) = &args.data {
