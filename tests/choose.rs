@@ -111,7 +111,7 @@ fn the_network_follows_what_the_images_are_like() {
         (
             "digits",
             &[],
-            ["28 pixels a side, grey", "network: fashion, 28x28 in grey"],
+            ["28 pixels a side, grey", "network: grey28, 28x28 in grey"],
         ),
     ];
     for (set, more, expected) in cases {
@@ -127,8 +127,8 @@ fn the_network_follows_what_the_images_are_like() {
             &[&["train", "--data", "photos"], more].concat(),
         )
     };
-    let error = wrong(&["--size", "50"], 1);
-    assert!(error.contains("--size is 50: there are 16, 20,"), "{error}");
+    let error = wrong(&["--size", "50"], 2);
+    assert!(error.contains("there are 16, 20,"), "{error}");
     let error = wrong(&["--flash", "9K"], 1);
     assert!(error.contains("a smaller --size takes less"), "{error}");
     let error = wrong(&["--flash", "much"], 2);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use host::config::Data;
+use host::config::{Data, SIDES_PX};
 use host::data::{Colour, Fit};
 use host::export::{FORMATS, Format};
 use host::risk::classifier::LARGEST_SIDE_PX;
@@ -98,16 +98,15 @@ pub struct JudgeArgs {
 pub struct Train {
     /// Networks and recipe: color16, color32, color64, grey64 or another size, with -tiny for
     /// small boards; fashion (28x28 grey), avatar (16x16 faces), article, article-bn
-    /// [default: by what the images of --data are like; fashion without --data]
+    /// [default: chosen from the images of --data; fashion without --data]
     #[arg(long, conflicts_with = "config")]
     pub preset: Option<String>,
-    /// Begin with the networks of another run, of images that are like these; for few images.
-    /// The classes may differ
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "config", "size", "flash", "channels"])]
+    /// Start from the networks of another run, trained on similar images; the classes may differ
+    #[arg(long, value_name = "RUN", requires = "data", conflicts_with_all = ["preset", "config", "size", "flash", "channels"])]
     pub from: Option<PathBuf>,
     /// Side of the images in pixels, instead of the one that suits those of --data: 16, 20, 24,
     /// 28, 32, 40, 48, 56, 64, 80 or 96
-    #[arg(long, value_name = "PIXELS", conflicts_with_all = ["preset", "config"], requires = "data")]
+    #[arg(long, value_name = "PIXELS", value_parser = parse_side, conflicts_with_all = ["preset", "config"], requires = "data")]
     pub size: Option<usize>,
     /// Flash for the model, such as 256K: the larger network that fits is taken
     #[arg(
@@ -412,12 +411,26 @@ fn parse_tile(text: &str) -> Result<(usize, usize), String> {
         .ok_or_else(|| "write it as 16x16".into())
 }
 
+/// A side in pixels that there are networks for.
+fn parse_side(text: &str) -> Result<usize, String> {
+    let side_px = text
+        .parse()
+        .ok()
+        .filter(|side_px| SIDES_PX.contains(side_px));
+    side_px.ok_or_else(|| {
+        let sides = SIDES_PX.map(|side_px| side_px.to_string()).join(", ");
+        format!("there are {sides}")
+    })
+}
+
 /// A number of bytes, or of KiB or MiB with K or M behind it.
 fn parse_bytes(text: &str) -> Result<usize, String> {
-    let (number, unit) = match text.to_ascii_uppercase().trim_end_matches('B') {
-        text if text.ends_with('K') => (text.trim_end_matches('K').to_owned(), 1 << 10),
-        text if text.ends_with('M') => (text.trim_end_matches('M').to_owned(), 1 << 20),
-        text => (text.to_owned(), 1),
+    let upper = text.to_ascii_uppercase();
+    let text = upper.strip_suffix('B').unwrap_or(&upper);
+    let (number, unit) = match (text.strip_suffix('K'), text.strip_suffix('M')) {
+        (Some(number), _) => (number, 1 << 10),
+        (_, Some(number)) => (number, 1 << 20),
+        (None, None) => (text, 1),
     };
     let bytes = number.parse::<usize>().ok();
     let bytes = bytes.and_then(|number| number.checked_mul(unit));
@@ -426,9 +439,9 @@ fn parse_bytes(text: &str) -> Result<usize, String> {
 
 /// Names of the formats that a model can be exported to.
 fn exported_format() -> impl TypedValueParser<Value = Format> {
-    let value = |format: Format| PossibleValue::new(format.name).help(format.about);
-    PossibleValuesParser::new(FORMATS.map(value)).try_map(|name| {
-        let mut formats = FORMATS.into_iter();
+    let value = |format: &Format| PossibleValue::new(format.name).help(format.about);
+    PossibleValuesParser::new(FORMATS.iter().map(value)).try_map(|name| {
+        let mut formats = FORMATS.iter().copied();
         formats
             .find(|format| format.name == name)
             .ok_or("no such format")

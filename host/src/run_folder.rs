@@ -89,6 +89,14 @@ impl RunFolder {
         IDENTIFYING.iter().any(|name| self.0.join(name).exists())
     }
 
+    /// Whether a file belongs to the run in whose folder it lies.
+    pub fn owns(path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default();
+        let is_ours = WRITTEN_WHOLE.iter().chain([&LOCK]).any(|own| name == *own);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        is_ours && Self::new(folder).holds_run()
+    }
+
     /// Locks the run. The lock of a killed process is free again; its temporary files are
     /// removed.
     pub fn lock(&self) -> Result<RunLock, RunFolderError> {

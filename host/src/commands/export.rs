@@ -19,6 +19,12 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
         args.name.is_none() || matches!(args.format.writer, Writer::Code(_)),
         "--name is for --format c: {format} has no names of its own"
     );
+    let mut beside = out.as_os_str().to_owned();
+    beside.push(".gan");
+    let beside = PathBuf::from(beside);
+    for path in [out, &beside] {
+        ensure_new(path, from)?;
+    }
     let _lock = super::lock_run_of(out)?;
     let no = || format!("{} cannot be exported as {format}", from.display());
     match args.format.writer {
@@ -33,16 +39,28 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
             let Some(Rewritten { gan, changes }) = exported.rewritten else {
                 return Ok(());
             };
-            let mut beside = out.as_os_str().to_owned();
-            beside.push(".gan");
             say!(
                 "{format} cannot express all of this model. The .gan file beside it draws the \
                  same bytes; it has {}",
                 changes.join(", ")
             );
-            write(&PathBuf::from(beside), &gan)
+            write(&beside, &gan)
         }),
     }
+}
+
+/// Checks that a file to write is neither the model that is exported nor a part of a run.
+fn ensure_new(path: &Path, from: &Path) -> anyhow::Result<()> {
+    let is_input = match (path.canonicalize(), from.canonicalize()) {
+        (Ok(path), Ok(from)) => path == from,
+        _ => false,
+    };
+    ensure!(
+        !is_input && !RunFolder::owns(path),
+        "--out would replace {}: name another file",
+        path.display()
+    );
+    Ok(())
 }
 
 /// Exports the model of a `.gan` file, or of a run.

@@ -12,13 +12,18 @@ pub const FEW_IMAGES: usize = 5_000;
 const FASHION_PX: usize = 28;
 
 impl Config {
-    /// The preset for images of a source.
-    pub fn for_images(survey: &Survey, side_px: usize, capacity: Capacity) -> Option<Self> {
-        let is_fashion = side_px == FASHION_PX && !survey.in_color;
+    /// The preset for images of a source, in `channels` channels. IDX files of the size of the
+    /// embedded images get `fashion`.
+    pub fn for_images(
+        survey: &Survey,
+        side_px: usize,
+        channels: usize,
+        capacity: Capacity,
+    ) -> Option<Self> {
+        let is_fashion = side_px == FASHION_PX && channels == 1 && survey.files.is_none();
         if is_fashion && capacity == Capacity::Full {
             return Self::preset("fashion").ok();
         }
-        let channels = if survey.in_color { 3 } else { 1 };
         Self::dcgan(side_px, channels, capacity)
     }
 }

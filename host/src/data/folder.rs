@@ -107,7 +107,17 @@ fn parts(folder: &Path, listing: &Listing) -> Result<Option<Parts>, DataError> {
         found.cloned().collect()
     };
     let train = of(&["train", "training"]);
-    let held_out = of(&["val", "valid", "validation", "test", "testing"]);
+    let held_out = of(&[
+        "val",
+        "valid",
+        "validation",
+        "test",
+        "testing",
+        "held",
+        "held_out",
+        "held-out",
+        "holdout",
+    ]);
     let others = listing.subfolders.len() - train.len() - held_out.len();
     match train.as_slice() {
         [] if !held_out.is_empty() && others == 0 => {

@@ -12,7 +12,7 @@ pub use self::graph::ExportError;
 use crate::generator::FloatGenerator;
 
 /// Every format, in the order of `gan export --help`.
-pub const FORMATS: [Format; 5] = [
+pub const FORMATS: &[Format] = &[
     c::FORMAT,
     onnx::FLOAT,
     onnx::QDQ,

@@ -74,7 +74,7 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
     }
     if let Some(budget) = args.budget {
         let time = FormattedDuration(budget);
-        say!("time: {time}, and what follows a run; --budget or --steps set another");
+        say!("time: {time}, then quantization");
     }
     train_on_device(config, (&dataset, fingerprint), &folder, &args)
 }

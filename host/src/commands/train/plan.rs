@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use gan_core::{Layer, Mode, Model};
 use host::config::{
-    Augmentation, Capacity, Config, Data, FEW_IMAGES, Image, PRESETS, SIDES_PX, default_side_px,
+    Augmentation, Capacity, Config, Data, FEW_IMAGES, Image, PRESETS, default_side_px,
 };
 use host::console::{check_text, counted};
 use host::data::{Dataset, DatasetFingerprint, Images, Likeness, Survey};
 use host::quant;
 use host::run_folder::RunFolder;
-use host::say;
 use host::train::checkpoint;
+use host::{note, say};
 
 use crate::cli::Train;
 
@@ -97,17 +97,14 @@ fn augmentations(images: &Images) -> Vec<Augmentation> {
         let count = counted(likeness.near_duplicates, "image");
         say!("near-duplicates: {count} to train on; what they show is drawn more often");
     }
-    let mut augment = Augmentation::ALL.to_vec();
-    let mut mirrored = "";
-    if likeness.bears_mirroring() {
-        augment.push(Augmentation::Flip);
-        mirrored = ", and mirrored images, which look like the others";
-    }
     say!(
-        "few images: DiffAugment is on (translation, color, cutout){mirrored}; \
+        "few images: DiffAugment is on (translation, color, cutout); \
          training.augment = [] in --config turns it off"
     );
-    augment
+    if likeness.bears_mirroring() {
+        say!("mirrored images look like the others: \"flip\" in training.augment adds them");
+    }
+    Augmentation::ALL.to_vec()
 }
 
 /// Prints what the generator will need of a device.
@@ -136,10 +133,11 @@ fn choose_network(data: &Path, args: &Train) -> anyhow::Result<Config> {
     };
     let side_px = args.size.unwrap_or_else(|| default_side_px(&survey));
     say!("images: {survey}");
-    let known = || SIDES_PX.map(|side| side.to_string()).join(", ");
+    let of_images = if survey.in_color { 3 } else { 1 };
+    let channels = args.channels.unwrap_or(of_images);
     let network = |capacity| {
-        let config = Config::for_images(&survey, side_px, capacity);
-        config.with_context(|| format!("--size is {side_px}: there are {}", known()))
+        let config = Config::for_images(&survey, side_px, channels, capacity);
+        config.with_context(|| format!("there is no network for {side_px} pixels a side"))
     };
     let full = network(Capacity::Full)?;
     let Some(flash_bytes) = args.flash else {
@@ -163,7 +161,12 @@ fn choose_network(data: &Path, args: &Train) -> anyhow::Result<Config> {
 }
 
 /// The networks and the recipe of a run, for other images.
-fn networks_of(run: &Path) -> anyhow::Result<Config> {
+fn networks_of(run: &Path, args: &Train) -> anyhow::Result<Config> {
+    ensure!(
+        run.is_dir(),
+        "--from {}: name the folder of a run",
+        run.display()
+    );
     let state = checkpoint::load_state(&RunFolder::new(run).checkpoint());
     let mut config = state
         .with_context(|| format!("--from {}", run.display()))?
@@ -171,6 +174,19 @@ fn networks_of(run: &Path) -> anyhow::Result<Config> {
     config.data = Data::default();
     // What suits these images is found out anew.
     (config.training.augment, config.training.teacher) = (None, None);
+    let survey = match &args.data {
+        Some(data) => Survey::of(data, args.tile)?,
+        None => None,
+    };
+    if let Some(survey) = survey {
+        say!("images: {survey}");
+        if survey.in_color && config.image.channels == 1 {
+            note!(
+                "the images are in colour; the networks of {} draw grey ones",
+                run.display()
+            );
+        }
+    }
     Ok(config)
 }
 
@@ -180,7 +196,7 @@ fn configure(args: &Train) -> anyhow::Result<(Config, bool)> {
     let mut config = match (&args.config, &args.preset, &args.from, &args.data) {
         (Some(path), ..) => Config::load(path)?,
         (_, Some(preset), ..) => Config::preset(preset)?,
-        (_, _, Some(run), _) => networks_of(run)?,
+        (_, _, Some(run), _) => networks_of(run, args)?,
         (.., Some(data)) => choose_network(data, args)?,
         (.., None) => Config::preset("fashion")?,
     };
