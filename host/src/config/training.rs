@@ -128,7 +128,7 @@ pub enum Augmentation {
 }
 
 impl Augmentation {
-    /// DiffAugment: those that suit all images.
+    /// Those of `DiffAugment`, which suit all images.
     pub const ALL: [Self; 3] = [Self::Translation, Self::Color, Self::Cutout];
 }
 

@@ -23,7 +23,7 @@ pub enum ExportError {
         /// Its number.
         layer: usize,
     },
-    /// No format has the operator; [`GraphOp`] lists those that all formats have.
+    /// No format has the operator; `GraphOp` lists those that all formats have.
     #[error("layer {layer}, {kind}, has no form in other runtimes")]
     Operator {
         /// Its number.
