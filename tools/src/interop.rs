@@ -86,7 +86,7 @@ const FAMILIES: [(&str, usize); 7] = [
 
 /// Presets that are trained for a moment, and how long.
 const TRAINED: [(&str, &str); 3] = [("fashion", "20"), ("avatar", "20"), ("article", "2")];
-const SHIPPED: [&str; 5] = ["fashion", "avatar", "hands", "monsters", "portraits"];
+const SHIPPED: [&str; 4] = ["fashion", "avatar", "hands", "portraits"];
 
 /// The programs and the folder of a check.
 struct Bench {
