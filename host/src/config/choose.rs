@@ -1,11 +1,11 @@
-//! The network and the time for images that nothing else is known of.
+//! The default network and training time for a set of images.
 
 use std::time::Duration;
 
 use super::{Capacity, Config, SIDES_PX};
 use crate::data::Survey;
 
-/// Images up to which the discriminator would learn them by heart: the augmentations are on.
+/// The size of a set up to which the discriminator memorizes it without augmentation.
 pub const FEW_IMAGES: usize = 5_000;
 
 /// Side of the embedded grey images, which have a preset of their own, in pixels.

@@ -25,7 +25,7 @@ pub struct Likeness {
 }
 
 impl Likeness {
-    /// Whether mirrored images belong to the set as well.
+    /// Whether mirrored images resemble the set.
     pub fn bears_mirroring(&self) -> bool {
         self.mirror_ratio <= MIRROR_RATIO
     }

@@ -1,4 +1,4 @@
-//! What the images of a source are like, by a sample of them.
+//! The traits of a source's images, from a sample of them.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -23,24 +23,24 @@ const ART_COLORS: usize = 64;
 /// Largest side of a piece of pixel art, in pixels.
 const ART_PX: usize = 128;
 
-/// What the images of a source are like.
+/// The traits of a source's images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Survey {
-    /// Images of the source, where they are counted: those in files of their own.
+    /// The number of images, where each is a file of its own.
     pub files: Option<usize>,
     /// The smallest of the images' smaller sides, the middle one and the largest, in pixels.
     pub sides_px: [usize; 3],
-    /// Whether they have the same size.
+    /// Whether all images have the same size.
     pub are_alike: bool,
-    /// Whether they are in colour.
+    /// Whether the images are in colour.
     pub in_color: bool,
-    /// Whether they have transparent parts.
+    /// Whether most images have transparent parts.
     pub is_transparent: bool,
-    /// Whether they have few colours and pixels, as sprites have.
+    /// Whether most images have few colours and pixels, as sprites have.
     pub is_pixel_art: bool,
 }
 
-/// What one image is like.
+/// The traits of one image.
 struct Traits {
     width: usize,
     height: usize,

@@ -19,8 +19,8 @@ use crate::cli::Train;
 /// The configuration and the folder of a run, before its images are read.
 pub struct Plan {
     pub config: Config,
-    /// Whether the network is one by the size of the images: it is trained for a time that
-    /// suits it, unless the steps are given.
+    /// Whether the network was made for the size of the images. Such a network is trained for a
+    /// time, unless the steps are given.
     pub is_by_size: bool,
     pub folder: RunFolder,
     /// Fingerprint of the data that a resumed run was trained on so far.

@@ -1,4 +1,4 @@
-//! What a run shows while it trains.
+//! The progress of a run, for a terminal and for a log.
 
 use std::time::{Duration, Instant};
 
