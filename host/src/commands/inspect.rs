@@ -48,7 +48,8 @@ fn parameter_count(model: &Model<'_>) -> usize {
     model.layers().iter().map(Layer::parameter_count).sum()
 }
 
-fn mac_count(model: &Model<'_>) -> u64 {
+/// Multiply-adds of one image.
+pub fn mac_count(model: &Model<'_>) -> u64 {
     model.layers().iter().map(Layer::mac_count).sum()
 }
 

@@ -115,7 +115,7 @@ impl Survey {
         }
     }
 
-    /// Of at least one image.
+    /// The summary of at least one image.
     fn summary(traits: &[Traits], files: Option<usize>) -> Self {
         let mut sides: Vec<usize> = traits.iter().map(|l| l.width.min(l.height)).collect();
         sides.sort_unstable();

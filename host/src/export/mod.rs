@@ -25,7 +25,7 @@ pub const FORMATS: &[Format] = &[
 pub struct Format {
     /// Its name on the command line.
     pub name: &'static str,
-    /// What it is, for `--help`.
+    /// Its description in `--help`.
     pub about: &'static str,
     /// The function that writes it.
     pub writer: Writer,

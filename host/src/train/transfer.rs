@@ -7,6 +7,7 @@ use super::checkpoint::{self, CheckpointError, ema_tensor};
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::nn::Backend;
+use crate::nn::network::Network;
 
 /// Name of the discriminator's last block, which has a unit for each class.
 const JUDGEMENT: &str = "judgement.";
@@ -30,37 +31,41 @@ pub fn begin_from<D: Backend<f32>>(
             })
     };
     let as_it_is = |values: &[f32]| values.to_vec();
-    let params = trainer.generator.params();
-    let names: Vec<String> = params.into_iter().map(|(name, _)| name).collect();
-    for (i, (name, param)) in names.iter().zip(trainer.generator.params_mut()).enumerate() {
-        let (rows, columns) = param.shape;
+    restore(&mut trainer.generator, |i, name, (rows, columns)| {
         let with_classes = |values: &[f32]| with_class_rows(values, latent, rows, columns);
         let adapt: &dyn Fn(&[f32]) -> Vec<f32> = match i {
             0 => &with_classes,
             _ => &as_it_is,
         };
-        let values = find(ema_tensor(name), rows * columns, adapt)?;
-        let left = param.singular_vector().map(<[f32]>::to_vec);
-        param.restore(values, left);
-    }
+        find(ema_tensor(name), rows * columns, adapt)
+    })?;
     for (name, stats) in trainer.generator.running_mut() {
         *stats = find(ema_tensor(&name), stats.len(), &as_it_is)?;
     }
-    let params = trainer.discriminator.params();
-    let names: Vec<String> = params.into_iter().map(|(name, _)| name).collect();
-    for (name, param) in names.iter().zip(trainer.discriminator.params_mut()) {
-        let (rows, columns) = param.shape;
+    restore(&mut trainer.discriminator, |_, name, (rows, columns)| {
         let of_judgement = |values: &[f32]| with_class_columns(values, rows, columns);
         let adapt: &dyn Fn(&[f32]) -> Vec<f32> = match name.starts_with(JUDGEMENT) {
             true => &of_judgement,
             false => &as_it_is,
         };
-        let values = find(format!("discriminator.{name}"), rows * columns, adapt)?;
-        let left = param.singular_vector().map(<[f32]>::to_vec);
-        param.restore(values, left);
-    }
+        find(format!("discriminator.{name}"), rows * columns, adapt)
+    })?;
     trainer.begin_ema();
     Ok(state.config)
+}
+
+/// Puts the values that `find` has for a tensor's number, name and shape into a network.
+fn restore<D: Backend<f32>>(
+    network: &mut Network<f32, D>,
+    find: impl Fn(usize, &str, (usize, usize)) -> Result<Vec<f32>, CheckpointError>,
+) -> Result<(), CheckpointError> {
+    let params = network.params().into_iter();
+    let names: Vec<String> = params.map(|(name, _)| name).collect();
+    for (i, (name, param)) in names.iter().zip(network.params_mut()).enumerate() {
+        let left = param.singular_vector().map(<[f32]>::to_vec);
+        param.restore(find(i, name, param.shape)?, left);
+    }
+    Ok(())
 }
 
 /// The generator's first weights with `rows` inputs: those of the latent stay, each class gets

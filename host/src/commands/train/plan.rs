@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use gan_core::{Layer, Mode, Model};
+use gan_core::{Mode, Model};
 use host::config::{
     Augmentation, Capacity, Config, Data, FEW_IMAGES, Image, PRESETS, default_side_px,
 };
@@ -15,6 +15,7 @@ use host::train::checkpoint;
 use host::{note, say};
 
 use crate::cli::Train;
+use crate::commands::inspect::mac_count;
 
 /// The configuration and the folder of a run, before its images are read.
 pub struct Plan {
@@ -115,14 +116,13 @@ fn say_needs(config: &Config, model: &Model<'_>) {
         channels,
     } = config.image;
     let kind = if channels == 1 { "grey" } else { "colour" };
-    let macs: u64 = model.layers().iter().map(Layer::mac_count).sum();
     say!(
         "network: {}, {height}x{width} in {kind}: {} KiB of flash, {:.1} KiB of RAM, {:.1} million \
          multiply-adds an image",
         config.name,
         model.file_bytes().div_ceil(1024),
         model.required_bytes(Mode::Streamed) as f64 / 1024.0,
-        macs as f64 / 1e6
+        mac_count(model) as f64 / 1e6
     );
 }
 
