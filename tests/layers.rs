@@ -3,10 +3,14 @@
 
 use dfdx::prelude::{Backward, Cpu, NoneTape, OwnedTape, PutTape, Tape, Tensor, TensorFromVec};
 use dfdx::tensor_ops::{SumTo, TryMul};
+use gan_core::latent::Pcg32;
+use host::config::{Augmentation, Image};
+use host::nn::augment::Change;
 use host::nn::backend::values;
 use host::nn::network::{Block, BlockSpec, Network};
 use host::nn::op::Op;
 use host::nn::{Activation, Backend, Conv, Geometry, GradMask, Margins, Mat, Param, generic};
+use host::train::augment::draw_change;
 use tests::{Case, Noise, cases};
 
 type M<T = NoneTape> = Mat<f64, Cpu, T>;
@@ -400,5 +404,45 @@ fn spectral_normalization_has_norm_one_and_the_gradient_of_finite_differences() 
             "{difference} is not {}",
             grad[i]
         );
+    }
+}
+
+/// The fast form of an augmentation and dfdx's own ops agree, forward and backward.
+#[test]
+fn an_augmentation_and_its_gradient_equal_those_of_dfdx() {
+    let mut noise = Noise(3);
+    for channels in [1, 3] {
+        let image = Image {
+            height: 6,
+            width: 10,
+            channels,
+        };
+        let shape = image.shape();
+        for seed in 0..10 {
+            let mut rng = Pcg32::new(seed);
+            let change = |_| draw_change(shape, &Augmentation::ALL, &mut rng);
+            let changes: Vec<Change> = (0..BATCH).map(change).collect();
+            let x = mat(&noise.units(BATCH * shape.len()), shape.len());
+            let weights = mat(&noise.units(BATCH * shape.len()), channels);
+            let run = |form| {
+                let x = x.clone().put_tape(Taped::default());
+                match form {
+                    Form::Fast => Cpu::augment(x, shape, changes.clone()),
+                    Form::Generic => generic::augment(x, shape, &changes),
+                }
+                .expect("the device has memory")
+            };
+            let grad = |form| {
+                let loss: Tensor<(), f64, Cpu, Taped> =
+                    run(form).try_mul(weights.clone()).unwrap().sum();
+                values(&loss.backward().get(&x))
+            };
+            close(
+                &values(&run(Form::Fast)),
+                &values(&run(Form::Generic)),
+                "image",
+            );
+            close(&grad(Form::Fast), &grad(Form::Generic), "gradient");
+        }
     }
 }

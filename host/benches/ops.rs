@@ -1,10 +1,13 @@
 //! What each op of a training step takes, and its share of all of them, for one preset:
 //! `cargo bench -p host --bench ops -- seed` (fashion if none is named).
 //!
-//! The ops are run alone, on 64 images of noise, and counted as often as a step runs them:
+//! The ops are run alone, on a batch of noise, and counted as often as a step runs them:
 //! the generator's once; the discriminator's three times forward, twice for its own
-//! gradients (real and generated images) and once for the generator's.
+//! gradients (real and generated images) and once for the generator's. The last lines compare
+//! the products with the processor's peak, which a loop without memory accesses measures.
+//! Set RAYON_NUM_THREADS to the cores to be compared.
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use gan_core::latent::Pcg32;
@@ -12,11 +15,10 @@ use host::config::Config;
 use host::nn::buffers::Buffers;
 use host::nn::conv::WeightGrad;
 use host::nn::network::BlockSpec;
-use host::nn::op::{linear, linear_grads};
+use host::nn::op::{Op, linear, linear_grads};
 use host::nn::optim::Adam;
 use host::nn::{BatchStats, norm};
 
-const BATCH: usize = 64;
 const ROUNDS: usize = 7;
 
 fn noise(len: usize) -> Vec<f32> {
@@ -44,12 +46,12 @@ struct Uses {
 }
 
 /// The ops of one block: name and milliseconds a step.
-fn block_ops(network: &str, spec: &BlockSpec, uses: &Uses) -> Vec<(String, f64)> {
+fn block_ops(network: &str, spec: &BlockSpec, batch: usize, uses: &Uses) -> Vec<(String, f64)> {
     let op = &spec.op;
     let (rows, cols) = op.weight_shape();
     let buffers = Buffers::default();
-    let (x, w) = (noise(BATCH * op.input_len()), noise(rows * cols));
-    let mut y = noise(BATCH * op.output_len());
+    let (x, w) = (noise(batch * op.input_len()), noise(rows * cols));
+    let mut y = noise(batch * op.output_len());
     let sums = y.clone();
     let mut gx = x.clone();
     let mut gw = WeightGrad {
@@ -101,6 +103,69 @@ fn adam(params: usize) -> f64 {
     time_ms(|| adam.update(&mut value, &grad, &mut first, &mut second))
 }
 
+/// Multiply-adds of one image.
+fn mac_count(op: &Op) -> usize {
+    let (rows, cols) = op.weight_shape();
+    match op {
+        Op::Dense { .. } => rows * cols,
+        Op::Conv(conv) | Op::ConvTranspose(conv) => rows * cols * conv.geometry.small_len(),
+    }
+}
+
+/// Accumulators of the peak loop: sixteen registers of the widest kind.
+type Accumulators = [f32; 16 * 16];
+
+const PEAK_ROUNDS: usize = 4_000_000;
+
+#[inline(always)]
+fn multiply_add(mut sums: Accumulators) -> Accumulators {
+    for _ in 0..PEAK_ROUNDS {
+        sums.iter_mut()
+            .for_each(|sum| *sum = sum.mul_add(0.999, 0.001));
+    }
+    sums
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,fma")]
+fn multiply_add_avx512(sums: Accumulators) -> Accumulators {
+    multiply_add(sums)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_add_avx2(sums: Accumulators) -> Accumulators {
+    multiply_add(sums)
+}
+
+/// The loop for this processor, if there is one.
+#[expect(
+    unsafe_code,
+    reason = "the processor's features are known at run time only"
+)]
+fn peak_loop() -> Option<fn(Accumulators) -> Accumulators> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has AVX-512F and FMA.
+        return Some(|sums| unsafe { multiply_add_avx512(sums) });
+    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has AVX2 and FMA.
+        return Some(|sums| unsafe { multiply_add_avx2(sums) });
+    }
+    cfg!(target_arch = "aarch64").then_some(multiply_add)
+}
+
+/// Multiply-adds that all threads can do without memory accesses, in GFLOPS.
+fn peak_gflops() -> Option<f64> {
+    let peak_loop = peak_loop()?;
+    let threads = rayon::current_num_threads();
+    let ms = time_ms(|| {
+        rayon::broadcast(|_| black_box(peak_loop(black_box([1.0; 16 * 16]))));
+    });
+    let flop = 2 * threads * PEAK_ROUNDS * size_of::<Accumulators>() / size_of::<f32>();
+    Some(flop as f64 / ms / 1e6)
+}
+
 fn main() {
     let preset = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let preset = preset.unwrap_or_else(|| "fashion".into());
@@ -110,7 +175,9 @@ fn main() {
     };
     let generator = config.generator_blocks().expect("a valid preset");
     let discriminator = config.discriminator_blocks().expect("a valid preset");
+    let batch = config.training.batch;
     let mut ops = Vec::new();
+    let mut products_gflop = 0.0;
     for (network, blocks) in [
         (
             "generator",
@@ -134,7 +201,9 @@ fn main() {
                     input_grads: 3.0 - 2.0 * first,
                 }
             };
-            ops.extend(block_ops(network, spec, &uses));
+            ops.extend(block_ops(network, spec, batch, &uses));
+            let passes = uses.forward + uses.weight_grads + uses.input_grads;
+            products_gflop += passes * 2e-9 * (batch * mac_count(&spec.op)) as f64;
             let (rows, cols) = spec.op.weight_shape();
             params += rows * cols + 2 * spec.op.c_out();
         }
@@ -153,4 +222,16 @@ fn main() {
         "{preset}: {:<58} {total:8.2} ms",
         "all ops, one after the other"
     );
+    let gflops = products_gflop / total * 1e3;
+    println!(
+        "{preset}: {products_gflop:.2} GFLOP of products at batch {batch}: {gflops:.1} GFLOPS"
+    );
+    match peak_gflops() {
+        Some(peak) => println!(
+            "{preset}: {:.0} % of this processor's peak of {peak:.1} GFLOPS on {} threads",
+            100.0 * gflops / peak,
+            rayon::current_num_threads()
+        ),
+        None => println!("{preset}: there is no loop for the peak of this processor"),
+    }
 }

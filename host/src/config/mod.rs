@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use gan_core::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::console::check_text;
@@ -59,6 +60,17 @@ pub struct Image {
     pub width: usize,
     /// 1 (grey) or 3 (RGB).
     pub channels: usize,
+}
+
+impl Image {
+    /// Height, width and channels, as core has them.
+    pub const fn shape(self) -> Shape {
+        Shape {
+            h: self.height,
+            w: self.width,
+            c: self.channels,
+        }
+    }
 }
 
 /// Why a configuration was refused.

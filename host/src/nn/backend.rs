@@ -1,7 +1,9 @@
 //! The operations that a dfdx device has to offer.
 
 use dfdx::prelude::{CopySlice, Device, Gradients, NoneTape, Tape, Tensor};
+use gan_core::Shape;
 
+use super::augment::Change;
 use super::network::{Network, PassStats};
 use super::{Float, Param};
 
@@ -27,6 +29,14 @@ pub trait Backend<E: Float>: Device<E> {
         x: Mat<E, Self, T>,
         mask: GradMask,
     ) -> Result<(Mat<E, Self, T>, PassStats<E>), Self::Err>;
+
+    /// Changes each image of a batch by its own change. *Shapes*: `x` any matrix of
+    /// `changes.len()` images `[h, w, c]`, result `[n * h * w, c]`.
+    fn augment<T: Tape<E, Self>>(
+        x: Mat<E, Self, T>,
+        shape: Shape,
+        changes: Vec<Change>,
+    ) -> Result<Mat<E, Self, T>, Self::Err>;
 
     /// A parameter's tensor on this device.
     fn param_tensor(&self, values: &[E], shape: (usize, usize)) -> Result<Mat<E, Self>, Self::Err> {

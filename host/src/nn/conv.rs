@@ -26,6 +26,10 @@ pub struct Conv {
 /// Elements of the unfolded buffer that one product works on, so that it stays in L2.
 const COLS_LEN: usize = 128 * 1024;
 
+/// Rows of a group's product, at least: with fewer, packing the weights anew for every group
+/// takes longer than the product.
+const MIN_ROWS: usize = 128;
+
 impl Conv {
     fn big(&self, c: usize) -> usize {
         self.geometry.big_len() * c
@@ -39,7 +43,7 @@ impl Conv {
     /// `c` channels unfolded.
     fn split(&self, n: usize, c: usize) -> (usize, usize) {
         let block = COLS_LEN / (self.small(self.geometry.taps() * c));
-        let group = group_len(n);
+        let group = group_len(n).max(MIN_ROWS.div_ceil(self.geometry.small_len()));
         (group, block.clamp(1, group))
     }
 }

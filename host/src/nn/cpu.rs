@@ -7,7 +7,9 @@ use std::sync::Arc;
 use dfdx::prelude::{
     Cpu, Device, Gradients, HasErr, HasShape, PutTape, SplitTape, Tape, TensorFromVec,
 };
+use gan_core::Shape;
 
+use super::augment::{Change, change_images, change_images_grad};
 use super::backend::Mat;
 use super::buffers::Buffers;
 use super::conv::WeightGrad;
@@ -62,6 +64,25 @@ where
             Ok(())
         });
         Ok((y.put_tape(tape), stats))
+    }
+
+    fn augment<T: Tape<E, Self>>(
+        x: Mat<E, Self, T>,
+        shape: Shape,
+        changes: Vec<Change>,
+    ) -> CpuResult<Mat<E, Self, T>> {
+        let (x, mut tape) = x.split_tape();
+        let mut changed = vec![E::zero(); changes.len() * shape.len()];
+        change_images(&x.as_vec(), shape, &changes, &mut changed);
+        let rows = changes.len() * shape.h * shape.w;
+        let y = x.device().try_tensor_from_vec(changed, (rows, shape.c))?;
+        let y_key = y.clone();
+        tape.add_backward_op(move |grads| {
+            let gy = mem::take(grad_of(grads, &y_key)?);
+            change_images_grad(&gy, shape, &changes, grad_of(grads, &x)?);
+            Ok(())
+        });
+        Ok(y.put_tape(tape))
     }
 
     /// Empty: the kernels read the values themselves, and the tape needs no more of a

@@ -5,7 +5,9 @@ use dfdx::prelude::{
     Axis, BroadcastTo, Device, GatherTo, HasErr, HasShape, MeanTo, ReshapeTo, SumTo, Tape, TryAdd,
     TryConcatAlong, TryMatMul, TryMul, TrySub,
 };
+use gan_core::Shape;
 
+use super::augment::Change;
 use super::conv::Conv;
 use super::geometry::Geometry;
 use super::network::{Block, Network, PassStats};
@@ -138,8 +140,55 @@ fn bias_act<E: Float, D: Device<E>, T: Tape<E, D>>(
     act.on_tape(x.try_add(bias.try_broadcast_like::<_, Axis<0>>(&shape)?)?)
 }
 
+/// Changes each image of a batch on its own. Shapes as in [`Backend::augment`].
+pub fn augment<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    shape: Shape,
+    changes: &[Change],
+) -> Result<Mat<E, D, T>, D> {
+    let (n, pixels) = (changes.len(), shape.h * shape.w);
+    let x = recolor(x, shape, changes)?;
+    let index = changes.iter().enumerate().flat_map(|(i, change)| {
+        let source = move |pixel| change.source(shape, pixel);
+        (0..pixels).map(move |pixel| source(pixel).map(|from| i * pixels + from))
+    });
+    gather_or_zero(x, index.collect())?.try_reshape_like(&(n * pixels, shape.c))
+}
+
+/// The colours of [`augment`].
+fn recolor<E: Float, D: Device<E>, T: Tape<E, D>>(
+    x: Mat<E, D, T>,
+    shape: Shape,
+    changes: &[Change],
+) -> Result<Mat<E, D, T>, D> {
+    let (n, rows) = (changes.len(), changes.len() * shape.h * shape.w);
+    let by_pixel = (rows, shape.c);
+    let by_image = (n, shape.len());
+    let device = x.device().clone();
+    let factors = |factor: fn(&Change) -> f32| {
+        let of_image = |change| std::iter::repeat_n(E::of(f64::from(factor(change))), shape.len());
+        device.try_tensor_from_vec(changes.iter().flat_map(of_image).collect(), by_image)
+    };
+    let x = x.try_reshape_like(&by_pixel)?;
+    let pixel_means = x
+        .retaped::<T>()
+        .try_mean::<(usize,), Axis<1>>()?
+        .try_broadcast_like::<_, Axis<1>>(&by_pixel)?
+        .try_reshape_like(&by_image)?;
+    let x = x.try_reshape_like(&by_image)?;
+    let means = x
+        .retaped::<T>()
+        .try_mean::<(usize,), Axis<1>>()?
+        .try_broadcast_like::<_, Axis<1>>(&by_image)?;
+    x.try_mul(factors(|change| change.own)?)?
+        .try_add(pixel_means.try_mul(factors(|change| change.pixel_mean)?)?)?
+        .try_add(means.try_mul(factors(|change| change.image_mean)?)?)?
+        .try_add(factors(|change| change.offset)?)?
+        .try_reshape_like(&by_pixel)
+}
+
 /// Rows of `x` `[rows, c]` by index; `None` gathers a row of zeros.
-pub fn gather_or_zero<E: Float, D: Device<E>, T: Tape<E, D>>(
+fn gather_or_zero<E: Float, D: Device<E>, T: Tape<E, D>>(
     x: Mat<E, D, T>,
     index: Vec<Option<usize>>,
 ) -> Result<Mat<E, D, T>, D> {
@@ -208,5 +257,13 @@ impl Backend<f32> for dfdx::prelude::Cuda {
         _: super::GradMask,
     ) -> Result<(Mat<f32, Self, T>, PassStats<f32>), Self> {
         forward_pass(network, x)
+    }
+
+    fn augment<T: Tape<f32, Self>>(
+        x: Mat<f32, Self, T>,
+        shape: Shape,
+        changes: Vec<Change>,
+    ) -> Result<Mat<f32, Self, T>, Self> {
+        augment(x, shape, &changes)
     }
 }

@@ -6,6 +6,7 @@
 //! by dfdx's own ops elsewhere.
 
 pub mod activation;
+pub mod augment;
 pub mod backend;
 pub mod buffers;
 pub mod conv;

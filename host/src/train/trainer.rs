@@ -6,7 +6,7 @@ use dfdx::prelude::{
 use gan_core::latent::fill_latent;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::augment::augment;
+use super::augment::draw_change;
 use super::checkpoint::RollbackPoint;
 use super::loss::{self, Anchors, Scores};
 use crate::config::{Config, Training};
@@ -322,7 +322,10 @@ impl<D: Backend<f32>> Trainer<D> {
             return Ok(x);
         }
         let mut rng = random::stream(*seed, Purpose::Augment, 3 * self.step + seen as u64);
-        augment(x, self.config.image, kinds, &mut rng).map_err(TrainerError::device)
+        let shape = self.config.image.shape();
+        let count = x.shape().0 * x.shape().1 / shape.len();
+        let changes = (0..count).map(|_| draw_change(shape, kinds, &mut rng));
+        D::augment(x, shape, changes.collect()).map_err(TrainerError::device)
     }
 
     /// Scores of both batches. A discriminator that normalizes has to see them apart, for
