@@ -438,7 +438,7 @@ fn unusual_pictures_are_used_and_a_few_bad_ones_are_left_out_and_counted() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let train_count = usable - usable / 6;
     let counted = format!(
-        "{train_count} images to train on, {} held out, 0 classes, 0 files left out",
+        "{train_count} images to train on, {} held out, no classes, 0 files left out",
         usable / 6
     );
     assert!(

@@ -8,7 +8,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use host::data::{Colour, DataRequest, Dataset, Fit, load};
-use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
+use image::codecs::gif::GifEncoder;
+use image::{
+    DynamicImage, Frame, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage,
+};
 use tempfile::{TempDir, tempdir};
 use tests::Noise;
 
@@ -186,11 +189,30 @@ fn twelve_bit_values_in_a_16_bit_picture_are_named_with_their_range() {
 }
 
 #[test]
+fn an_animation_is_used_by_its_first_image_and_named() {
+    let dir = tempdir().unwrap();
+    let frame = |grey| Frame::new(RgbaImage::from_pixel(9, 9, Rgba([grey, grey, grey, 255])));
+    for (name, frames) in [("still.gif", 1), ("moving.gif", 3)] {
+        let file = fs::File::create(dir.path().join(name)).unwrap();
+        let greys = [0, 128, 255].into_iter().take(frames);
+        GifEncoder::new(file)
+            .encode_frames(greys.map(frame))
+            .unwrap();
+    }
+    let data = loaded(dir.path(), 4);
+    let [odd] = data.odd.as_slice() else {
+        panic!("{:?}", data.odd)
+    };
+    assert!(odd.path.ends_with("moving.gif") && odd.note.contains("is an animation"));
+    assert!(data.train.pixels.iter().all(|&pixel| pixel == 0));
+}
+
+#[test]
 fn pictures_are_cropped_padded_or_stretched_on_the_background_asked_for() {
     let dir = tempdir().unwrap();
     let colour = |x| [[255, 0, 0], [0, 255, 0], [0, 0, 255]][x as usize / 10];
     let wide = RgbImage::from_fn(30, 10, |x, _| Rgb(colour(x)));
-    let clear = image::RgbaImage::new(9, 9);
+    let clear = RgbaImage::new(9, 9);
     put(&dir.path().join("a.png"), &encoded(wide, ImageFormat::Png));
     put(&dir.path().join("b.png"), &encoded(clear, ImageFormat::Png));
     let framed = |fit, background| {
@@ -458,7 +480,7 @@ fn a_run_never_lies_among_its_pictures_and_other_runs_are_none_of_them() {
     let output = train(dir.path(), &outside);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        told.contains("20 images to train on, 4 held out, 0 classes, 0 files"),
+        told.contains("20 images to train on, 4 held out, no classes, 0 files"),
         "{told}"
     );
 }

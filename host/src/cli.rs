@@ -37,6 +37,10 @@ pub enum Command {
     /// Train a classifier on images; `evaluate` compares images by its features
     Features(Features),
     /// Write the seeds whose images pass, one by one, into a .gan file; the device uses no others
+    ///
+    /// An image passes if its p-value is large enough: the share of held-out real images that are
+    /// at least as far from the training images as it is, by the features of `gan features` or
+    /// those of the set. Each seed that is kept takes 4 bytes of the file.
     Vet(Vet),
     /// Train a critic into a .gan file; the device uses it to choose among candidates
     Critic(Critic),

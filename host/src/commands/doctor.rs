@@ -1,8 +1,10 @@
 //! `gan doctor`: what this program is and runs on, and what a CUDA build would miss.
 
-use host::say;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use host::console::counted;
+use host::say;
 
 use crate::device;
 
@@ -15,8 +17,8 @@ pub fn run(json: bool) -> anyhow::Result<()> {
     line("gan", env!("CARGO_PKG_VERSION"));
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     line("system", &format!("{os} {arch}"));
-    let threads = rayon::current_num_threads();
-    line("processor", &format!("{threads} threads{}", vectors()));
+    let threads = counted(rayon::current_num_threads(), "thread");
+    line("processor", &format!("{threads}{}", vectors()));
     let (built, usable) = (cfg!(feature = "cuda"), device::cuda());
     line("CUDA in this program", if built { "yes" } else { "no" });
     match usable {

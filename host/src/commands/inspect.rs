@@ -1,6 +1,7 @@
 //! `gan inspect`: what a `.gan` file holds and needs.
 
 use gan_core::{Critic, Layer, Mode, Model};
+use host::console::counted;
 use host::say;
 use serde_json::json;
 
@@ -63,9 +64,9 @@ fn print_model(model: &Model<'_>) {
         model.seed()
     );
     say!(
-        "input       {} latent values, {} classes",
-        model.latent_len(),
-        model.class_count()
+        "input       {}, {}",
+        counted(model.latent_len(), "latent value"),
+        counted(model.class_count().into(), "class")
     );
     let classes = model.labels().collect::<Vec<_>>().join(", ");
     let classes = if classes.is_empty() { "none" } else { &classes };

@@ -8,8 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use image::codecs::gif::GifDecoder;
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgba, RgbaImage};
+use image::{
+    AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgba, RgbaImage,
+};
 use sha2::{Digest, Sha256};
 
 use super::framing::{Colour, Fit};
@@ -120,6 +123,11 @@ impl Decoder {
                 let (picture, memory) = once(bytes)?;
                 Ok((picture, Some("has no end (IEND chunk): it was cut"), memory))
             }
+            Ok(ImageFormat::Gif) => {
+                let (picture, memory) = once(bytes)?;
+                let oddity = is_animation(bytes).then_some(ANIMATION);
+                Ok((picture, oddity, memory))
+            }
             Ok(ImageFormat::Jpeg) if !jpeg_has_end(bytes) => {
                 let [first, second] = JPEG_ENDS;
                 let data = bytes.len() - bytes.iter().rev().take_while(|&&b| b == 0xff).count();
@@ -203,6 +211,19 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(impl ImageDecoder + use<'a>
         decoder.set_limits(limits).map_err(|e| damaged(path, &e))?;
     }
     Ok((decoder, needed))
+}
+
+const ANIMATION: &str = "is an animation: only its first image is used";
+
+/// Whether a GIF has a second frame, in the memory that the first one took.
+fn is_animation(bytes: &[u8]) -> bool {
+    let second = GifDecoder::new(Cursor::new(bytes)).and_then(|mut decoder| {
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(EXTRAS_BYTES + decoder.total_bytes().saturating_mul(2));
+        decoder.set_limits(limits)?;
+        decoder.into_frames().nth(1).transpose()
+    });
+    matches!(second, Ok(Some(_)))
 }
 
 /// Whether a JPEG has its end marker.
@@ -306,6 +327,10 @@ fn decode(mut decoder: impl ImageDecoder) -> Result<DynamicImage, image::ImageEr
 }
 
 fn damaged(path: &Path, error: &image::ImageError) -> DataError {
+    let error = error.to_string();
+    // Behind this the decoder of PNG prints a struct.
+    let error = error.split(" while decoding ChunkType").next();
+    let error = error.unwrap_or_default();
     DataError::content(path, format!("cannot be decoded: {error}"))
 }
 

@@ -18,8 +18,9 @@ pub(super) fn cut(
 ) -> Result<Images, DataError> {
     let (w, h) = (sheet.width() as usize, sheet.height() as usize);
     if tile_w == 0 || tile_h == 0 || !w.is_multiple_of(tile_w) || !h.is_multiple_of(tile_h) {
-        let problem =
-            format!("{w}x{h} pixels are not whole tiles of {tile_w}x{tile_h}: see --tile");
+        let problem = format!(
+            "{w}x{h} pixels are not whole tiles of {tile_w}x{tile_h}: --tile is the size of one"
+        );
         return Err(DataError::content(path, problem));
     }
     let columns = w / tile_w;

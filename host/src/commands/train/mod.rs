@@ -48,7 +48,7 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
         dataset.name,
         counted(dataset.train.len(), "image"),
         dataset.held_out.len(),
-        counted(dataset.class_names.len(), "class"),
+        classes(&dataset.class_names),
         counted(dataset.left_out.len(), "file")
     );
     if args.resume.is_some() {
@@ -68,7 +68,7 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
         );
         say!("going on with changed images: {change}");
     }
-    fit_to_data(&mut config, &dataset)?;
+    fit_to_data(&mut config, &dataset, args.flash)?;
     if is_by_size && args.steps.is_none() && args.budget.is_none() {
         args.budget = Some(default_budget(config.image.height, dataset.train.len()));
     }
@@ -79,6 +79,19 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
     train_on_device(config, (&dataset, fingerprint), &folder, &args)
 }
 
+/// Classes that are named.
+const NAMED: usize = 12;
+
+/// The number of classes, and what they are called.
+fn classes(names: &[String]) -> String {
+    if names.is_empty() {
+        return "no classes".into();
+    }
+    let more = if names.len() > NAMED { ", ..." } else { "" };
+    let named = names[..names.len().min(NAMED)].join(", ");
+    format!("{} ({named}{more})", counted(names.len(), "class"))
+}
+
 /// Trains on the device of `--device`, and says which it is.
 fn train_on_device(
     config: Config,
@@ -86,7 +99,7 @@ fn train_on_device(
     folder: &RunFolder,
     args: &Train,
 ) -> anyhow::Result<()> {
-    let threads = rayon::current_num_threads();
+    let threads = counted(rayon::current_num_threads(), "thread");
     #[cfg(feature = "cuda")]
     if args.device != Device::Cpu {
         match device::cuda() {
@@ -95,7 +108,7 @@ fn train_on_device(
                 return train_on(device, config, data, folder, args);
             }
             Err(reason) if args.device == Device::Auto => {
-                say!("device: cpu, {threads} threads ({reason})");
+                say!("device: cpu, {threads} ({reason})");
                 return train_on(Cpu::default(), config, data, folder, args);
             }
             Err(reason) => bail!(
@@ -113,7 +126,7 @@ fn train_on_device(
     } else {
         ""
     };
-    say!("device: cpu, {threads} threads{why}");
+    say!("device: cpu, {threads}{why}");
     train_on(Cpu::default(), config, data, folder, args)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use gan_core::{Mode, Model};
 use host::config::{
     Augmentation, Capacity, Config, Data, FEW_IMAGES, Image, PRESETS, default_side_px,
@@ -73,12 +73,24 @@ impl Plan {
 
 /// Completes a configuration by what the images are, and checks that a device can draw what
 /// will come of it.
-pub fn fit_to_data(config: &mut Config, dataset: &Dataset) -> anyhow::Result<()> {
+pub fn fit_to_data(
+    config: &mut Config,
+    dataset: &Dataset,
+    flash_bytes: Option<usize>,
+) -> anyhow::Result<()> {
     config.data.class_names.clone_from(&dataset.class_names);
     check_text("the name of the data", &dataset.name).map_err(anyhow::Error::msg)?;
     config.check("the data")?;
     let blank = quant::blank_model(config, &dataset.name).map_err(anyhow::Error::msg)?;
     say_needs(config, &Model::parse(&blank)?);
+    if let Some(flash_bytes) = flash_bytes.filter(|&flash_bytes| blank.len() > flash_bytes) {
+        bail!(
+            "--flash is {flash_bytes} bytes: with {} the network takes {}; a smaller --size or \
+             fewer classes take less",
+            counted(config.data.class_names.len(), "class"),
+            blank.len()
+        );
+    }
     let training = &mut config.training;
     say!(
         "recipe: batch {}, learning rate {}",
