@@ -13,19 +13,22 @@ use crate::root;
 use card::Card;
 use document::Document;
 
-/// Evaluates the shipped models, the article's recipe and the gate, and writes the cards and
-/// tables of docs/evaluation.md again. It takes some 20 minutes.
+/// Evaluates the shipped models on the sets whose folders are given, and writes their cards and
+/// tables in docs/evaluation.md again.
 ///
 /// Each card or table stands between markers `<!-- cards:NAME -->` and `<!-- /cards:NAME -->`. The
 /// runs that are trained for it stay in target/cards and are not trained again; an interrupted
 /// run is resumed.
 #[derive(clap::Args)]
 pub struct Cards {
-    /// Folder of Fashion-MNIST's four gzipped IDX files.
-    #[arg(long, default_value = "/usr/share/datasets/fashion-mnist")]
-    from: PathBuf,
-    /// Folder of the portraits that docs/training.md has commands for. `article` is trained on
-    /// them, which takes 40 minutes, and the row and the card of the portraits are written too.
+    /// Folder of Fashion-MNIST's four gzipped IDX files. The article's recipe and the gate are
+    /// evaluated too, in some 20 minutes.
+    #[arg(long)]
+    fashion: Option<PathBuf>,
+    /// Folder of the photographs of models/hands.gan.
+    #[arg(long)]
+    hands: Option<PathBuf>,
+    /// Folder of the images of models/portraits.gan; models/README.md has its commands.
     #[arg(long)]
     portraits: Option<PathBuf>,
 }
@@ -34,29 +37,27 @@ const OUT: &str = "target/cards";
 /// The document that holds the generated blocks.
 const DOCUMENT: &str = "docs/evaluation.md";
 /// The names in the blocks' markers.
-const BLOCKS: [&str; 4] = ["fashion", "models", "article", "gate"];
-/// Head of the table of models.
+const BLOCKS: [&str; 6] = ["fashion", "models", "own", "hands", "portraits", "gate"];
+/// Head of the tables of models.
 const MODELS_HEAD: &str = "\
 | against held-out images of the same set | images | 1-NN accuracy | small CNN | precision \
 | coverage | flagged | rating |
 |---|---|---|---|---|---|---|---|
 ";
-/// First cell of the row that needs the portraits.
-const PORTRAIT_ROW: &str = "`article`, its network at 64x64, on the portraits";
 /// Head of the table of what the gate does.
 const GATE_HEAD: &str = "\
 | | flagged | coverage | flagged by the other judge | coverage \
 | command: `gan evaluate ... --count 1000` |
 |---|---|---|---|---|---|
 ";
-/// Added to the `article` preset, which ends in `[training]`: the run trains to its last step, without
-/// augmentation, as the article's does.
-const ARTICLE_GOES_ON: &str = "watch = false\naugment = []\n";
 
 impl Cards {
     pub fn run(self) -> anyhow::Result<()> {
-        let from = absolute(&self.from)?;
-        let portraits = self.portraits.as_deref().map(absolute).transpose()?;
+        let fashion = self.fashion.as_deref().map(absolute).transpose()?;
+        let own = [("hands", self.hands), ("portraits", self.portraits)];
+        let none_given = fashion.is_none() && own.iter().all(|(_, folder)| folder.is_none());
+        ensure!(!none_given, "name a set: --fashion, --hands or --portraits");
+        let own = own.map(|(name, folder)| (name, folder.as_deref().map(absolute)));
         std::env::set_current_dir(root())?;
         fs::create_dir_all(OUT)?;
         let mut document = Document::read(DOCUMENT)?;
@@ -64,29 +65,39 @@ impl Cards {
         for name in BLOCKS {
             document.block(name)?;
         }
-
-        let fashion = card("models/fashion.gan", Some(&from))?;
-        document.replace("fashion", &fenced(&fashion))?;
-        let mut rows = MODELS_HEAD.to_owned();
-        rows += &fashion.floor_row("real images, the other half")?;
-        rows += &fashion.row("models/fashion.gan")?;
-        rows += &article(&from)?;
-        if let Some(portraits) = portraits {
-            let article = portrait_article(&portraits)?;
-            document.replace("article", &fenced(&article))?;
-            rows += &article.row(PORTRAIT_ROW)?;
-        } else {
-            println!("no --portraits: the card and the row of the portraits stay as they are");
-            let kept = document.block("models")?.lines();
-            let kept = kept.filter(|line| line.starts_with(&format!("| {PORTRAIT_ROW} |")));
-            rows.extend(kept.map(|line| format!("{line}\n")));
+        if let Some(fashion) = fashion {
+            write_fashion(&mut document, &fashion)?;
         }
-        document.replace("models", &rows)?;
-        document.replace("gate", &format!("{GATE_HEAD}{}", gate(&from)?))?;
+        let mut rows = MODELS_HEAD.to_owned();
+        for (name, folder) in own {
+            let model = format!("models/{name}.gan");
+            if let Some(folder) = folder.transpose()? {
+                let card = card(&model, Some(&folder))?;
+                document.replace(name, &fenced(&card))?;
+                rows += &card.row(&model)?;
+            } else {
+                let mut old = document.block("own")?.lines();
+                let old = old.find(|line| line.starts_with(&format!("| {model} |")));
+                rows.extend(old.map(|line| format!("{line}\n")));
+            }
+        }
+        document.replace("own", &rows)?;
         document.write()?;
         println!("{DOCUMENT}: the cards and tables of the confidence risk");
         Ok(())
     }
+}
+
+/// Writes the figures that are taken on Fashion-MNIST.
+fn write_fashion(document: &mut Document, from: &Path) -> anyhow::Result<()> {
+    let fashion = card("models/fashion.gan", Some(from))?;
+    document.replace("fashion", &fenced(&fashion))?;
+    let mut rows = MODELS_HEAD.to_owned();
+    rows += &fashion.floor_row("real images, the other half")?;
+    rows += &fashion.row("models/fashion.gan")?;
+    rows += &article(from)?;
+    document.replace("models", &rows)?;
+    document.replace("gate", &format!("{GATE_HEAD}{}", gate(from)?))
 }
 
 /// A card as a block of Markdown.
@@ -119,15 +130,6 @@ fn article(from: &Path) -> anyhow::Result<String> {
         rows += &card(&format!("{OUT}/{run}/generator.gan"), Some(from))?.row(name)?;
     }
     Ok(rows)
-}
-
-/// The card of the int8 model of `article`, trained on the portraits.
-fn portrait_article(portraits: &Path) -> anyhow::Result<Card> {
-    let config = format!("{OUT}/article-portraits.toml");
-    let preset = fs::read_to_string("host/presets/article.toml")?;
-    fs::write(&config, preset + ARTICLE_GOES_ON)?;
-    train("article-portraits", &config, portraits)?;
-    card("target/cards/article-portraits", Some(portraits))
 }
 
 /// Rows of the table of the gate, against the embedded held-out images: by the classifier that
