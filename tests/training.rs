@@ -347,6 +347,19 @@ fn the_watch_notices_collapse_saturation_and_nan_but_not_a_healthy_run() {
         matches!(saturated, Some(Divergence::Saturated { step: 300, .. })),
         "{saturated:?}"
     );
+    let warnings = |discriminator_error| {
+        let mut watch = DivergenceMonitor::new(0.35);
+        let report = StepReport {
+            discriminator_error,
+            ..healthy
+        };
+        let warned = (1..=1000).filter(|_| {
+            watch.check(&report).unwrap();
+            watch.memorized().is_some()
+        });
+        warned.count()
+    };
+    assert_eq!((warnings(0.11), warnings(0.09)), (0, 1));
     let nan = found(StepReport {
         generator_loss: f32::NAN,
         ..healthy

@@ -5,7 +5,7 @@
 //! the generator's once; the discriminator's three times forward, twice for its own
 //! gradients (real and generated images) and once for the generator's. The last lines compare
 //! the products with the processor's peak, which a loop without memory accesses measures.
-//! Set RAYON_NUM_THREADS to the cores to be compared.
+//! Set `RAYON_NUM_THREADS` to the cores to be compared.
 
 use std::hint::black_box;
 use std::time::Instant;

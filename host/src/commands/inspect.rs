@@ -66,7 +66,7 @@ fn print_model(model: &Model<'_>) {
     say!(
         "input       {}, {}",
         counted(model.latent_len(), "latent value"),
-        counted(model.class_count().into(), "class")
+        counted(model.class_count(), "class")
     );
     let classes = model.labels().collect::<Vec<_>>().join(", ");
     let classes = if classes.is_empty() { "none" } else { &classes };

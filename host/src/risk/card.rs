@@ -150,16 +150,16 @@ const COPIED: f64 = 0.02;
 
 /// The rules of the rating, with the figures' names in JSON.
 pub fn rule_text() -> String {
-    rules_of(|key| key)
+    rules_of(Some)
 }
 
-/// The rules of the rating, with `name` of a figure's key.
-fn rules_of(name: impl Fn(&'static str) -> &'static str) -> String {
+/// The rules of the rating, with `name` of a figure's key. Those without a name are left out.
+fn rules_of(name: impl Fn(&'static str) -> Option<&'static str>) -> String {
     let of = |rating| {
         let rules = RULES.iter().filter(move |rule| rule.rating == rating);
-        let each = rules.map(|rule| {
+        let each = rules.filter_map(|rule| {
             let side = if rule.above { "above" } else { "below" };
-            format!("{} {side} {:.2}", name(rule.key), rule.limit)
+            Some(format!("{} {side} {:.2}", name(rule.key)?, rule.limit))
         });
         each.collect::<Vec<_>>().join(", ")
     };
@@ -238,7 +238,7 @@ impl Card {
 
     /// The rules of the rating, with the figures' names for people.
     pub fn rule_text(&self) -> String {
-        rules_of(|key| self.figure(key).map_or(key, |figure| figure.name))
+        rules_of(|key| self.figure(key).map(|figure| figure.name))
     }
 
     /// Sets the rating by the figures, and warns where it is a near thing.

@@ -42,9 +42,17 @@ const FLAT_SHARE: f32 = 0.2;
 /// Mean error of the predictions below which nothing is left to learn from.
 const SATURATED_ERROR: f32 = 0.002;
 
+/// Mean error below which the discriminator is likely to know the real images one by one.
+const MEMORIZED_ERROR: f32 = 0.1;
+/// Share of the old mean error kept at each step.
+const ERROR_KEEP: f32 = 0.995;
+
 /// Follows a run's reports.
 pub struct DivergenceMonitor {
     data_variance: f32,
+    /// Moving average of the discriminator's error, from a half.
+    mean_error: f32,
+    has_warned: bool,
     flat_steps: u32,
     saturated_steps: u32,
 }
@@ -54,6 +62,8 @@ impl DivergenceMonitor {
     pub fn new(data_variance: f32) -> Self {
         Self {
             data_variance,
+            mean_error: 0.5,
+            has_warned: false,
             flat_steps: 0,
             saturated_steps: 0,
         }
@@ -67,6 +77,7 @@ impl DivergenceMonitor {
         }
         let share = self.diversity(report);
         let error = report.discriminator_error;
+        self.mean_error += (1.0 - ERROR_KEEP) * (error - self.mean_error);
         let counts = step > GRACE_STEPS;
         let count = |steps: &mut u32, wrong: bool| {
             *steps = if counts && wrong { *steps + 1 } else { 0 };
@@ -81,6 +92,14 @@ impl DivergenceMonitor {
             return Err(Divergence::Saturated { step, percent });
         }
         Ok(())
+    }
+
+    /// The discriminator's mean error, when it is first so small that the discriminator is likely
+    /// to know the real images one by one.
+    pub fn memorized(&mut self) -> Option<f32> {
+        let is_new = self.mean_error < MEMORIZED_ERROR && !self.has_warned;
+        self.has_warned |= is_new;
+        is_new.then_some(self.mean_error)
     }
 
     /// Whether the last steps were above all suspicion.

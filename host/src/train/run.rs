@@ -65,6 +65,11 @@ pub enum Event<'a> {
     },
     /// The averaged generator has drawn its grid.
     Sampled(&'a Images),
+    /// The discriminator is likely to know the real images one by one.
+    Memorized {
+        /// Mean error of its predictions, from 0 to 1.
+        error: f32,
+    },
     /// The run fits its budget with this many steps.
     Planned {
         /// In all.
@@ -137,6 +142,9 @@ pub fn train<D: Backend<f32>>(
             report: &report,
             diversity: watch.diversity(&report),
         });
+        if let Some(error) = watch.memorized() {
+            notify(Event::Memorized { error });
+        }
         if let Some(steps) = clock.plan(trainer) {
             notify(Event::Planned { steps });
         }

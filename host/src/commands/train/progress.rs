@@ -92,6 +92,13 @@ impl Progress {
                     ));
                 }
             }
+            Event::Memorized { error } => {
+                self.line(&format!(
+                    "the discriminator's predictions are wrong by {:.0} % only: it may know the \
+                     real images by heart; more images help",
+                    100.0 * error
+                ));
+            }
             Event::Planned { steps } => {
                 self.steps = *steps;
                 self.bar.set_length(*steps);
