@@ -33,6 +33,8 @@ RECIPES = {
     "default": {},
     "batch 32, rate 8e-4": {"batch": 32, "learning_rate": 8e-4},
     "batch 16, rate 8e-4": {"learning_rate": 8e-4},
+    "rates 8e-4 and 2e-4": {"learning_rate": 8e-4, "discriminator_learning_rate": 2e-4},
+    "rates 1.6e-3 and 4e-4": {"learning_rate": 1.6e-3, "discriminator_learning_rate": 4e-4},
     "flips": {"augment": '["translation", "color", "cutout", "flip"]'},
     "no augmentation": {"augment": "[]"},
 }
@@ -171,7 +173,8 @@ def train(out, data, name, seed, args):
             gan("train", "--preset", args.preset, "--data", data, "--steps", 1, "--out", base)
         config = (base / "config.toml").read_text().split("[data]")[0]
         for key, value in RECIPES[name].items():
-            config = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", config)
+            config = re.sub(rf"(?m)^{key} = .*\n", "", config)
+            config = config.replace("[training]\n", f"[training]\n{key} = {value}\n")
         file = out / f"{run.name}.toml"
         file.write_text(config)
         gan("train", "--config", file, "--data", data, "--seed", seed, "--steps", args.steps, "--out", run)
