@@ -63,7 +63,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Height, width and channels, as core has them.
+    /// The same in the type of `gan-core`.
     pub const fn shape(self) -> Shape {
         Shape {
             h: self.height,
