@@ -313,7 +313,7 @@ fn a_name_is_one_component_of_a_path() {
     fs::write(dir.join("weights"), "").unwrap();
     let long = "n".repeat(101);
     for name in [
-        "", " ", ".", "..", "../../x", "/tmp/x", "a/b", "a\\\\b", "c:", "x.", &long,
+        "", " ", ".", "..", "../../x", "/x/y", "a/b", "a\\\\b", "c:", "x.", &long,
     ] {
         let text = TINY.replace("\"tiny\"", &format!("\"{name}\""));
         fs::write(dir.join("named.toml"), text).unwrap();

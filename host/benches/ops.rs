@@ -1,5 +1,5 @@
 //! What each op of a training step takes, and its share of all of them, for one preset:
-//! `cargo bench -p host --bench ops -- seed` (fashion if none is named).
+//! `cargo bench -p host --bench ops -- color64` (fashion if none is named).
 //!
 //! The ops are run alone, on a batch of noise, and counted as often as a step runs them:
 //! the generator's once; the discriminator's three times forward, twice for its own

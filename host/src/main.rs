@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => return show_usage(&usage),
     };
-    // On a thread of the pool, which then need not be woken for every parallel loop.
+    // The command runs on a thread of the pool, which then need not be woken for every loop.
     let done = rayon::scope(|_| commands::dispatch(cli.command));
     let printed = console::finish().context("cannot write to standard output");
     match done.and(printed) {

@@ -183,9 +183,7 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(impl ImageDecoder + use<'a>
         let problem = format!("is none of {KINDS} by its content");
         return Err(DataError::content(path, problem));
     };
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(EXTRAS_BYTES);
-    reader.limits(limits.clone());
+    reader.limits(limits(EXTRAS_BYTES));
     let extended = format == ImageFormat::WebP
         && bytes
             .get(12..)
@@ -207,20 +205,29 @@ fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<(impl ImageDecoder + use<'a>
         return Err(too_large(path, w as usize, h as usize));
     };
     if matches!(format, ImageFormat::Tiff | ImageFormat::Gif) {
-        limits.max_alloc = Some(EXTRAS_BYTES + decoded.saturating_mul(2));
+        let limits = frame_limits(decoded);
         decoder.set_limits(limits).map_err(|e| damaged(path, &e))?;
     }
     Ok((decoder, needed))
 }
 
+fn limits(bytes: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(bytes);
+    limits
+}
+
+/// The memory for a frame, or a strip, beside the image of `decoded` bytes.
+fn frame_limits(decoded: u64) -> Limits {
+    limits(EXTRAS_BYTES + decoded.saturating_mul(2))
+}
+
 const ANIMATION: &str = "is an animation: only its first image is used";
 
-/// Whether a GIF has a second frame, in the memory that the first one took.
+/// A GIF is an animation if it has a second frame, which is decoded within the first one's limits.
 fn is_animation(bytes: &[u8]) -> bool {
     let second = GifDecoder::new(Cursor::new(bytes)).and_then(|mut decoder| {
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(EXTRAS_BYTES + decoder.total_bytes().saturating_mul(2));
-        decoder.set_limits(limits)?;
+        decoder.set_limits(frame_limits(decoder.total_bytes()))?;
         decoder.into_frames().nth(1).transpose()
     });
     matches!(second, Ok(Some(_)))
@@ -328,7 +335,7 @@ fn decode(mut decoder: impl ImageDecoder) -> Result<DynamicImage, image::ImageEr
 
 fn damaged(path: &Path, error: &image::ImageError) -> DataError {
     let error = error.to_string();
-    // Behind this the decoder of PNG prints a struct.
+    // PNG's decoder prints a struct behind these words.
     let error = error.split(" while decoding ChunkType").next();
     let error = error.unwrap_or_default();
     DataError::content(path, format!("cannot be decoded: {error}"))

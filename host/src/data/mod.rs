@@ -243,8 +243,7 @@ pub fn load(
     let name = name.to_string_lossy().replace('\n', " ");
     let dataset = if let Some(tile) = request.tile {
         let cut = |sheet| sheet::cut(request, tile, (path, &sheet), progress);
-        let (tiles, _) = Decoder::new().picture(path, cut)?;
-        split(name, Vec::new(), tiles?)?
+        split(name, Vec::new(), sheet::open(path, cut)??)?
     } else {
         load_path(request, path, name, progress)?
     };

@@ -4,9 +4,19 @@ use std::path::Path;
 
 use image::DynamicImage;
 
-use super::decode::fit;
+use super::decode::{Decoder, fit};
 use super::{DataError, DataRequest, Images};
 use crate::memory::reserved;
+
+/// The result of `then` for the sheet at `path`.
+pub(super) fn open<T>(path: &Path, then: impl FnOnce(DynamicImage) -> T) -> Result<T, DataError> {
+    if path.is_dir() {
+        let problem = "is a folder; --tile cuts one image, a sheet, into tiles";
+        return Err(DataError::content(path, problem));
+    }
+    let (result, _) = Decoder::new().picture(path, then)?;
+    Ok(result)
+}
 
 /// The tiles of a sheet of this name, left to right, top to bottom. Wholly
 /// transparent tiles at the end are the sheet's padding and do not count.

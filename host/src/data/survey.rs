@@ -7,7 +7,7 @@ use image::DynamicImage;
 use rayon::prelude::*;
 
 use super::decode::Decoder;
-use super::{DataError, Source, folder, idx, source};
+use super::{DataError, Source, folder, idx, sheet, source};
 use crate::console::counted;
 
 /// Files that are decoded.
@@ -79,11 +79,7 @@ impl Survey {
     /// in pixels. `None` where a folder has no image that can be used: loading says why.
     pub fn of(path: &Path, tile: Option<(usize, usize)>) -> Result<Option<Self>, DataError> {
         if let Some((width, height)) = tile {
-            if path.is_dir() {
-                let problem = "is a folder; --tile cuts one image, a sheet, into tiles";
-                return Err(DataError::content(path, problem));
-            }
-            let (of_sheet, _) = Decoder::new().picture(path, |sheet| Traits::of(&sheet))?;
+            let of_sheet = sheet::open(path, |sheet| Traits::of(&sheet))?;
             let tile = Traits {
                 width,
                 height,

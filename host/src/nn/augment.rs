@@ -17,15 +17,15 @@ pub struct Change {
     pub pixel_mean: f32,
     /// Factor of the mean of the image.
     pub image_mean: f32,
-    /// Added to every value.
+    /// The value that is added to every channel.
     pub offset: f32,
-    /// Down and right, in pixels; zeros come in from outside.
+    /// The image moves down and right by so many pixels; zeros come in from outside.
     pub shift: [isize; 2],
     /// Top and left of a rectangle of zeros, in pixels.
     pub hole_at: [isize; 2],
     /// Height and width of that rectangle, in pixels.
     pub hole_len: [isize; 2],
-    /// Whether left and right are exchanged.
+    /// Left and right are exchanged.
     pub flipped: bool,
 }
 

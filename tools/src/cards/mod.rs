@@ -54,10 +54,10 @@ const GATE_HEAD: &str = "\
 impl Cards {
     pub fn run(self) -> anyhow::Result<()> {
         let fashion = self.fashion.as_deref().map(absolute).transpose()?;
-        let own = [("hands", self.hands), ("portraits", self.portraits)];
-        let none_given = fashion.is_none() && own.iter().all(|(_, folder)| folder.is_none());
-        ensure!(!none_given, "name a set: --fashion, --hands or --portraits");
-        let own = own.map(|(name, folder)| (name, folder.as_deref().map(absolute)));
+        let hands = self.hands.as_deref().map(absolute).transpose()?;
+        let portraits = self.portraits.as_deref().map(absolute).transpose()?;
+        let is_given = fashion.is_some() || hands.is_some() || portraits.is_some();
+        ensure!(is_given, "name a set: --fashion, --hands or --portraits");
         std::env::set_current_dir(root())?;
         fs::create_dir_all(OUT)?;
         let mut document = Document::read(DOCUMENT)?;
@@ -69,9 +69,9 @@ impl Cards {
             write_fashion(&mut document, &fashion)?;
         }
         let mut rows = MODELS_HEAD.to_owned();
-        for (name, folder) in own {
+        for (name, folder) in [("hands", hands), ("portraits", portraits)] {
             let model = format!("models/{name}.gan");
-            if let Some(folder) = folder.transpose()? {
+            if let Some(folder) = folder {
                 let card = card(&model, Some(&folder))?;
                 document.replace(name, &fenced(&card))?;
                 rows += &card.row(&model)?;

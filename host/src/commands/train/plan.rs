@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use gan_core::{Mode, Model};
 use host::config::{
     Augmentation, Capacity, Config, Data, FEW_IMAGES, Image, PRESETS, default_side_px,
@@ -83,8 +83,9 @@ pub fn fit_to_data(
     config.check("the data")?;
     let blank = quant::blank_model(config, &dataset.name).map_err(anyhow::Error::msg)?;
     say_needs(config, &Model::parse(&blank)?);
-    if let Some(flash_bytes) = flash_bytes.filter(|&flash_bytes| blank.len() > flash_bytes) {
-        bail!(
+    if let Some(flash_bytes) = flash_bytes {
+        ensure!(
+            blank.len() <= flash_bytes,
             "--flash is {flash_bytes} bytes: with {} the network takes {}; a smaller --size or \
              fewer classes take less",
             counted(config.data.class_names.len(), "class"),
