@@ -410,6 +410,12 @@ fn spectral_normalization_has_norm_one_and_the_gradient_of_finite_differences() 
 /// The fast form of an augmentation and dfdx's own ops agree, forward and backward.
 #[test]
 fn an_augmentation_and_its_gradient_equal_those_of_dfdx() {
+    const KINDS: [Augmentation; 4] = [
+        Augmentation::Translation,
+        Augmentation::Color,
+        Augmentation::Cutout,
+        Augmentation::Flip,
+    ];
     let mut noise = Noise(3);
     for channels in [1, 3] {
         let image = Image {
@@ -420,7 +426,7 @@ fn an_augmentation_and_its_gradient_equal_those_of_dfdx() {
         let shape = image.shape();
         for seed in 0..10 {
             let mut rng = Pcg32::new(seed);
-            let change = |_| draw_change(shape, &Augmentation::ALL, &mut rng);
+            let change = |_| draw_change(shape, &KINDS, 1.0, &mut rng);
             let changes: Vec<Change> = (0..BATCH).map(change).collect();
             let x = mat(&noise.units(BATCH * shape.len()), shape.len());
             let weights = mat(&noise.units(BATCH * shape.len()), channels);

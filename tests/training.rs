@@ -6,7 +6,7 @@ use host::config::{Augmentation, Config, Image, Loss, Training};
 use host::data::{DataRequest, Dataset, load};
 use host::nn::augment::{Change, change_images};
 use host::sample::{self, Order};
-use host::train::augment::draw_change;
+use host::train::augment::{Strength, draw_change};
 use host::train::checkpoint;
 use host::train::divergence::{Divergence, DivergenceMonitor};
 use host::train::loss::{self, Anchors, Scores};
@@ -120,7 +120,7 @@ const IMAGE: Image = Image {
 
 fn changes(kinds: &[Augmentation], seed: u64) -> Vec<Change> {
     let mut rng = Pcg32::new(seed);
-    let changes = (0..BATCH).map(|_| draw_change(IMAGE.shape(), kinds, &mut rng));
+    let changes = (0..BATCH).map(|_| draw_change(IMAGE.shape(), kinds, 1.0, &mut rng));
     changes.collect()
 }
 
@@ -213,6 +213,37 @@ fn a_flipped_batch_has_images_and_their_mirror_images_only() {
     );
 }
 
+#[test]
+fn images_are_changed_as_often_as_the_discriminator_knows_the_real_ones() {
+    let (kinds, shape) = (
+        [Augmentation::Translation, Augmentation::Color],
+        IMAGE.shape(),
+    );
+    let share_changed = |strength: Strength| {
+        let mut rng = Pcg32::new(1);
+        let change = |_| draw_change(shape, &kinds, strength.probability, &mut rng);
+        let changed = (0..1000).map(change).filter(|change| change.own != 1.0);
+        changed.count() as f64 / 1000.0
+    };
+    let batches = |strength: &mut Strength, count: usize, scores: [f32; 4]| {
+        (0..count).for_each(|_| strength.follow(&scores, 0.6));
+    };
+    let mut strength = Strength::start(0.6);
+    // 3 of 4 are taken for real images: a mean sign of 0.5.
+    batches(&mut strength, 20_000, [0.1, 2.0, 5.0, -0.1]);
+    assert_eq!(share_changed(strength), 0.0);
+    batches(&mut strength, 7_500, [0.1, 2.0, 5.0, 3.0]);
+    let half = share_changed(strength);
+    assert!((0.4..0.55).contains(&half), "{half}");
+    batches(&mut strength, 20_000, [0.1, 2.0, 5.0, 3.0]);
+    assert_eq!(share_changed(strength), 1.0);
+    batches(&mut strength, 20_000, [0.1, 2.0, -5.0, 3.0]);
+    assert_eq!(share_changed(strength), 0.0);
+    let mut always = Strength::start(0.0);
+    always.follow(&[-1.0; 4], 0.0);
+    assert_eq!(share_changed(always), 1.0);
+}
+
 fn embedded() -> Dataset {
     let request = DataRequest {
         height: 28,
@@ -234,7 +265,12 @@ fn everything() -> Config {
     config.training.lecam = 0.1;
     config.training.label_smoothing = 0.1;
     config.training.discriminator_learning_rate = Some(4e-4);
-    config.training.augment = Some(Augmentation::ALL.to_vec());
+    config.training.augment = Some(vec![
+        Augmentation::Translation,
+        Augmentation::Color,
+        Augmentation::Cutout,
+    ]);
+    config.training.augment_target = 0.0;
     config.training.batch = 16;
     config.data.class_names = embedded().class_names;
     config
@@ -247,10 +283,18 @@ fn save(trainer: &mut Trainer<Cpu>, path: &std::path::Path) {
 
 #[test]
 fn a_run_with_everything_goes_on_from_a_checkpoint_as_if_nothing_had_been() {
+    for augment_target in [0.0, 0.6] {
+        let mut config = everything();
+        config.training.augment_target = augment_target;
+        goes_on_from_a_checkpoint(config);
+    }
+}
+
+fn goes_on_from_a_checkpoint(config: Config) {
     let data = embedded();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
-    let mut trainer = Trainer::new(everything(), Cpu::default()).unwrap();
+    let mut trainer = Trainer::new(config, Cpu::default()).unwrap();
     let step = |trainer: &mut Trainer<Cpu>| trainer.train_step(&data.train).unwrap();
     let first: Vec<_> = (0..3).map(|_| step(&mut trainer)).collect();
     assert!(
@@ -324,6 +368,7 @@ fn the_watch_notices_collapse_saturation_and_nan_but_not_a_healthy_run() {
         generator_loss: 1.7,
         discriminator_error: 0.25,
         learning_rate: 2e-4,
+        augment_probability: 0.0,
         fake_variance: 0.3,
     };
     let found = |report: StepReport| {

@@ -104,7 +104,7 @@ const RISK: Curves<Reading> = Curves {
            the generator with the least is kept.",
 };
 
-const STEPS: [Curves<StepReport>; 4] = [
+const STEPS: [Curves<StepReport>; 5] = [
     Curves {
         title: "Losses",
         curves: &[
@@ -119,6 +119,13 @@ const STEPS: [Curves<StepReport>; 4] = [
             s.discriminator_error.into()
         })],
         note: "0.5 is guessing; at 0 the generator has nothing to learn from.",
+    },
+    Curves {
+        title: "Augmentation",
+        curves: &[("probability of each change", |s| {
+            s.augment_probability.into()
+        })],
+        note: "It rises while the discriminator knows the real images too well.",
     },
     Curves {
         title: "Variance of the images",

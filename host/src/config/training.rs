@@ -29,10 +29,13 @@ pub struct Training {
     pub label_smoothing: f32,
     /// Weight of the `LeCam` regularizer, which holds the discriminator back on little data.
     pub lecam: f32,
-    /// Changes to what the discriminator sees: "translation", "color", "cutout"; none given
-    /// means all of them where there are few images.
+    /// Changes to what the discriminator sees: "translation", "color", "cutout", "flip"; none
+    /// given means the first two where there are few images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<Vec<Augmentation>>,
+    /// Mean sign of the discriminator's scores of real images, at most 1, that the share of
+    /// changed images follows; 0 changes all of them.
+    pub augment_target: f32,
     /// A run, or its generator.safetensors, whose images the generator is to draw too, of
     /// the same latents; its generator may have any layers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +79,7 @@ impl Default for Training {
             label_smoothing: 0.0,
             lecam: 0.0,
             augment: None,
+            augment_target: 0.6,
             teacher: None,
             teacher_weight: 5.0,
             real_weight: 1.0,
@@ -128,8 +132,8 @@ pub enum Augmentation {
 }
 
 impl Augmentation {
-    /// Those of `DiffAugment`, which suit all images.
-    pub const ALL: [Self; 3] = [Self::Translation, Self::Color, Self::Cutout];
+    /// Those that suit all images.
+    pub const DEFAULT: [Self; 2] = [Self::Translation, Self::Color];
 }
 
 impl Training {
@@ -140,6 +144,7 @@ impl Training {
             ("decay_to", self.decay_to),
             ("ema", self.ema),
             ("label_smoothing", self.label_smoothing),
+            ("augment_target", self.augment_target),
         ];
         for (key, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
             if !(0.0..1.0).contains(&beta) {

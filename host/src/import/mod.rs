@@ -26,6 +26,7 @@ use crate::generator::FloatGenerator;
 use crate::nn::Activation;
 use crate::nn::network::GeneratorBlock;
 use crate::nn::op::Op;
+use crate::train::augment::Strength;
 use crate::train::checkpoint::{Named, RunState, ema_tensor};
 use crate::train::loss::Anchors;
 
@@ -134,6 +135,7 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
             end_step: None,
             extended_at: 0,
             anchors: Anchors::default(),
+            strength: Strength::always(),
             data: None,
         },
         tensors,

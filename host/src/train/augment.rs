@@ -1,16 +1,72 @@
 //! Differentiable augmentation (Zhao et al. 2020): what the discriminator sees, real or
-//! generated, is changed at random, so that it cannot learn a small set by heart.
+//! generated, is changed at random, so that it cannot learn a small set by heart. How many
+//! images are changed follows from how well it knows the real ones (Karras et al. 2020).
 
 use gan_core::Shape;
 use gan_core::latent::Pcg32;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Augmentation;
 use crate::nn::augment::Change;
 use crate::random;
 
-/// Draws the change of one image `[h, w, c]`.
-pub fn draw_change(shape: Shape, kinds: &[Augmentation], rng: &mut Pcg32) -> Change {
-    let has = |kind| kinds.contains(&kind);
+/// Images over which the probability of a change rises from 0 to 1, at the fastest.
+const RAMP_IMAGES: f32 = 60_000.0;
+/// Images that the mean sign is taken over.
+const SIGN_IMAGES: f32 = 800.0;
+
+/// The strength of the augmentation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Strength {
+    /// Probability of each kind of change in an image, from 0 to 1.
+    pub probability: f32,
+    /// Moving average of the signs of the discriminator's scores of real images, from -1 to 1:
+    /// 0 where it guesses, 1 where it knows them all.
+    pub mean_sign: f32,
+}
+
+impl Strength {
+    /// Every image is changed.
+    pub const fn always() -> Self {
+        Self {
+            probability: 1.0,
+            mean_sign: 0.0,
+        }
+    }
+
+    /// The strength that a run begins with, by its target.
+    pub fn start(target: f32) -> Self {
+        let probability = if target == 0.0 { 1.0 } else { 0.0 };
+        Self {
+            probability,
+            mean_sign: 0.0,
+        }
+    }
+
+    /// Takes in a batch's scores of real images: the probability rises while their mean sign is
+    /// above `target`, and falls below it. With a target of 0 it stays.
+    pub fn follow(&mut self, scores: &[f32], target: f32) {
+        if target == 0.0 {
+            return;
+        }
+        let batch = scores.len() as f32;
+        let sign = scores.iter().map(|score| score.signum()).sum::<f32>() / batch;
+        self.mean_sign += (batch / SIGN_IMAGES).min(1.0) * (sign - self.mean_sign);
+        let change = (self.mean_sign - target).signum() * batch / RAMP_IMAGES;
+        self.probability = (self.probability + change).clamp(0.0, 1.0);
+    }
+}
+
+/// Draws the change of one image `[h, w, c]`; each kind but `Flip` has this probability.
+pub fn draw_change(
+    shape: Shape,
+    kinds: &[Augmentation],
+    probability: f32,
+    rng: &mut Pcg32,
+) -> Change {
+    let is_drawn = kinds.iter().map(|_| random::uniform(rng) < probability);
+    let drawn: Vec<bool> = is_drawn.collect();
+    let has = |kind| kinds.iter().zip(&drawn).any(|(&k, &d)| k == kind && d);
     let mut change = Change::NONE;
     if has(Augmentation::Color) {
         change = draw_colors(shape.c, rng);
@@ -27,7 +83,7 @@ pub fn draw_change(shape: Shape, kinds: &[Augmentation], rng: &mut Pcg32) -> Cha
             change.hole_len[axis] = len;
         }
     }
-    change.flipped = has(Augmentation::Flip) && random::below(rng, 2) == 1;
+    change.flipped = kinds.contains(&Augmentation::Flip) && random::below(rng, 2) == 1;
     change
 }
 

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::augment::Strength;
 use super::loss::Anchors;
 use super::trainer::{Budget, Trainer, TrainerError};
 use crate::config::Config;
@@ -46,6 +47,9 @@ pub struct RunState {
     /// For the `LeCam` regularizer.
     #[serde(default)]
     pub anchors: Anchors,
+    /// Of the augmentation; older versions changed every image.
+    #[serde(default = "Strength::always")]
+    pub strength: Strength,
     /// The time that the run is to fill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -180,6 +184,7 @@ fn state_of<D: Backend<f32>>(trainer: &Trainer<D>, dataset: &str) -> RunState {
         rollbacks: trainer.rollbacks,
         generator_updates: Some(trainer.generator_moments.updates),
         anchors: trainer.anchors,
+        strength: trainer.strength,
         budget: trainer.budget,
         end_step: Some(trainer.end_step),
         extended_at: trainer.extended_at,
@@ -420,6 +425,7 @@ fn rebuild<D: Backend<f32>>(
     (trainer.step, trainer.rollbacks) = (state.step, state.rollbacks);
     trainer.data = state.data;
     trainer.anchors = state.anchors;
+    trainer.strength = state.strength;
     trainer.budget = state.budget;
     trainer.extended_at = state.extended_at;
     trainer.discriminator_moments.updates = state.step;

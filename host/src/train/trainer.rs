@@ -6,7 +6,7 @@ use dfdx::prelude::{
 use gan_core::latent::fill_latent;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::augment::draw_change;
+use super::augment::{Strength, draw_change};
 use super::checkpoint::RollbackPoint;
 use super::loss::{self, Anchors, Scores};
 use crate::config::{Config, Training};
@@ -36,6 +36,9 @@ pub struct StepReport {
     /// The generator's rate in this step.
     #[serde(deserialize_with = "number_or_null")]
     pub learning_rate: f32,
+    /// Probability of each change to what the discriminator saw.
+    #[serde(default)]
+    pub augment_probability: f32,
     /// Mean over pixels of the fakes' variance, where pixels go from -1 to 1.
     #[serde(deserialize_with = "number_or_null")]
     pub fake_variance: f32,
@@ -65,6 +68,8 @@ pub struct Trainer<D: Backend<f32>> {
     pub(super) rollbacks: u32,
     /// For the `LeCam` regularizer.
     pub(super) anchors: Anchors,
+    /// Of the augmentation.
+    pub(super) strength: Strength,
     /// The time that the run is to fill, if its steps are not given.
     pub budget: Option<Budget>,
     /// The step that the run ends at: `training.steps`, unless a budget or the risk set another.
@@ -138,6 +143,7 @@ impl<D: Backend<f32>> Trainer<D> {
             rollbacks: 0,
             data: None,
             anchors: Anchors::default(),
+            strength: Strength::start(config.training.augment_target),
             budget: None,
             end_step: config.training.steps,
             extended_at: 0,
@@ -219,6 +225,7 @@ impl<D: Backend<f32>> Trainer<D> {
             (&*real, &*real_labels, Seen::Real),
             (&*fake_values, &*fake_labels, Seen::Fake),
         ];
+        let augment_probability = self.strength.probability;
         let (discriminator_loss, discriminator_error) = self.discriminator_step(judged)?;
         let real = (&*real, &*real_labels);
         let generator_loss = self.generator_step(fake, &fake_labels, real, teacher_output)?;
@@ -231,6 +238,7 @@ impl<D: Backend<f32>> Trainer<D> {
             generator_loss,
             discriminator_error,
             learning_rate,
+            augment_probability,
             fake_variance,
         })
     }
@@ -246,6 +254,7 @@ impl<D: Backend<f32>> Trainer<D> {
         let loss = loss::discriminator(training, self.anchors, real, fake)
             .map_err(TrainerError::device)?;
         self.anchors.follow(&scores[0], &scores[1]);
+        self.strength.follow(&scores[0], training.augment_target);
         let value = loss.as_vec()[0];
         let mut grads = loss.try_backward().map_err(TrainerError::device)?;
         let rate = training.discriminator_learning_rate;
@@ -321,10 +330,11 @@ impl<D: Backend<f32>> Trainer<D> {
         if kinds.is_empty() {
             return Ok(x);
         }
+        let probability = self.strength.probability;
         let mut rng = random::stream(*seed, Purpose::Augment, 3 * self.step + seen as u64);
         let shape = self.config.image.shape();
         let count = x.shape().0 * x.shape().1 / shape.len();
-        let changes = (0..count).map(|_| draw_change(shape, kinds, &mut rng));
+        let changes = (0..count).map(|_| draw_change(shape, kinds, probability, &mut rng));
         D::augment(x, shape, changes.collect()).map_err(TrainerError::device)
     }
 

@@ -112,13 +112,13 @@ fn augmentations(images: &Images) -> Vec<Augmentation> {
         say!("near-duplicates: {count} to train on; what they show is drawn more often");
     }
     say!(
-        "few images: DiffAugment is on (translation, color, cutout); \
-         training.augment = [] in --config turns it off"
+        "few images: shifts and colours are changed, the more the better the discriminator knows \
+         the images; training.augment = [] in --config turns it off"
     );
     if likeness.bears_mirroring() {
         say!("mirrored images look like the others: \"flip\" in training.augment adds them");
     }
-    Augmentation::ALL.to_vec()
+    Augmentation::DEFAULT.to_vec()
 }
 
 /// Prints what the generator will need of a device.
