@@ -257,10 +257,10 @@ fn channels_without_weights_keep_their_bias() {
 #[test]
 fn a_constant_that_takes_the_scale_of_a_layer_is_named() {
     let mut generator = with_dead_channels(0.0, 1, false);
-    assert_eq!(quant::loud_constants(&generator), []);
+    assert_eq!(quant::dominant_constants(&generator), []);
     let channel = generator.layers[0].bias.len() - 1;
     generator.layers[0].bias[channel] = 50.0;
-    let found = quant::loud_constants(&generator);
+    let found = quant::dominant_constants(&generator);
     let named: Vec<_> = found.iter().map(|c| (c.layer, c.value)).collect();
     assert_eq!(named, [(0, 50.0)]);
 }

@@ -62,7 +62,7 @@ impl Layer<'_> {
             WeightBits::Eight => weights.position(|&w| w == 0x80),
             WeightBits::Four => weights.position(|&w| w & 0xf == 8 || w >> 4 == 8),
         };
-        if let Some(index) = too_low.or_else(|| self.wrong_filling()) {
+        if let Some(index) = too_low.or_else(|| self.wrong_padding()) {
             return Err(LayerError::Weight { index });
         }
         match self.wrong_zero_point_correction() {

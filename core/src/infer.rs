@@ -1,4 +1,4 @@
-//! Drawing an image: the ten-minute read.
+//! Drawing an image, row by row.
 //!
 //! The last layer is asked for its rows, top to bottom. A layer asked for a row asks the
 //! one before for the input rows that are still missing, computes its row and leaves it in

@@ -246,7 +246,7 @@ pub struct Evaluate {
     /// [default: that of --features or of --data, where that has at most 256 pixels a side]
     #[arg(long, value_name = "HxW[x3]", value_parser = parse_format)]
     pub format: Option<host::config::Image>,
-    /// Images to judge; no more than half of the held-out ones can be
+    /// Images to judge, at most half as many as are held out
     #[arg(long, default_value_t = host::risk::judge::DEFAULT_COUNT)]
     pub count: usize,
     /// Seed of the first image

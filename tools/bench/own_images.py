@@ -35,7 +35,9 @@ RECIPES = {
     "batch 16, rate 8e-4": {"learning_rate": 8e-4},
     "rates 8e-4 and 2e-4": {"learning_rate": 8e-4, "discriminator_learning_rate": 2e-4},
     "rates 1.6e-3 and 4e-4": {"learning_rate": 1.6e-3, "discriminator_learning_rate": 4e-4},
-    "flips": {"augment": '["translation", "color", "cutout", "flip"]'},
+    "DiffAugment": {"augment": '["translation", "color", "cutout"]', "augment_target": 0},
+    "every image changed": {"augment_target": 0},
+    "flips": {"augment": '["translation", "color", "flip"]'},
     "no augmentation": {"augment": "[]"},
 }
 

@@ -38,7 +38,7 @@ RECIPES = {
     "relativistic": training('loss = "relativistic"'),
     "label smoothing 0.1": training("label_smoothing = 0.1"),
     "LeCam 0.1": training("lecam = 0.1"),
-    "DiffAugment": training('augment = ["translation", "color", "cutout"]'),
+    "DiffAugment": training('augment = ["translation", "color", "cutout"]', "augment_target = 0"),
     "spectral norm, hinge, TTUR": lambda preset: training(
         'loss = "hinge"', "learning_rate = 1e-4", "discriminator_learning_rate = 4e-4")(spectral(preset)),
     "the article's": lambda _: (ROOT / "tools/bench/article.toml").read_text(),

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 
 /// Feeds `Model::parse`, and the drawing of what passes it, with files that libFuzzer makes
-/// (core/fuzz); under `AddressSanitizer` if there is nightly Rust, which that takes.
+/// (core/fuzz); with `AddressSanitizer` where nightly Rust is installed.
 ///
 /// Needs a C++ compiler and cargo-fuzz; installs neither. What it finds that is worth keeping
 /// goes to core/fuzz/corpus, what crashes to core/fuzz/artifacts.

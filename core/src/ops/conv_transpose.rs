@@ -153,7 +153,7 @@ pub(crate) fn wrong_zero_point_correction(layer: &Layer<'_>, window: Window) -> 
 }
 
 /// Place of the first padding weight that is not 0.
-pub(crate) fn wrong_filling(layer: &Layer<'_>, window: Window) -> Option<usize> {
+pub(crate) fn wrong_padding(layer: &Layer<'_>, window: Window) -> Option<usize> {
     let (c_in, c_out) = (layer.input_shape.c, layer.output_shape.c);
     let taps = (0..window.kernel).flat_map(|ky| (0..window.kernel).map(move |kx| (ky, kx)));
     let inputs = move || c_in..4 * quads(c_in);
@@ -353,7 +353,7 @@ fn finish(
 #[cfg(test)]
 mod tests {
     use super::{
-        mac_count, output_row, scratch_words, section_lens, weight_index, wrong_filling,
+        mac_count, output_row, scratch_words, section_lens, weight_index, wrong_padding,
         wrong_zero_point_correction,
     };
     use crate::error::LayerError;
@@ -406,7 +406,7 @@ mod tests {
             let mut weights = bytes.clone();
             weights[at] = 1;
             let layer = layer(Op::ConvTranspose(window), shapes, &weights);
-            assert_eq!(wrong_filling(&layer, window), Some(at));
+            assert_eq!(wrong_padding(&layer, window), Some(at));
         }
     }
 

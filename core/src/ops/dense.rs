@@ -43,7 +43,7 @@ pub(crate) const fn weight_index(input: Shape, output: Shape, o: usize, i: usize
 }
 
 /// Place of the first padding weight that is not 0.
-pub(crate) fn wrong_filling(layer: &Layer<'_>) -> Option<usize> {
+pub(crate) fn wrong_padding(layer: &Layer<'_>) -> Option<usize> {
     let (n_in, output) = (layer.input_shape.len(), layer.output_shape);
     let (row_len, quads_in) = (output.w * output.c, quads(n_in));
     let blocks = (0..output.h).flat_map(|_| 0..quads(row_len));
@@ -161,7 +161,7 @@ fn unpack<'w>(packed: &[u8], words: &'w mut [u32]) -> &'w [u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::{output_row, scratch_words, weight_index, wrong_filling};
+    use super::{output_row, scratch_words, weight_index, wrong_padding};
     use crate::fixed::Multiplier;
     use crate::layer::tests::{flat, layer};
     use crate::ops::kernels::Portable;
@@ -201,7 +201,7 @@ mod tests {
             output_row::<Portable>(&layer, 0, &[3, -4], &mut scratch, &mut y);
             // 10 + 2 * 5 - 5 * 7 and 1 - 2 * 2 - 5 * 1, and the zero point.
             assert_eq!(y, [-15 + 2, -8 + 2], "{bits:?}");
-            assert_eq!(wrong_filling(&layer), None);
+            assert_eq!(wrong_padding(&layer), None);
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
             let mut weights = [0; 16];
             weights[at] = 1;
             let layer = layer(Op::Dense, [flat(2), flat(2)], &weights);
-            assert_eq!(wrong_filling(&layer), Some(at));
+            assert_eq!(wrong_padding(&layer), Some(at));
         }
     }
 }

@@ -164,10 +164,10 @@ impl Layer<'_> {
     }
 
     /// Byte of the first padding weight that is not 0.
-    pub(crate) fn wrong_filling(&self) -> Option<usize> {
+    pub(crate) fn wrong_padding(&self) -> Option<usize> {
         let at = match self.op {
-            Op::Dense => dense::wrong_filling(self),
-            Op::ConvTranspose(window) => conv_transpose::wrong_filling(self, window),
+            Op::Dense => dense::wrong_padding(self),
+            Op::ConvTranspose(window) => conv_transpose::wrong_padding(self, window),
         };
         at.map(|at| match self.weight_bits {
             WeightBits::Eight => at,

@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use host::compare::compare;
+use host::console::counted;
 use host::files::write_atomic;
 use host::memory::reserved;
 use host::picture;
-use host::quant::loud_constants;
+use host::quant::dominant_constants;
 use host::run_folder::RunFolder;
 use host::sample::{self, SampleKey};
 use host::train::checkpoint::load_generator;
@@ -45,7 +46,7 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     let path = folder.comparison();
     write_atomic(&path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
-    for loud in loud_constants(&generator) {
+    for loud in dominant_constants(&generator) {
         note!(
             "warning: layer {}, channel {}: it is always {}, the layer's others reach {} at most, and \
              int8 has one scale for all: remove the channel, or make its bias smaller",
@@ -59,7 +60,10 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
         console::print(&text);
         return Ok(());
     }
-    say!("int8 against float over {} latents:", found.images);
+    say!(
+        "int8 against float over {}:",
+        counted(found.images, "latent")
+    );
     say!("  PSNR                {:8.2} dB", found.psnr_db);
     say!("  SSIM                {:8.4}", found.ssim);
     say!(

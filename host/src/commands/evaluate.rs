@@ -150,6 +150,11 @@ fn subjects(args: &Evaluate) -> anyhow::Result<Vec<(String, Subject)>> {
     let name = path.display();
     let ending = path.extension().and_then(|ending| ending.to_str());
     let run = RunFolder::new(path);
+    let is_model = run.generator().exists() || matches!(ending, Some("gan" | "safetensors"));
+    ensure!(
+        args.format.is_none() || !is_model,
+        "--format is for a folder or a file of images; {name} draws in a format of its own"
+    );
     if run.generator().exists() {
         let generator = load_generator(&run.generator())?;
         let mut subjects = vec![(format!("{name} (float)"), Subject::Float(generator.into()))];

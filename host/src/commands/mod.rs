@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use host::config::{Data, Image, check_names};
+use host::console::counted;
 use host::data::{self, DataRequest, Dataset, Framing};
 use host::files::read_regular;
 use host::memory::reserved;
@@ -167,7 +168,8 @@ fn load_data(data: &Data, image: Image) -> anyhow::Result<Dataset> {
         let (given, classes) = (data.labels.len(), dataset.class_names.len());
         ensure!(
             given == classes,
-            "--labels names {given} classes, the data has {classes}"
+            "--labels names {}, the data has {classes}",
+            counted(given, "class")
         );
         dataset.class_names.clone_from(&data.labels);
     }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use gan_core::encode::encode_seeds;
+use host::console::counted;
 use host::files::write_atomic;
 use host::memory::reserved;
 use host::risk::judge::Judge;
@@ -45,9 +46,13 @@ pub fn run(args: &Vet) -> anyhow::Result<()> {
         .filter_map(|of_class| of_class.last())
         .map(|&last| u64::from(last))
         .sum();
+    let of_each = match model.class_count() {
+        0 => String::new(),
+        _ => format!(", {per_class} of each class"),
+    };
     say!(
-        "{name}: {} seeds, {per_class} of each class, out of {tried} that were tried; {len} bytes",
-        seeds.len()
+        "{name}: {}{of_each}, out of {tried} that were tried; {len} bytes",
+        counted(seeds.len(), "seed")
     );
     Ok(())
 }

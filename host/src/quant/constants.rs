@@ -6,7 +6,7 @@ use crate::nn::op::Op;
 
 /// A channel whose value never changes, far from those of its layer's other channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LoudConstant {
+pub struct DominantConstant {
     /// Counted from 0.
     pub layer: usize,
     /// Of the layer's output, counted from 0.
@@ -22,7 +22,7 @@ const CONSTANT_IMAGES: usize = 64;
 
 /// Channels that take the integers' resolution from others of their layer: all channels have one
 /// scale, and theirs is set by a constant, such as the bias of a channel without weights.
-pub fn loud_constants(generator: &FloatGenerator) -> Vec<LoudConstant> {
+pub fn dominant_constants(generator: &FloatGenerator) -> Vec<DominantConstant> {
     let mut x = calibration_input(generator, CONSTANT_IMAGES);
     let mut found = Vec::new();
     // The last layer's scale is that of grey levels.
@@ -44,7 +44,7 @@ pub fn loud_constants(generator: &FloatGenerator) -> Vec<LoudConstant> {
         for (channel, range) in ranges.iter().enumerate() {
             if is_constant(range) && others > 0.0 && size(range) > LOUD * others {
                 let value = range[1];
-                found.push(LoudConstant {
+                found.push(DominantConstant {
                     layer,
                     channel,
                     value,

@@ -2,9 +2,8 @@
 //!
 //! The folded generator is run on seeded latents; each tensor gets the range, out of the
 //! full one and a ladder of clipped ones, that leaves the smallest squared error behind
-//! its activation. Weights are symmetric with one scale per output channel. What rounding
-//! the weights and the inputs of a layer moves its sums by on average, its bias takes back
-//! (after Nagel et al. 2019).
+//! its activation. Weights are symmetric with one scale per output channel. The bias of a layer
+//! corrects the mean error that rounding its weights and inputs causes (Nagel et al. 2019).
 
 mod constants;
 mod lower;
@@ -28,7 +27,7 @@ use crate::nn::op::Op;
 use crate::sample::{Order, float_input};
 use crate::seeds;
 
-pub use constants::{LoudConstant, loud_constants};
+pub use constants::{DominantConstant, dominant_constants};
 pub(crate) use lower::map_shape;
 pub(crate) use multiplier::{multiplier, multiplier_value};
 pub use operator::weight_bits;

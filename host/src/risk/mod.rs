@@ -38,12 +38,13 @@ pub enum RiskError {
     Quantize(#[from] QuantizeError),
     /// Too few seeds pass.
     #[error(
-        "class {class}: only {found} of {tried} images pass: a lower --min-p-value or a smaller \
-         --count may do, or a better model"
+        "{}only {found} of {tried} images pass: a lower --min-p-value or a smaller --count may \
+         do, or a better model",
+        class.map_or(String::new(), |class| format!("class {class}: "))
     )]
     TooRisky {
-        /// Counted from 0.
-        class: usize,
+        /// Counted from 0; none where the model has no classes.
+        class: Option<usize>,
         /// That pass.
         found: usize,
         /// That were drawn.

@@ -29,7 +29,7 @@ pub fn vet(
             if tried >= MOST_TRIED * per_class {
                 let found = of_class.len();
                 return Err(RiskError::TooRisky {
-                    class,
+                    class: asked,
                     found,
                     tried,
                 });

@@ -102,7 +102,7 @@ impl DivergenceMonitor {
         is_new.then_some(self.mean_error)
     }
 
-    /// Whether the last steps were above all suspicion.
+    /// Whether neither collapse nor saturation has been seen in the last steps.
     pub fn healthy(&self) -> bool {
         self.flat_steps == 0 && self.saturated_steps == 0
     }

@@ -44,7 +44,7 @@ pub struct Bench {
     #[arg(long)]
     core: Option<String>,
     /// Only this model: fashion, avatar or article, the presets' shapes; default, which the
-    /// firmware brings, or faces, the other one that ships.
+    /// firmware brings, or faces, which is models/avatar.gan.
     #[arg(long)]
     model: Option<String>,
 }

@@ -239,7 +239,11 @@ fn configure(args: &Train) -> anyhow::Result<(Config, bool)> {
     if let Some(teacher) = &args.teacher {
         training.teacher = Some(std::path::absolute(teacher).context("--teacher")?);
     }
-    config.check("the command line")?;
+    let origin = match &args.config {
+        Some(path) => format!("{}, with the command line", path.display()),
+        None => "the command line".to_owned(),
+    };
+    config.check(&origin)?;
     Ok((config, is_by_size))
 }
 
