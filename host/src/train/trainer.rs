@@ -37,7 +37,7 @@ pub struct StepReport {
     #[serde(deserialize_with = "number_or_null")]
     pub learning_rate: f32,
     /// Probability of each change to what the discriminator saw.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number_or_null")]
     pub augment_probability: f32,
     /// Mean over pixels of the fakes' variance, where pixels go from -1 to 1.
     #[serde(deserialize_with = "number_or_null")]
