@@ -568,16 +568,18 @@ fn vetted_seeds_pass_and_a_critic_halves_what_is_flagged() {
     let holds = ok(dir.path(), &["inspect", "vetted.gan", "--json"]);
     let holds: Value = serde_json::from_str(&holds).unwrap();
     assert_eq!(holds["vetted_seeds"], 100);
+    let card = ["evaluate", "vetted.gan", "--count", "100", "--json"];
+    let card: Value = serde_json::from_str(&ok(dir.path(), &card)).unwrap();
+    let figures = card["cards"][0]["figures"].as_array().unwrap();
+    let value = |key| figures.iter().find(|f| f["key"] == key).unwrap()["value"].as_f64();
+    // The judge has other calibration images at another count.
+    assert!(value("flagged").unwrap() <= 0.02);
+    assert!(value("class_risk").unwrap() < 0.0);
     // The critic passes over some of the hundred; none of the others is shown twice.
     let gated = ["evaluate", "vetted.gan", "--gate", "4", "--json"];
     let gated: Value = serde_json::from_str(&ok(dir.path(), &gated)).unwrap();
     let n = gated["cards"][0]["n"].as_u64().unwrap();
     assert!((50..100).contains(&n), "{n}");
-    let figures = gated["cards"][0]["figures"].as_array().unwrap();
-    let value = |key| figures.iter().find(|f| f["key"] == key).unwrap()["value"].as_f64();
-    // The judge has other calibration images at another count.
-    assert!(value("flagged").unwrap() <= 0.02);
-    assert!(value("class_risk").unwrap() < 0.0);
 
     let said = ok(dir.path(), &["critic", "vetted.gan", "--out", "critic.gan"]);
     let percent = |after: &str| -> f64 {

@@ -9,7 +9,7 @@ two middle layers of its ResNet, which saw none of the images. Compare only with
 left in target/own-images; those that are there are not trained again.
 
 The columns are the Frechet distance (times 100) to all real images, precision, coverage and recall by
-five neighbours, coverage at half the resolution, and the share of images that are nearer to a training
+five neighbours, distance and coverage at half the resolution, and the share of images that are nearer to a training
 image than 99 % of the held-out ones are. `real` is the held-out images in the place of the drawn ones.
 """
 
@@ -37,6 +37,8 @@ RECIPES = {
     "rates 1.6e-3 and 4e-4": {"learning_rate": 1.6e-3, "discriminator_learning_rate": 4e-4},
     "DiffAugment": {"augment": '["translation", "color", "cutout"]', "augment_target": 0},
     "every image changed": {"augment_target": 0},
+    "every image shifted": {"augment": '["translation"]', "augment_target": 0},
+    "every image shifted, cutout": {"augment": '["translation", "cutout"]', "augment_target": 0},
     "flips": {"augment": '["translation", "color", "flip"]'},
     "no augmentation": {"augment": "[]"},
 }
@@ -157,8 +159,8 @@ class Judge:
 def row(name, judges, images):
     whole, halved = judges[0].figures(images), judges[1].figures(half(images))
     cells = [f"{whole['fd']:.1f}"] + [f"{whole[k]:.2f}" for k in ("precision", "coverage", "recall")]
-    print(f"| {name} | {' | '.join(cells)} | {halved['coverage']:.2f} | {100 * whole['copies']:.1f} % |",
-          flush=True)
+    cells += [f"{halved['fd']:.1f}", f"{halved['coverage']:.2f}", f"{100 * whole['copies']:.1f} %"]
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def gan(*args):
@@ -197,8 +199,8 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     network = features_network(out)
     side = int(re.sub(r"\D", "", args.preset))
-    print("| images, recipe | FD | precision | coverage | recall | coverage, half size | copies |\n"
-          "|---|---|---|---|---|---|---|")
+    print("| images, recipe | FD | precision | coverage | recall | FD, half size | coverage, half size | copies |\n"
+          "|---|---|---|---|---|---|---|---|")
     for data in map(pathlib.Path.absolute, args.data):
         real, held = load(data / "train", side), load(data / "val", side)
         judges = [Judge(network, real, held), Judge(network, half(real), half(held))]

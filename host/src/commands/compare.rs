@@ -46,14 +46,14 @@ pub fn report(folder: &RunFolder, count: usize, json: bool) -> anyhow::Result<()
     let path = folder.comparison();
     write_atomic(&path, text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
-    for loud in dominant_constants(&generator) {
+    for constant in dominant_constants(&generator) {
         note!(
             "warning: layer {}, channel {}: it is always {}, the layer's others reach {} at most, and \
              int8 has one scale for all: remove the channel, or make its bias smaller",
-            loud.layer,
-            loud.channel,
-            loud.value,
-            loud.others
+            constant.layer,
+            constant.channel,
+            constant.value,
+            constant.others
         );
     }
     if json {

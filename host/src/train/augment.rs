@@ -12,7 +12,7 @@ use crate::random;
 
 /// Images over which the probability of a change rises from 0 to 1, at the fastest.
 const RAMP_IMAGES: f32 = 60_000.0;
-/// Images that the mean sign is taken over.
+/// Images over which the mean sign is taken.
 const SIGN_IMAGES: f32 = 800.0;
 
 /// The strength of the augmentation.
@@ -26,15 +26,12 @@ pub struct Strength {
 }
 
 impl Strength {
-    /// Every image is changed.
-    pub const fn always() -> Self {
-        Self {
-            probability: 1.0,
-            mean_sign: 0.0,
-        }
+    /// The strength at which every image is changed.
+    pub fn always() -> Self {
+        Self::start(0.0)
     }
 
-    /// The strength that a run begins with, by its target.
+    /// The strength that a run with this target begins with.
     pub fn start(target: f32) -> Self {
         let probability = if target == 0.0 { 1.0 } else { 0.0 };
         Self {
@@ -64,9 +61,9 @@ pub fn draw_change(
     probability: f32,
     rng: &mut Pcg32,
 ) -> Change {
-    let is_drawn = kinds.iter().map(|_| random::uniform(rng) < probability);
-    let drawn: Vec<bool> = is_drawn.collect();
-    let has = |kind| kinds.iter().zip(&drawn).any(|(&k, &d)| k == kind && d);
+    let mut is_drawn = |kind| random::uniform(rng) < probability || kind == Augmentation::Flip;
+    let drawn: Vec<_> = kinds.iter().filter(|&&kind| is_drawn(kind)).collect();
+    let has = |kind| drawn.contains(&&kind);
     let mut change = Change::NONE;
     if has(Augmentation::Color) {
         change = draw_colors(shape.c, rng);
@@ -83,7 +80,7 @@ pub fn draw_change(
             change.hole_len[axis] = len;
         }
     }
-    change.flipped = kinds.contains(&Augmentation::Flip) && random::below(rng, 2) == 1;
+    change.flipped = has(Augmentation::Flip) && random::below(rng, 2) == 1;
     change
 }
 

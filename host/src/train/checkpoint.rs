@@ -47,7 +47,7 @@ pub struct RunState {
     /// For the `LeCam` regularizer.
     #[serde(default)]
     pub anchors: Anchors,
-    /// Of the augmentation; older versions changed every image.
+    /// Strength of the augmentation; older versions changed every image.
     #[serde(default = "Strength::always")]
     pub strength: Strength,
     /// The time that the run is to fill.

@@ -102,7 +102,7 @@ impl DivergenceMonitor {
         is_new.then_some(self.mean_error)
     }
 
-    /// Whether neither collapse nor saturation has been seen in the last steps.
+    /// The last steps showed neither collapse nor saturation.
     pub fn healthy(&self) -> bool {
         self.flat_steps == 0 && self.saturated_steps == 0
     }

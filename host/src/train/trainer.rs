@@ -68,7 +68,7 @@ pub struct Trainer<D: Backend<f32>> {
     pub(super) rollbacks: u32,
     /// For the `LeCam` regularizer.
     pub(super) anchors: Anchors,
-    /// Of the augmentation.
+    /// Strength of the augmentation.
     pub(super) strength: Strength,
     /// The time that the run is to fill, if its steps are not given.
     pub budget: Option<Budget>,
