@@ -315,6 +315,17 @@ fn goes_on_from_a_checkpoint(config: Config) {
 }
 
 #[test]
+fn a_run_without_augmentation_reports_none() {
+    for augment in [None, Some(vec![])] {
+        let mut config = everything();
+        config.training.augment = augment;
+        let mut trainer = Trainer::new(config, Cpu::default()).unwrap();
+        let report = trainer.train_step(&embedded().train).unwrap();
+        assert_eq!(report.augment_probability, 0.0);
+    }
+}
+
+#[test]
 fn a_teacher_draws_the_generator_nearer_and_has_to_fit() {
     let data = embedded();
     let mut config = everything();

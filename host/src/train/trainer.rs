@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::augment::{Strength, draw_change};
 use super::checkpoint::RollbackPoint;
 use super::loss::{self, Anchors, Scores};
-use crate::config::{Config, Training};
+use crate::config::{Augmentation, Config, Training};
 use crate::data::{DatasetFingerprint, Images};
 use crate::generator::{FloatGenerator, input_row, pixel_value};
 use crate::nn::backend::values;
@@ -225,7 +225,10 @@ impl<D: Backend<f32>> Trainer<D> {
             (&*real, &*real_labels, Seen::Real),
             (&*fake_values, &*fake_labels, Seen::Fake),
         ];
-        let augment_probability = self.strength.probability;
+        let augment_probability = match self.augmentations() {
+            [] => 0.0,
+            _ => self.strength.probability,
+        };
         let (discriminator_loss, discriminator_error) = self.discriminator_step(judged)?;
         let real = (&*real, &*real_labels);
         let generator_loss = self.generator_step(fake, &fake_labels, real, teacher_output)?;
@@ -315,23 +318,24 @@ impl<D: Backend<f32>> Trainer<D> {
             .map_err(TrainerError::device)
     }
 
+    /// Kinds of change to what the discriminator sees, none where images are not augmented.
+    fn augmentations(&self) -> &[Augmentation] {
+        self.config.training.augment.as_deref().unwrap_or_default()
+    }
+
     /// A batch as the discriminator sees it.
     fn seen<T: Tape<f32, D>>(
         &self,
         x: Mat<f32, D, T>,
         seen: Seen,
     ) -> Result<Mat<f32, D, T>, TrainerError> {
-        let Training {
-            seed,
-            augment: kinds,
-            ..
-        } = &self.config.training;
-        let kinds = kinds.as_deref().unwrap_or_default();
+        let kinds = self.augmentations();
         if kinds.is_empty() {
             return Ok(x);
         }
+        let seed = self.config.training.seed;
         let probability = self.strength.probability;
-        let mut rng = random::stream(*seed, Purpose::Augment, 3 * self.step + seen as u64);
+        let mut rng = random::stream(seed, Purpose::Augment, 3 * self.step + seen as u64);
         let shape = self.config.image.shape();
         let count = x.shape().0 * x.shape().1 / shape.len();
         let changes = (0..count).map(|_| draw_change(shape, kinds, probability, &mut rng));
