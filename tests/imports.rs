@@ -1,4 +1,4 @@
-//! The modules of `gan-core` and of the firmware import only from those below them.
+//! The modules of `gan-core`, of the host and of the firmware import only from those below them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,31 @@ use std::path::{Path, PathBuf};
 const CORE: [&str; 18] = [
     "slice", "error", "fixed", "image", "types", "geometry", "layout", "layer", "latent", "ops",
     "plan", "critic", "format", "check", "model", "infer", "choose", "encode",
+];
+
+/// Modules of the host's library, from the ground up.
+const HOST: [&str; 21] = [
+    "console",
+    "files",
+    "memory",
+    "random",
+    "seeds",
+    "npy",
+    "html",
+    "run_folder",
+    "nn",
+    "data",
+    "picture",
+    "config",
+    "generator",
+    "sample",
+    "quant",
+    "finetune",
+    "compare",
+    "risk",
+    "train",
+    "export",
+    "import",
 ];
 
 /// Modules of the firmware, from the ground up.
@@ -74,6 +99,14 @@ fn check(folder: &str, modules: &[&str], prefixes: &[&str], skipped: &[&str]) ->
 fn the_modules_of_core_import_only_from_those_below_them() {
     let seen = check("../core/src", &CORE, &["crate::"], &["lib"]);
     assert!(seen > 40, "only {seen} imports were found");
+}
+
+#[test]
+fn the_modules_of_the_host_import_only_from_those_below_them() {
+    // The program stands on the library.
+    let roots = ["lib", "main", "cli", "commands", "device"];
+    let seen = check("../host/src", &HOST, &["crate::"], &roots);
+    assert!(seen > 150, "only {seen} imports were found");
 }
 
 #[test]

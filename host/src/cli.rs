@@ -99,6 +99,7 @@ pub struct JudgeArgs {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Train {
     /// Networks and recipe: color16, color32, color64, grey64 or another size, with -tiny for
     /// small boards; fashion (28x28 grey), avatar (16x16 faces), article, article-bn
@@ -183,6 +184,7 @@ pub struct Train {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Quantize {
     /// Run folder
     pub run: PathBuf,
@@ -202,6 +204,7 @@ pub struct Quantize {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Sample {
     /// An int8 model (.gan) or a run folder with one, or a checkpoint or generator (.safetensors)
     pub file: PathBuf,
@@ -224,6 +227,7 @@ pub struct Sample {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Compare {
     /// Run folder
     pub run: PathBuf,
@@ -236,6 +240,7 @@ pub struct Compare {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Evaluate {
     /// A run folder (float and int8), a .gan file, a generator (.safetensors), a folder of
     /// images or an IDX file
@@ -269,6 +274,7 @@ pub struct Evaluate {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Doctor {
     /// Print JSON
     #[arg(long)]
@@ -276,6 +282,7 @@ pub struct Doctor {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Features {
     /// Images to learn from, and their classes if they have any
     #[arg(long, value_name = "PATH")]
@@ -297,6 +304,7 @@ pub struct Features {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Import {
     /// The generator's `state_dict`, written by `safetensors.torch.save_file`
     #[arg(long, value_name = "FILE")]
@@ -311,6 +319,7 @@ pub struct Import {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Export {
     /// A run folder or a .gan file, for floats a run folder or a generator (.safetensors)
     pub model: PathBuf,
@@ -326,14 +335,15 @@ pub struct Export {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Vet {
     /// A .gan file or a run folder
     pub file: PathBuf,
     /// Seeds to keep, as many of each class
     #[arg(long, default_value_t = 256)]
     pub count: usize,
-    /// Keep images whose p-value is above this: the share of real images that are at least as
-    /// strange
+    /// Keep images whose p-value is above this. It is the share, from 0 to 1, of held-out real
+    /// images that are at least as far from the training images
     #[arg(long, alias = "max-risk", default_value_t = host::risk::knn_metrics::FLAGGED)]
     pub min_p_value: f64,
     #[command(flatten)]
@@ -344,6 +354,7 @@ pub struct Vet {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Critic {
     /// A .gan file or a run folder
     pub file: PathBuf,
@@ -358,6 +369,7 @@ pub struct Critic {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Runs {
     /// Folder with the runs
     #[arg(default_value = "runs")]
@@ -368,6 +380,7 @@ pub struct Runs {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Inspect {
     /// A .gan file or a run folder
     pub file: PathBuf,

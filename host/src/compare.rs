@@ -69,13 +69,22 @@ pub fn compare(
     })
 }
 
+/// Sums of squares over the values of a layer.
+#[derive(Clone, Copy, Default)]
+struct Power {
+    /// Of the floats.
+    signal: f64,
+    /// Of the integers' differences from them.
+    noise: f64,
+}
+
 /// Signal-to-noise ratio of each layer's output over an order's first images.
 fn layer_snr(
     generator: &FloatGenerator,
     model: &Model<'_>,
     order: &Order,
 ) -> Result<Vec<f64>, InferError> {
-    let mut sums = vec![(0f64, 0f64); model.layers().len()];
+    let mut power = vec![Power::default(); model.layers().len()];
     let mut input = vec![0; model.input_len()];
     let mut arena = vec![0; model.required_words(Mode::WholeLayers)];
     let each = order.each(model.class_count());
@@ -84,7 +93,7 @@ fn layer_snr(
         let mut x = float_input(generator, &[SampleKey { seed, class }]);
         let mut outputs = Vec::new();
         for layer in &generator.layers {
-            x = layer.sums(&x);
+            x = layer.pre_activation(&x);
             layer.activate(&mut x);
             outputs.push(x.clone());
         }
@@ -92,13 +101,13 @@ fn layer_snr(
             let quant = model.layers()[layer].output;
             for (&float, &q) in outputs[layer].iter().zip(values) {
                 let noise = f64::from(float - dequantize(q, &quant));
-                sums[layer].0 += f64::from(float).powi(2);
-                sums[layer].1 += noise.powi(2);
+                power[layer].signal += f64::from(float).powi(2);
+                power[layer].noise += noise.powi(2);
             }
         })?;
     }
-    let snr = |(signal, noise): (f64, f64)| 10.0 * (signal / noise).log10();
-    Ok(sums.into_iter().map(snr).collect())
+    let snr = |of: Power| 10.0 * (of.signal / of.noise).log10();
+    Ok(power.into_iter().map(snr).collect())
 }
 
 /// Structural similarity of image `i`, averaged over channels and 7x7 windows.

@@ -65,23 +65,22 @@ impl FloatLayer {
 
     /// Values before the activation. *Shapes*: `x` `[n, values in]`, result
     /// `[n, values out]`.
-    pub fn sums(&self, x: &[f32]) -> Vec<f32> {
+    pub fn pre_activation(&self, x: &[f32]) -> Vec<f32> {
         let op = Op::from(self.op);
         let n = x.len() / op.input_len();
-        let mut sums = vec![0.0; n * op.output_len()];
-        linear(&op, x, &self.weight, &mut sums, &Buffers::default());
-        for sums in sums.chunks_exact_mut(self.bias.len()) {
-            sums.iter_mut()
-                .zip(&self.bias)
-                .for_each(|(sum, b)| *sum += b);
+        let mut values = vec![0.0; n * op.output_len()];
+        linear(&op, x, &self.weight, &mut values, &Buffers::default());
+        for pixel in values.chunks_exact_mut(self.bias.len()) {
+            pixel.iter_mut().zip(&self.bias).for_each(|(v, b)| *v += b);
         }
-        sums
+        values
     }
 
     /// Applies the activation in place.
-    pub fn activate(&self, sums: &mut [f32]) {
+    pub fn activate(&self, values: &mut [f32]) {
         let act = self.activation;
-        sums.par_chunks_mut(1 << 14)
+        values
+            .par_chunks_mut(1 << 14)
             .for_each(|chunk| chunk.iter_mut().for_each(|v| *v = act.apply(*v)));
     }
 }
@@ -136,7 +135,7 @@ impl FloatGenerator {
     pub fn draw(&self, input: &[f32]) -> Vec<f32> {
         let mut x = input.to_vec();
         for layer in &self.layers {
-            x = layer.sums(&x);
+            x = layer.pre_activation(&x);
             layer.activate(&mut x);
         }
         x

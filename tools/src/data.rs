@@ -10,7 +10,8 @@ const PIXELS: usize = 28 * 28;
 /// Part, and images taken of each of its ten classes.
 const PARTS: [(&str, usize); 2] = [("train", 1000), ("t10k", 200)];
 
-/// Takes 1,000 training and 200 held-out images of each class.
+/// Writes the embedded data set: the first 1,000 training and 200 held-out images of each class
+/// of Fashion-MNIST.
 #[derive(clap::Args)]
 pub struct Data {
     /// Folder of Fashion-MNIST's four gzipped IDX files.

@@ -188,7 +188,8 @@ fn format_of(args: &Evaluate) -> anyhow::Result<Image> {
         (image, "that of --features".to_owned())
     } else {
         let of = args.judge.data.as_ref().unwrap_or(&args.subject);
-        let (height, width, channels) = data::format(of)?;
+        let shape = data::format(of)?;
+        let (height, width) = (shape.h, shape.w);
         let name = of.display();
         ensure!(
             height.max(width) <= LARGEST_SIDE_PX,
@@ -198,7 +199,7 @@ fn format_of(args: &Evaluate) -> anyhow::Result<Image> {
         let image = Image {
             height,
             width,
-            channels,
+            channels: shape.c,
         };
         (image, format!("that of {name}"))
     };

@@ -19,6 +19,9 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
         args.name.is_none() || matches!(args.format.writer, Writer::Code(_)),
         "--name is for --format c: {format} has no names of its own"
     );
+    if let Some(name) = &args.name {
+        ensure_in_ascii(name)?;
+    }
     let mut beside = out.as_os_str().to_owned();
     beside.push(".gan");
     let beside = PathBuf::from(beside);
@@ -47,6 +50,16 @@ pub fn run(args: &Export) -> anyhow::Result<()> {
             write(&beside, &gan)
         }),
     }
+}
+
+/// Checks that the names of a C header keep all of `name`.
+fn ensure_in_ascii(name: &str) -> anyhow::Result<()> {
+    let is_kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-');
+    ensure!(
+        !name.trim().is_empty() && name.chars().all(is_kept),
+        "--name {name:?}: the names in a C header have letters and digits of ASCII, - and _"
+    );
+    Ok(())
 }
 
 /// Checks that a file to write is neither the model that is exported nor a part of a run.

@@ -72,8 +72,9 @@ fn ensure_drawable(model: &gan_core::Model<'_>, path: &Path) -> anyhow::Result<(
 
 /// Locks a run that a command writes into.
 fn lock_run(folder: &RunFolder) -> anyhow::Result<RunLock> {
-    let path = folder.path().display();
-    ensure!(folder.holds_run(), "{path} holds no run");
+    let path = folder.path();
+    std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(folder.holds_run(), "{} holds no run", path.display());
     Ok(folder.lock()?)
 }
 

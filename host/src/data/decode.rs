@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use gan_core::Shape;
 use image::codecs::gif::GifDecoder;
 use image::imageops::FilterType;
 use image::{
@@ -315,8 +316,9 @@ fn too_large(path: &Path, w: usize, h: usize) -> DataError {
     DataError::content(path, problem)
 }
 
-/// Whether a raw image of these sizes can be fitted within bounds.
-pub(super) fn check_size(path: &Path, (w, h, c): (usize, usize, usize)) -> Result<(), DataError> {
+/// Checks that a raw image of this shape can be fitted within bounds.
+pub(super) fn check_size(path: &Path, shape: Shape) -> Result<(), DataError> {
+    let Shape { h, w, c } = shape;
     let pixels = (w as u64).checked_mul(h as u64);
     let bytes = pixels.and_then(|pixels| pixels.checked_mul(c as u64));
     let needed = bytes.and_then(|bytes| needed(w as u64, h as u64, bytes));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
+use gan_core::Shape;
 
 use super::decode::{check_size, fit};
 use super::{DataError, DataRequest, Images, MAX_CLASSES};
@@ -292,8 +293,8 @@ pub(super) fn load_all(request: &DataRequest, path: &Path) -> Result<Images, Dat
     Ok(images)
 }
 
-/// Height, width and channels of the images of a file.
-pub(super) fn format(path: &Path) -> Result<(usize, usize, usize), DataError> {
+/// The shape of the images of a file.
+pub(super) fn format(path: &Path) -> Result<Shape, DataError> {
     let path = set_of(path)?.train.images.unwrap_or_default();
     let (sizes, _) = header(open(&path)?, &path)?;
     image_format(&sizes, &path)
@@ -385,10 +386,10 @@ fn damaged(path: &Path) -> impl Fn(std::io::Error) -> DataError {
     }
 }
 
-fn image_format(sizes: &[usize], path: &Path) -> Result<(usize, usize, usize), DataError> {
+fn image_format(sizes: &[usize], path: &Path) -> Result<Shape, DataError> {
     match *sizes {
-        [_, h, w] => Ok((h, w, 1)),
-        [_, h, w, c @ (1 | 3)] => Ok((h, w, c)),
+        [_, h, w] => Ok(Shape { h, w, c: 1 }),
+        [_, h, w, c @ (1 | 3)] => Ok(Shape { h, w, c }),
         _ => {
             let problem = format!("its sizes are {sizes:?}, images are [n, h, w] or [n, h, w, 3]");
             Err(DataError::content(path, problem))
@@ -403,23 +404,28 @@ pub(super) fn read_images(
     request: &DataRequest,
 ) -> Result<Images, DataError> {
     let (sizes, input) = header(input, path)?;
-    let (height, width, channels) = image_format(&sizes, path)?;
+    let shape = image_format(&sizes, path)?;
     let pixels = content(&sizes, input, path)?;
     let mut images = Images {
-        height,
-        width,
-        channels,
+        height: shape.h,
+        width: shape.w,
+        channels: shape.c,
         pixels,
         labels: Vec::new(),
     };
     if request.transpose {
         images = transposed(images);
     }
-    let (height, width) = (images.height, images.width);
-    if (height, width, channels) == (request.height, request.width, request.channels) {
+    let shape = images.shape();
+    let wanted = Shape {
+        h: request.height,
+        w: request.width,
+        c: request.channels,
+    };
+    if shape == wanted {
         return Ok(images);
     }
-    check_size(path, (width, height, channels))?;
+    check_size(path, shape)?;
     let what = format!("the number of images in {}", shown(path));
     let fitted = [
         images.len(),
@@ -433,8 +439,8 @@ pub(super) fn read_images(
         return Err(DataError::content(path, problem));
     }
     for i in 0..images.len() {
-        let (pixels, w, h) = (images.image(i).to_vec(), width as u32, height as u32);
-        let picture = match channels {
+        let (pixels, w, h) = (images.image(i).to_vec(), shape.w as u32, shape.h as u32);
+        let picture = match shape.c {
             1 => image::GrayImage::from_raw(w, h, pixels).map(Into::into),
             _ => image::RgbImage::from_raw(w, h, pixels).map(Into::into),
         };
@@ -451,7 +457,7 @@ pub(super) fn read_images(
 
 /// Rows for columns.
 fn transposed(images: Images) -> Images {
-    let (h, w, c) = (images.height, images.width, images.channels);
+    let Shape { h, w, c } = images.shape();
     let mut pixels = Vec::with_capacity(images.pixels.len());
     for i in 0..images.len() {
         let image = images.image(i);

@@ -1,5 +1,6 @@
 //! How alike the images of a set are, by thumbnails of them.
 
+use gan_core::Shape;
 use rayon::prelude::*;
 
 use super::Images;
@@ -62,7 +63,7 @@ impl Likeness {
 
 /// Means of the pixels that fall into each of 8x8 fields. *Shape*: `[8, 8, c]`.
 fn thumbnail(images: &Images, i: usize) -> Vec<f32> {
-    let (h, w, c) = (images.height, images.width, images.channels);
+    let Shape { h, w, c } = images.shape();
     let mut sums = vec![0f32; SIDE_PX * SIDE_PX * c];
     let mut counts = vec![0f32; SIDE_PX * SIDE_PX];
     for (at, pixel) in images.image(i).chunks_exact(c).enumerate() {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use decode::Decoder;
 pub use fingerprint::DatasetFingerprint;
 pub use framing::{Colour, Fit, Framing};
+use gan_core::Shape;
 pub use likeness::Likeness;
 pub use survey::Survey;
 
@@ -47,6 +48,15 @@ impl Images {
     /// Values of one image.
     pub fn image_len(&self) -> usize {
         self.height * self.width * self.channels
+    }
+
+    /// Shape of one image.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            h: self.height,
+            w: self.width,
+            c: self.channels,
+        }
     }
 
     /// Images.
@@ -324,25 +334,19 @@ fn source(path: &Path) -> Result<Source, DataError> {
     }
 }
 
-/// Height, width and channels.
-pub type Format = (usize, usize, usize);
-
 /// The format of what lies at a path: that of an IDX file's images, or that of the first
 /// image of a folder.
-pub fn format(path: &Path) -> Result<Format, DataError> {
+pub fn format(path: &Path) -> Result<Shape, DataError> {
     match source(path)? {
         Source::Idx(path) => idx::format(&path),
         Source::Pictures => {
             let first = folder::first(path)?;
-            let size = |picture: image::DynamicImage| {
-                let channels = if picture.color().has_color() { 3 } else { 1 };
-                (
-                    picture.height() as usize,
-                    picture.width() as usize,
-                    channels,
-                )
+            let shape = |picture: image::DynamicImage| Shape {
+                h: picture.height() as usize,
+                w: picture.width() as usize,
+                c: if picture.color().has_color() { 3 } else { 1 },
             };
-            Ok(Decoder::new().picture(&first, size)?.0)
+            Ok(Decoder::new().picture(&first, shape)?.0)
         }
     }
 }

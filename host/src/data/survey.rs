@@ -90,11 +90,11 @@ impl Survey {
         }
         match source(path)? {
             Source::Idx(path) => {
-                let (height, width, channels) = idx::format(&path)?;
+                let shape = idx::format(&path)?;
                 let of_format = Traits {
-                    width,
-                    height,
-                    colored: if channels == 3 { 1.0 } else { 0.0 },
+                    width: shape.w,
+                    height: shape.h,
+                    colored: if shape.c == 3 { 1.0 } else { 0.0 },
                     is_transparent: false,
                     is_pixel_art: false,
                 };

@@ -19,6 +19,18 @@ pub struct GradMask {
     pub weights: bool,
 }
 
+/// A device refused an operation, as a rule for want of memory.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the device failed: {0}")]
+pub struct DeviceError(String);
+
+impl DeviceError {
+    /// From dfdx's error.
+    pub fn new<E: std::fmt::Debug>(error: E) -> Self {
+        Self(format!("{error:?}"))
+    }
+}
+
 /// A device that can run a network, forward and backward: `Cpu` by kernels of our own
 /// (see [`cpu`](super::cpu)), others by dfdx's ops (see [`generic`](super::generic)).
 pub trait Backend<E: Float>: Device<E> {

@@ -22,7 +22,7 @@ pub mod param;
 pub mod unfold;
 
 pub use activation::Activation;
-pub use backend::{Backend, GradMask, Mat};
+pub use backend::{Backend, DeviceError, GradMask, Mat};
 pub use conv::Conv;
 pub use geometry::{Geometry, Margins};
 pub use norm::BatchStats;

@@ -1,7 +1,11 @@
 //! Adam (Kingma and Ba 2015) with its moments in plain sight, so that a checkpoint can
 //! hold them: dfdx keeps its own private.
 
+use dfdx::prelude::Gradients;
 use rayon::prelude::*;
+
+use super::Backend;
+use super::network::Network;
 
 /// Both moments of every trained tensor of a network.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,4 +79,22 @@ impl Adam {
             *value -= self.rate * *m / (v.sqrt() * self.root + EPSILON);
         }
     }
+}
+
+/// Updates the parameters of `network` by their gradients, which it takes out of `grads`.
+pub fn update<D: Backend<f32>>(
+    network: &mut Network<f32, D>,
+    moments: &mut Moments,
+    grads: &mut Gradients<f32, D>,
+    adam: Adam,
+) -> Result<(), D::Err> {
+    let buffers = network.buffers.clone();
+    moments.updates += 1;
+    let moments = moments.first.iter_mut().zip(&mut moments.second);
+    for (param, (first, second)) in network.params_mut().into_iter().zip(moments) {
+        let grad = D::last_gradient(grads, param)?;
+        let grad = param.step(grad, |value, grad| adam.update(value, grad, first, second));
+        buffers.give(grad);
+    }
+    Ok(())
 }

@@ -29,7 +29,7 @@ pub fn dominant_constants(generator: &FloatGenerator) -> Vec<DominantConstant> {
     let inner = generator.layers.len().saturating_sub(1);
     for (layer, of_layer) in generator.layers.iter().take(inner).enumerate() {
         let c = Op::from(of_layer.op).c_out();
-        x = of_layer.sums(&x);
+        x = of_layer.pre_activation(&x);
         of_layer.activate(&mut x);
         let mut ranges = vec![[f32::MAX, f32::MIN]; c];
         for row in x.chunks_exact(c) {

@@ -96,9 +96,13 @@ pub(super) fn round_layers<'l>(
     let mut rounded_x = x.clone();
     let mut layers = Vec::new();
     for (i, (whole, layer)) in pairs.enumerate() {
-        let mut sums = whole.sums(&x);
+        let mut pre_activation = whole.pre_activation(&x);
         let parameters = layer.weight.iter().chain(&layer.bias);
-        if !sums.iter().chain(parameters).all(|v| v.is_finite()) {
+        if !pre_activation
+            .iter()
+            .chain(parameters)
+            .all(|v| v.is_finite())
+        {
             return Err(QuantizeError::NotANumber { layer: i });
         }
         let bits = weight_bits(layer.op, options);
@@ -108,24 +112,32 @@ pub(super) fn round_layers<'l>(
             weight: in_place(layer, &rows),
             ..layer.clone()
         };
-        let mut rounded_sums = rounded.sums(&rounded_x);
-        let correction = correction(layer.activation, &sums, &rounded_sums, channels(layer.op));
-        for sums in rounded_sums.chunks_exact_mut(correction.len()) {
-            sums.iter_mut()
-                .zip(&correction)
-                .for_each(|(sum, c)| *sum += c);
+        let mut rounded_pre_activation = rounded.pre_activation(&rounded_x);
+        let correction = correction(
+            layer.activation,
+            &pre_activation,
+            &rounded_pre_activation,
+            channels(layer.op),
+        );
+        for pixel in rounded_pre_activation.chunks_exact_mut(correction.len()) {
+            pixel.iter_mut().zip(&correction).for_each(|(v, c)| *v += c);
         }
         let largest_scale = rows.iter().map(|row| row.scale).fold(0.0, f64::max);
         let products = f64::from(quant.scale) * largest_scale;
         let products = options.use_lut16.then_some(products as f32);
-        let tensor = TensorQuants::choose(layer.activation, &sums, channels(layer.op), products);
+        let tensor = TensorQuants::choose(
+            layer.activation,
+            &pre_activation,
+            channels(layer.op),
+            products,
+        );
         let (rows, input) = ((bits, rows), (shape, quant));
         let op = runtime_op(layer.op, |n_out| dense_output(i, n_out));
         let int = int_layer(layer, rows, input, &tensor, &correction, op);
         let int = int.map_err(|channel| QuantizeError::Bias { layer: i, channel })?;
-        layer.activate(&mut sums);
-        tensor.round(layer.activation, &mut rounded_sums);
-        (x, rounded_x) = (sums, rounded_sums);
+        layer.activate(&mut pre_activation);
+        tensor.round(layer.activation, &mut rounded_pre_activation);
+        (x, rounded_x) = (pre_activation, rounded_pre_activation);
         (shape, quant) = (int.output_shape, int.output);
         layers.push(int);
     }
@@ -133,14 +145,14 @@ pub(super) fn round_layers<'l>(
 }
 
 /// What to add to each output channel of `rounded` so that its activations come nearest to
-/// those of `sums` `[rows, c]`: the mean difference, weighted by the square of the
+/// those of `whole` `[rows, c]`: the mean difference, weighted by the square of the
 /// activation's slope, for where it is flat nothing is seen of a difference.
-fn correction(act: Activation, sums: &[f32], rounded: &[f32], c: usize) -> Vec<f32> {
+fn correction(act: Activation, whole: &[f32], rounded: &[f32], c: usize) -> Vec<f32> {
     let (mut differences, mut weights) = (vec![0f64; c], vec![0f64; c]);
-    for (sums, rounded) in sums.chunks_exact(c).zip(rounded.chunks_exact(c)) {
-        for (i, (sum, rounded)) in sums.iter().zip(rounded).enumerate() {
-            let weight = f64::from(act.slope(*sum)).powi(2);
-            differences[i] += weight * f64::from(sum - rounded);
+    for (whole, rounded) in whole.chunks_exact(c).zip(rounded.chunks_exact(c)) {
+        for (i, (whole, rounded)) in whole.iter().zip(rounded).enumerate() {
+            let weight = f64::from(act.slope(*whole)).powi(2);
+            differences[i] += weight * f64::from(whole - rounded);
             weights[i] += weight;
         }
     }

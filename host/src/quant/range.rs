@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use crate::nn::Activation;
 
-/// Ranges that are tried for each end, each a little smaller than the one before: sums
-/// before tanh may reach ten times as far as anything can be seen of.
+/// Ranges that are tried for each end, each a little smaller than the one before: values
+/// before tanh may reach ten times as far as its output shows.
 const CLIP_STEPS: i32 = 50;
 const CLIP_SHARE: f32 = 0.95;
 
@@ -19,11 +19,11 @@ pub(super) struct TensorQuants {
 }
 
 impl TensorQuants {
-    /// Chooses both for sums `[rows, c]`. Tables have 16 bits if `products`, the largest scale of
-    /// the sums' products, is given.
-    pub fn choose(act: Activation, sums: &[f32], c: usize, products: Option<f32>) -> Self {
+    /// Chooses both for values before the activation, `[rows, c]`. Tables have 16 bits if
+    /// `products`, the largest scale of the layer's products, is given.
+    pub fn choose(act: Activation, values: &[f32], c: usize, products: Option<f32>) -> Self {
         if act.to_gan().clamp(0).is_some() {
-            let both = best_quant(sums, c, act, act == Activation::Relu);
+            let both = best_quant(values, c, act, act == Activation::Relu);
             return Self {
                 pre_activation: both,
                 output: both,
@@ -31,45 +31,45 @@ impl TensorQuants {
             };
         }
         let output = act.output_quant().unwrap_or_else(|| {
-            let outputs: Vec<f32> = sums.iter().map(|&v| act.apply(v)).collect();
+            let outputs: Vec<f32> = values.iter().map(|&v| act.apply(v)).collect();
             best_quant(&outputs, c, Activation::Linear, false)
         });
         Self {
             pre_activation: match products {
-                Some(products) => quant_of_16_bits(act, sums, products),
-                None => best_quant(sums, c, act, false),
+                Some(products) => quant_of_16_bits(act, values, products),
+                None => best_quant(values, c, act, false),
             },
             output,
             is_16_bits: products.is_some(),
         }
     }
 
-    /// Rounds sums to the values that the next layer reads.
-    pub fn round(&self, act: Activation, sums: &mut [f32]) {
-        sums.par_chunks_mut(1 << 14).for_each(|sums| {
-            for sum in sums {
+    /// Rounds values before the activation to those that the next layer reads.
+    pub fn round(&self, act: Activation, values: &mut [f32]) {
+        values.par_chunks_mut(1 << 14).for_each(|values| {
+            for value in values {
                 let v = if self.is_16_bits {
-                    *sum
+                    *value
                 } else {
                     dequantize(
-                        quantize_value(*sum, &self.pre_activation),
+                        quantize_value(*value, &self.pre_activation),
                         &self.pre_activation,
                     )
                 };
-                *sum = dequantize(quantize_value(act.apply(v), &self.output), &self.output);
+                *value = dequantize(quantize_value(act.apply(v), &self.output), &self.output);
             }
         });
     }
 }
 
-/// Room above the largest sum that was seen, before a 16-bit table.
+/// Room above the largest value that was seen, before a 16-bit table.
 const WIDE_HEADROOM: f32 = 1.25;
 
-/// 16 bits for sums before a 16-bit table. Its straight lines are the shorter, the smaller the
+/// 16 bits for values before a 16-bit table. Its straight lines are the shorter, the smaller the
 /// range; but a multiplier of more than a half would leave the runtime's fast path, and
 /// resolve what products of scale `products` have not.
-fn quant_of_16_bits(act: Activation, sums: &[f32], products: f32) -> Quant {
-    let largest = sums
+fn quant_of_16_bits(act: Activation, values: &[f32], products: f32) -> Quant {
+    let largest = values
         .iter()
         .fold(f32::MIN_POSITIVE * 65536.0, |max, v| max.max(v.abs()));
     let reach = act
@@ -82,19 +82,19 @@ fn quant_of_16_bits(act: Activation, sums: &[f32], products: f32) -> Quant {
 }
 
 /// The range of `[low, high]` and its clipped forms with the smallest squared error of
-/// the activation's output; sums are `[rows, c]`. `positive`: ReLU follows, so the range begins at 0 and its
-/// zero point is -128.
-fn best_quant(sums: &[f32], c: usize, act: Activation, positive: bool) -> Quant {
-    let low = sums.iter().fold(0f32, |low, &v| low.min(v));
-    let high = sums.iter().fold(0f32, |high, &v| high.max(v));
+/// the activation's output, for `values` before it, `[rows, c]`. `positive`: ReLU follows, so
+/// the range begins at 0 and its zero point is -128.
+fn best_quant(values: &[f32], c: usize, act: Activation, positive: bool) -> Quant {
+    let low = values.iter().fold(0f32, |low, &v| low.min(v));
+    let high = values.iter().fold(0f32, |high, &v| high.max(v));
     let low = if positive { 0.0 } else { low };
     // A fixed stride keeps the search fast; the end points come from all values. It shares no
     // divisor with the channels, so that every one has its turn.
-    let mut stride = sums.len().div_ceil(1 << 15) | 1;
+    let mut stride = values.len().div_ceil(1 << 15) | 1;
     while gcd(stride, c) > 1 {
         stride += 2;
     }
-    let sample: Vec<f32> = sums.iter().copied().step_by(stride).collect();
+    let sample: Vec<f32> = values.iter().copied().step_by(stride).collect();
     let error = |quant: &Quant| -> f64 {
         let errors = sample.iter().map(|&v| {
             let back = act.apply(dequantize(quantize_value(v, quant), quant));

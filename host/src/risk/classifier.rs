@@ -13,31 +13,62 @@ use crate::nn::activation::LEAKY_SLOPE;
 use crate::nn::buffers::Buffers;
 use crate::nn::network::{Block, BlockSpec, Network};
 use crate::nn::op::{GeneratorOp, Op};
-use crate::nn::optim::{Adam, Moments};
-use crate::nn::{Activation, Backend, Conv, Geometry, GradMask, Margins};
+use crate::nn::optim::{Adam, Moments, update};
+use crate::nn::{Activation, Backend, Conv, DeviceError, Geometry, GradMask, Margins};
 use crate::random::{self, Purpose};
-use crate::train::trainer::{TrainerError, update};
+
+/// Why a classifier could not be trained or used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassifierError {
+    /// Images of this format, or so many classes, cannot be told apart; the reason.
+    #[error("{0}")]
+    Unsuited(String),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
 
 /// Layers of a classifier, before its last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Layers {
-    /// Channels, kernel and stride of each convolution; pads by `(kernel - 1) / 2`.
-    convolutions: &'static [(usize, usize, usize)],
+    convolutions: &'static [Convolution],
     /// Units of the dense layer that follows: the features.
     pub features: usize,
     activation: Activation,
 }
 
+/// A convolution of a classifier, which pads by `(kernel - 1) / 2`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Convolution {
+    channels: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+/// A convolution with a `kernel` of so many pixels a side.
+const fn convolution(channels: usize, kernel: usize, stride: usize) -> Convolution {
+    Convolution {
+        channels,
+        kernel,
+        stride,
+    }
+}
+
 /// The weaker test.
 pub const SMALL: Layers = Layers {
-    convolutions: &[(16, 4, 2), (32, 4, 2)],
+    convolutions: &[convolution(16, 4, 2), convolution(32, 4, 2)],
     features: 16,
     activation: Activation::LeakyRelu(LEAKY_SLOPE),
 };
 
 /// The stronger test, and what features come from.
 pub const STRONG: Layers = Layers {
-    convolutions: &[(32, 4, 2), (64, 4, 2), (64, 3, 1), (96, 3, 2)],
+    convolutions: &[
+        convolution(32, 4, 2),
+        convolution(64, 4, 2),
+        convolution(64, 3, 1),
+        convolution(96, 3, 2),
+    ],
     features: 64,
     activation: Activation::LeakyRelu(LEAKY_SLOPE),
 };
@@ -92,7 +123,12 @@ impl Layers {
             activation,
         };
         let (mut size, mut c_in) = ([image.height, image.width], image.channels);
-        for (i, &(c_out, kernel, stride)) in self.convolutions.iter().enumerate() {
+        for (i, convolution) in self.convolutions.iter().enumerate() {
+            let &Convolution {
+                channels: c_out,
+                kernel,
+                stride,
+            } = convolution;
             let pad = (kernel - 1) / 2;
             let pad = Margins {
                 top: pad,
@@ -170,7 +206,7 @@ impl Classifier {
         image: Image,
         classes: usize,
         seed: u64,
-    ) -> Result<Self, TrainerError> {
+    ) -> Result<Self, ClassifierError> {
         let mut rng = random::stream(seed, Purpose::ClassifierInit, 0);
         let classifier = Self::build(layers, image, classes, |name, (inputs, _), values| {
             if name.ends_with(".weight") {
@@ -179,7 +215,7 @@ impl Classifier {
             }
             Ok(())
         });
-        classifier.map_err(TrainerError::Device)
+        classifier.map_err(ClassifierError::Unsuited)
     }
 
     /// With the values that `fill` gives, by name and shape.
@@ -266,7 +302,7 @@ impl Classifier {
         labels: &[u8],
         schedule: &Schedule,
         progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<(), TrainerError> {
+    ) -> Result<(), ClassifierError> {
         let n = images.len();
         let steps = schedule.seen.div_ceil(BATCH);
         let lens = |network: &Network<f32, Cpu>| -> Vec<usize> {
@@ -310,7 +346,7 @@ impl Classifier {
         targets: Vec<f32>,
         moments: &mut [Moments; 2],
         adam: Adam,
-    ) -> Result<(), TrainerError> {
+    ) -> Result<(), ClassifierError> {
         let device = Cpu::default();
         let mask = |input| GradMask {
             input,
@@ -319,22 +355,23 @@ impl Classifier {
         let shape = (BATCH, pixels.len() / BATCH);
         let x = device
             .try_tensor_from_vec(pixels, shape)
-            .map_err(TrainerError::device)?;
+            .map_err(DeviceError::new)?;
         let targets = device
             .try_tensor_from_vec(targets, (BATCH, self.classes))
-            .map_err(TrainerError::device)?;
+            .map_err(DeviceError::new)?;
         let x = x.put_tape(OwnedTape::default());
         let [body, last] = &mut self.networks;
-        let pass = Cpu::forward_pass(body, x, mask(false)).map_err(TrainerError::device)?;
-        let pass = Cpu::forward_pass(last, pass.0, mask(true)).map_err(TrainerError::device)?;
+        let pass = Cpu::forward_pass(body, x, mask(false)).map_err(DeviceError::new)?;
+        let pass = Cpu::forward_pass(last, pass.0, mask(true)).map_err(DeviceError::new)?;
         let loss = cross_entropy_with_logits_loss(pass.0, targets);
-        let mut grads = loss.try_backward().map_err(TrainerError::device)?;
-        update(body, &mut moments[0], &mut grads, adam)?;
-        update(last, &mut moments[1], &mut grads, adam)
+        let mut grads = loss.try_backward().map_err(DeviceError::new)?;
+        update(body, &mut moments[0], &mut grads, adam).map_err(DeviceError::new)?;
+        update(last, &mut moments[1], &mut grads, adam).map_err(DeviceError::new)?;
+        Ok(())
     }
 
     /// The features of images.
-    pub fn features(&self, images: &Images) -> Result<Points, TrainerError> {
+    pub fn features(&self, images: &Images) -> Result<Points, ClassifierError> {
         let [body, _] = &self.networks;
         let mut values = Vec::new();
         for start in (0..images.len()).step_by(BATCH) {
@@ -348,7 +385,7 @@ impl Classifier {
     }
 
     /// The likeliest class of each row of features.
-    pub fn classify(&self, features: &Points) -> Result<Vec<u8>, TrainerError> {
+    pub fn classify(&self, features: &Points) -> Result<Vec<u8>, ClassifierError> {
         if features.is_empty() {
             return Ok(Vec::new());
         }
@@ -361,22 +398,26 @@ impl Classifier {
     }
 
     /// How many rows of features it takes for what `labels` says.
-    pub fn hits(&self, features: &Points, labels: &[u8]) -> Result<usize, TrainerError> {
+    pub fn hits(&self, features: &Points, labels: &[u8]) -> Result<usize, ClassifierError> {
         let found = self.classify(features)?;
         Ok(found.iter().zip(labels).filter(|(a, b)| a == b).count())
     }
 }
 
-fn forward(network: &Network<f32, Cpu>, x: Vec<f32>, n: usize) -> Result<Vec<f32>, TrainerError> {
+fn forward(
+    network: &Network<f32, Cpu>,
+    x: Vec<f32>,
+    n: usize,
+) -> Result<Vec<f32>, ClassifierError> {
     let shape = (n, x.len() / n.max(1));
     let x = Cpu::default()
         .try_tensor_from_vec(x, shape)
-        .map_err(TrainerError::device)?;
+        .map_err(DeviceError::new)?;
     let mask = GradMask {
         input: false,
         weights: false,
     };
-    let (y, _) = Cpu::forward_pass(network, x, mask).map_err(TrainerError::device)?;
+    let (y, _) = Cpu::forward_pass(network, x, mask).map_err(DeviceError::new)?;
     Ok(y.as_vec())
 }
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use gan_core::Shape;
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -377,7 +378,7 @@ fn turns(image: Image) -> &'static [usize] {
 
 /// Every image in every turn, which is its label.
 fn all_turns(images: &Images) -> Images {
-    let (h, w, c) = (images.height, images.width, images.channels);
+    let Shape { h, w, c } = images.shape();
     let mut out = images.none_alike();
     for i in 0..images.len() {
         let image = images.image(i);

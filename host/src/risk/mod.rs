@@ -18,8 +18,8 @@ pub mod vet;
 
 use std::path::PathBuf;
 
+use self::classifier::ClassifierError;
 use crate::quant::QuantizeError;
-use crate::train::trainer::TrainerError;
 
 /// Gets what is being done, how much of it is, and how much there is.
 pub type Progress<'a> = dyn FnMut(&str, usize, usize) + 'a;
@@ -50,9 +50,9 @@ pub enum RiskError {
         /// That were drawn.
         tried: usize,
     },
-    /// A classifier could not be trained.
+    /// A classifier could not be trained or used.
     #[error(transparent)]
-    Trainer(#[from] TrainerError),
+    Classifier(#[from] ClassifierError),
     /// The file system refused.
     #[error("cannot write {path}: {source}")]
     Io {

@@ -7,8 +7,8 @@ use super::card::{Card, Difference, interval, short, side_by_side};
 use super::judge::Each;
 use super::knn_metrics::FLAGGED;
 use crate::data::Images;
+use crate::html::{STYLE, escape, lines, picture_tag};
 use crate::picture;
-use crate::report::{STYLE, escape, lines, picture_tag};
 
 /// The part of the page about one subject.
 pub struct Exhibit<'a> {

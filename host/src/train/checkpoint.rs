@@ -32,7 +32,7 @@ use crate::nn::Backend;
 /// The part of a checkpoint that is not a tensor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunState {
-    /// Of the run, resolved.
+    /// Configuration of the run, with its defaults filled in.
     pub config: Config,
     /// Name of the data.
     pub dataset: String,
@@ -71,6 +71,17 @@ impl RunState {
     }
 }
 
+/// What to do about a file that is not a usable checkpoint.
+fn repair(path: &Path) -> &'static str {
+    match path
+        .extension()
+        .is_some_and(|ending| ending == "safetensors")
+    {
+        true => "put a copy of it in its place, or begin the run again in another folder",
+        false => "name a run folder, a .gan file or a .safetensors file",
+    }
+}
+
 /// Why a checkpoint could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
@@ -78,10 +89,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is not one of ours, or damaged.
-    #[error(
-        "{path} is not a usable checkpoint: {reason}; put a copy of it in its place, or begin \
-         the run again in another folder"
-    )]
+    #[error("{path} is not a usable checkpoint: {reason}; {}", repair(.path))]
     Invalid {
         /// The file.
         path: PathBuf,

@@ -8,7 +8,7 @@ pub enum Divergence {
     /// A loss is no longer a number.
     #[error("a loss is not a number at step {step}")]
     NotANumber {
-        /// Where.
+        /// The step at which it was noticed.
         step: u64,
     },
     /// All images look alike.
@@ -16,7 +16,7 @@ pub enum Divergence {
         "the generator has collapsed at step {step}: its images vary {percent:.0} % as much as the data"
     )]
     Collapsed {
-        /// Where.
+        /// The step at which it was noticed.
         step: u64,
         /// Variance of the fakes, in percent of the data's.
         percent: f32,
@@ -26,7 +26,7 @@ pub enum Divergence {
         "the discriminator is saturated at step {step}: its predictions are wrong by {percent:.2} % only"
     )]
     Saturated {
-        /// Where.
+        /// The step at which it was noticed.
         step: u64,
         /// Mean error of its predictions.
         percent: f32,

@@ -4,11 +4,40 @@
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::trainer::StepReport;
 use crate::files::{FileError, MOST_BYTES, open_own, read_regular, write_atomic};
-use crate::report::{History, Logged};
 use crate::risk::monitor::Reading;
 use crate::run_folder::RunFolder;
+
+/// A line of a run's log.
+pub(super) trait Logged: Serialize + DeserializeOwned {
+    /// The step that it is about.
+    fn step(&self) -> u64;
+}
+
+impl Logged for StepReport {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+impl Logged for Reading {
+    fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+/// The logs of a run.
+#[derive(Clone, Copy, Default)]
+pub(super) struct History<'a> {
+    /// One for each step.
+    pub steps: &'a [StepReport],
+    /// One for each time that the confidence risk was measured.
+    pub readings: &'a [Reading],
+}
 
 /// The logs of a run, and its least risky generator.
 pub(super) struct Logs {

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod divergence;
 mod log;
 pub mod loss;
+mod report;
 pub mod run;
 pub mod trainer;
 pub mod transfer;

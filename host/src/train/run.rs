@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{self, CheckpointError, RollbackPoint};
 use super::divergence::{Divergence, DivergenceMonitor};
 use super::log::Logs;
+use super::report;
 use super::trainer::{StepReport, Trainer, TrainerError, pixel_variance};
 use crate::data::{Dataset, Images};
 use crate::files::FileError;
 use crate::generator::pixel_value;
 use crate::nn::Backend;
 use crate::picture;
-use crate::report;
 use crate::risk::RiskError;
 use crate::risk::monitor::{Reading, RiskMonitor};
 use crate::run_folder::RunFolder;
@@ -72,7 +72,7 @@ pub enum Event<'a> {
     },
     /// The run fits its budget with this many steps.
     Planned {
-        /// In all.
+        /// All steps of the run.
         steps: u64,
     },
     /// The risk was evaluated.
@@ -90,7 +90,7 @@ pub enum Event<'a> {
     RolledBack {
         /// Why.
         divergence: Divergence,
-        /// Where to.
+        /// The step that it went back to.
         step: u64,
     },
 }

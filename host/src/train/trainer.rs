@@ -1,7 +1,7 @@
 //! One training step, and the state that it moves.
 
 use dfdx::prelude::{
-    Axis, Backward, GatherTo, Gradients, HasShape, OwnedTape, PutTape, SumTo, Tape, TryAdd, TryMul,
+    Axis, Backward, GatherTo, HasShape, OwnedTape, PutTape, SumTo, Tape, TryAdd, TryMul,
 };
 use gan_core::latent::fill_latent;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,8 +14,8 @@ use crate::data::{DatasetFingerprint, Images};
 use crate::generator::{FloatGenerator, input_row, pixel_value};
 use crate::nn::backend::values;
 use crate::nn::network::{BlockSpec, Network};
-use crate::nn::optim::{Adam, Moments};
-use crate::nn::{Backend, GradMask, Mat};
+use crate::nn::optim::{Adam, Moments, update};
+use crate::nn::{Backend, DeviceError, GradMask, Mat};
 use crate::random::{self, Purpose};
 
 /// The report of one step; a line of `metrics.jsonl`.
@@ -130,7 +130,7 @@ impl<D: Backend<f32>> Trainer<D> {
             let mut rng = random::stream(config.training.seed, purpose, 0);
             let normal = move || random::normal(&mut rng);
             Network::new(blocks, config.training.init_std, normal, &device)
-                .map_err(TrainerError::device)
+                .map_err(DeviceError::new)
         };
         let g_blocks = g_blocks.into_iter().map(BlockSpec::from).collect();
         let generator = network(g_blocks, Purpose::GeneratorInit)?;
@@ -216,7 +216,7 @@ impl<D: Backend<f32>> Trainer<D> {
         let teacher_output = self.teacher.as_ref().map(|teacher| teacher.draw(&input));
         let input = self.mat(input, batch)?.put_tape(OwnedTape::default());
         let (fake, stats) =
-            D::forward_pass(&self.generator, input, WEIGHTS_ONLY).map_err(TrainerError::device)?;
+            D::forward_pass(&self.generator, input, WEIGHTS_ONLY).map_err(DeviceError::new)?;
         self.generator.update_running(stats, batch);
         let fake_values = values(&fake);
         let fake_variance = pixel_variance(&fake_values, batch);
@@ -254,12 +254,12 @@ impl<D: Backend<f32>> Trainer<D> {
         let (real, fake) = self.judge_both(judged)?;
         let scores = [real.as_vec(), fake.as_vec()];
         let training = &self.config.training;
-        let loss = loss::discriminator(training, self.anchors, real, fake)
-            .map_err(TrainerError::device)?;
+        let loss =
+            loss::discriminator(training, self.anchors, real, fake).map_err(DeviceError::new)?;
         self.anchors.follow(&scores[0], &scores[1]);
         self.strength.follow(&scores[0], training.augment_target);
         let value = loss.as_vec()[0];
-        let mut grads = loss.try_backward().map_err(TrainerError::device)?;
+        let mut grads = loss.try_backward().map_err(DeviceError::new)?;
         let rate = training.discriminator_learning_rate;
         let rate = rate.unwrap_or(training.learning_rate) * self.rate_share();
         let adam = self.adam(&self.discriminator_moments, rate);
@@ -268,7 +268,8 @@ impl<D: Backend<f32>> Trainer<D> {
             &mut self.discriminator_moments,
             &mut grads,
             adam,
-        )?;
+        )
+        .map_err(DeviceError::new)?;
         Ok((value, prediction_error(&scores[0], &scores[1])))
     }
 
@@ -291,31 +292,32 @@ impl<D: Backend<f32>> Trainer<D> {
         let fake = self.seen(fake, Seen::FakeAgain)?;
         let scores = self.judge(fake, labels, INPUT_ONLY)?;
         let mut loss =
-            loss::generator(training.loss, scores, real_scores).map_err(TrainerError::device)?;
+            loss::generator(training.loss, scores, real_scores).map_err(DeviceError::new)?;
         if let Some(teacher_output) = teacher_output {
             let teacher_output = self.mat(teacher_output, fake_again.shape().0)?;
             let weight = training.teacher_weight;
             let distance =
-                loss::distance(fake_again, teacher_output, weight).map_err(TrainerError::device)?;
-            loss = loss.try_add(distance).map_err(TrainerError::device)?;
+                loss::distance(fake_again, teacher_output, weight).map_err(DeviceError::new)?;
+            loss = loss.try_add(distance).map_err(DeviceError::new)?;
         }
         let value = loss.as_vec()[0];
-        let mut grads = loss.try_backward().map_err(TrainerError::device)?;
+        let mut grads = loss.try_backward().map_err(DeviceError::new)?;
         let adam = self.adam(&self.generator_moments, self.learning_rate());
         update(
             &mut self.generator,
             &mut self.generator_moments,
             &mut grads,
             adam,
-        )?;
+        )
+        .map_err(DeviceError::new)?;
         Ok(value)
     }
 
-    fn mat(&self, data: Vec<f32>, rows: usize) -> Result<Mat<f32, D>, TrainerError> {
+    fn mat(&self, data: Vec<f32>, rows: usize) -> Result<Mat<f32, D>, DeviceError> {
         let shape = (rows, data.len() / rows);
         self.device
             .try_tensor_from_vec(data, shape)
-            .map_err(TrainerError::device)
+            .map_err(DeviceError::new)
     }
 
     /// Kinds of change to what the discriminator sees, none where images are not augmented.
@@ -328,7 +330,7 @@ impl<D: Backend<f32>> Trainer<D> {
         &self,
         x: Mat<f32, D, T>,
         seen: Seen,
-    ) -> Result<Mat<f32, D, T>, TrainerError> {
+    ) -> Result<Mat<f32, D, T>, DeviceError> {
         let kinds = self.augmentations();
         if kinds.is_empty() {
             return Ok(x);
@@ -339,7 +341,7 @@ impl<D: Backend<f32>> Trainer<D> {
         let shape = self.config.image.shape();
         let count = x.shape().0 * x.shape().1 / shape.len();
         let changes = (0..count).map(|_| draw_change(shape, kinds, probability, &mut rng));
-        D::augment(x, shape, changes.collect()).map_err(TrainerError::device)
+        D::augment(x, shape, changes.collect()).map_err(DeviceError::new)
     }
 
     /// Scores of both batches. A discriminator that normalizes has to see them apart, for
@@ -371,10 +373,10 @@ impl<D: Backend<f32>> Trainer<D> {
             let index = self
                 .device
                 .try_tensor_from_vec(index, (batch,))
-                .map_err(TrainerError::device)?;
+                .map_err(DeviceError::new)?;
             scores
                 .try_gather::<(usize,), (usize,)>(index)
-                .map_err(TrainerError::device)
+                .map_err(DeviceError::new)
         };
         let again = scores.retaped::<OwnedTape<f32, D>>();
         Ok((half(scores, 0)?, half(again, batch)?))
@@ -386,9 +388,9 @@ impl<D: Backend<f32>> Trainer<D> {
         x: Mat<f32, D, T>,
         labels: &[usize],
         mask: GradMask,
-    ) -> Result<Scores<D, T>, TrainerError> {
+    ) -> Result<Scores<D, T>, DeviceError> {
         let (judgement, _) =
-            D::forward_pass(&self.discriminator, x, mask).map_err(TrainerError::device)?;
+            D::forward_pass(&self.discriminator, x, mask).map_err(DeviceError::new)?;
         let (batch, units) = *judgement.shape();
         let mut counts = vec![0.0; batch * units];
         for (i, row) in counts.chunks_exact_mut(units).enumerate() {
@@ -398,10 +400,10 @@ impl<D: Backend<f32>> Trainer<D> {
             }
         }
         let counts = self.mat(counts, batch)?;
-        let scores = judgement.try_mul(counts).map_err(TrainerError::device)?;
+        let scores = judgement.try_mul(counts).map_err(DeviceError::new)?;
         scores
             .try_sum::<(usize,), Axis<1>>()
-            .map_err(TrainerError::device)
+            .map_err(DeviceError::new)
     }
 
     /// The next images `[batch, h * w * c]` from -1 to 1, and their classes.
@@ -476,24 +478,6 @@ impl<D: Backend<f32>> Trainer<D> {
     }
 }
 
-/// Moves the parameters of `network` by their gradients, which it takes out of `grads`.
-pub(crate) fn update<D: Backend<f32>>(
-    network: &mut Network<f32, D>,
-    moments: &mut Moments,
-    grads: &mut Gradients<f32, D>,
-    adam: Adam,
-) -> Result<(), TrainerError> {
-    let buffers = network.buffers.clone();
-    moments.updates += 1;
-    let moments = moments.first.iter_mut().zip(&mut moments.second);
-    for (param, (first, second)) in network.params_mut().into_iter().zip(moments) {
-        let grad = D::last_gradient(grads, param).map_err(TrainerError::device)?;
-        let grad = param.step(grad, |value, grad| adam.update(value, grad, first, second));
-        buffers.give(grad);
-    }
-    Ok(())
-}
-
 /// Mean probability of the wrong prediction.
 fn prediction_error(real: &[f32], fake: &[f32]) -> f32 {
     let sigmoid = |score: f32| 1.0 / (1.0 + (-score).exp());
@@ -528,14 +512,7 @@ pub enum TrainerError {
     /// The configuration does not describe a network.
     #[error("{0}")]
     Config(String),
-    /// dfdx's device refused, for want of memory as a rule.
-    #[error("the device failed: {0}; a smaller --batch needs less memory")]
-    Device(String),
-}
-
-impl TrainerError {
-    /// An error of dfdx's device.
-    pub(crate) fn device<E: std::fmt::Debug>(error: E) -> Self {
-        Self::Device(format!("{error:?}"))
-    }
+    /// The device failed.
+    #[error("{0}; a smaller --batch needs less memory")]
+    Device(#[from] DeviceError),
 }

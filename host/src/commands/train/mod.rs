@@ -41,6 +41,10 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
         Some(run) => Plan::of_resumed(run, &args)?,
         None => Plan::of_new(&args)?,
     };
+    if args.resume.is_none() {
+        // Before the images are read, which may take a while.
+        ensure_empty(&folder)?;
+    }
     config.data.skip_invalid |= args.reading.skip_invalid;
     let dataset = super::load_data(&config.data, config.image)?;
     say!(
