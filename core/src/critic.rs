@@ -10,7 +10,7 @@ use crate::types::Shape;
 /// A judge of single images, small enough for the device.
 #[derive(Clone, Copy, Debug)]
 pub struct Critic<'a> {
-    /// Of the generator.
+    /// Shape of the generator's images.
     picture: Shape,
     halved: bool,
     passing: i8,

@@ -9,7 +9,7 @@ pub enum ModelError {
     File(FileError),
     /// A layer of the generator.
     Layer {
-        /// Counted from 0.
+        /// Index of the layer, counted from 0.
         index: usize,
         /// The problem.
         error: LayerError,
@@ -395,7 +395,7 @@ pub enum InferError {
     },
     /// The class asked for does not exist, is missing, or the model has none.
     Class {
-        /// Asked for.
+        /// The class that was asked for.
         asked: Option<usize>,
         /// The model's classes.
         class_count: usize,

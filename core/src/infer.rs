@@ -28,7 +28,7 @@ impl Model<'_> {
         self.run_with::<Native>(input, arena, sink)
     }
 
-    /// As [`run`](Self::run), by a chosen set of inner loops: the result is the same.
+    /// Runs like [`run`](Self::run) by a chosen set of inner loops; the result is the same.
     pub fn run_with<K: KernelSet>(
         &self,
         input: &[i8],
@@ -44,7 +44,7 @@ impl Model<'_> {
         Ok(())
     }
 
-    /// As [`run`](Self::run) layer by layer, and hands every layer's finished output to
+    /// Runs like [`run`](Self::run), layer by layer, and hands every layer's finished output to
     /// `observer` as `(layer, values [h * w * c])`.
     ///
     /// *Errors*: an arena below [`Model::required_words`] of [`Mode::WholeLayers`], an

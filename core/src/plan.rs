@@ -22,7 +22,7 @@ pub enum Mode {
 /// Rows between two layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ring {
-    /// From the first byte behind the scratch.
+    /// Offset from the first byte behind the scratch.
     pub at_bytes: usize,
     pub rows: usize,
     pub row_bytes: usize,

@@ -15,14 +15,14 @@ pub(crate) fn part<T>(values: &[T], range: impl SliceIndex<[T], Output = [T]>) -
     values.get(range).unwrap_or(&[])
 }
 
-/// As [`part`], of `len` values from `from` on, whose sum may overflow.
+/// The same as [`part`], of `len` values from `from` on, whose sum may overflow.
 #[inline]
 pub(crate) fn part_at<T>(values: &[T], from: usize, len: usize) -> &[T] {
     let rest = values.get(from..);
     rest.and_then(|rest| rest.get(..len)).unwrap_or(&[])
 }
 
-/// As [`part`], to be written to.
+/// The same as [`part`], to be written to.
 #[inline]
 pub(crate) fn part_mut<T>(values: &mut [T], range: impl SliceIndex<[T], Output = [T]>) -> &mut [T] {
     values.get_mut(range).unwrap_or(&mut [])

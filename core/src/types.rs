@@ -3,9 +3,9 @@
 /// Height, width and channels of a map, NHWC without the N.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// In pixels.
+    /// Height in pixels.
     pub h: usize,
-    /// In pixels.
+    /// Width in pixels.
     pub w: usize,
     /// Channels.
     pub c: usize,
@@ -64,7 +64,7 @@ pub enum Function {
     Relu,
     /// `x` from 0 on, `slope * x` below; a table.
     LeakyRelu {
-        /// From 0 to below 1.
+        /// Slope below 0, from 0 to below 1.
         slope: f32,
     },
     /// A table.
@@ -112,9 +112,9 @@ impl Function {
 /// Bits of a layer's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightBits {
-    /// From -127 to 127.
+    /// Weights from -127 to 127.
     Eight,
-    /// From -7 to 7, two in a byte; dense layers only.
+    /// Weights from -7 to 7, two in a byte; dense layers only.
     Four,
 }
 
@@ -176,5 +176,6 @@ impl Op {
 /// The most layers of a generator.
 pub const MAX_LAYERS: usize = 16;
 
-/// The most values of a layer's input or output: sizes of its working memory stay far below 32 bits.
+/// The most values of a layer's input or output, so that sizes of working memory stay far below
+/// 32 bits.
 pub const MAX_MAP_LEN: usize = 1 << 24;

@@ -72,9 +72,9 @@ pub fn compare(
 /// Sums of squares over the values of a layer.
 #[derive(Clone, Copy, Default)]
 struct Power {
-    /// Of the floats.
+    /// Power of the floats.
     signal: f64,
-    /// Of the integers' differences from them.
+    /// Power of the integers' differences from them.
     noise: f64,
 }
 

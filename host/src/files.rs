@@ -77,7 +77,7 @@ impl RegularFile {
         Ok(bytes)
     }
 
-    /// For reading it piece by piece, up to the length that it had.
+    /// A reader of the file, up to the length that it had.
     pub fn into_reader(self) -> io::Take<File> {
         self.file.take(self.len_bytes)
     }

@@ -17,8 +17,8 @@ use crate::seeds;
 
 /// Images a step.
 const BATCH: usize = 64;
-/// Of the first step, as a share of a tensor's largest value: a few thousandths of a step of
-/// 8 bits. It falls to nothing, linearly.
+/// Learning rate of the first step, as a share of a tensor's largest value: a few thousandths of
+/// a step of 8 bits. It falls to nothing, linearly.
 const LEARNING_RATE: f32 = 0.003 / 127.0;
 
 /// The device failed.

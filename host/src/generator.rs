@@ -19,7 +19,7 @@ pub struct FloatLayer {
     pub weight: Vec<f32>,
     /// `[c]`
     pub bias: Vec<f32>,
-    /// After it.
+    /// The activation after the linear part.
     pub activation: Activation,
 }
 

@@ -46,7 +46,7 @@ pub fn reserved<T>(what: impl Into<String>, sizes: &[usize]) -> Result<Vec<T>, T
     Err(TooMuch { what, factors })
 }
 
-/// As many zeros (or what else is usual) as the product of `sizes`, see [`reserved`].
+/// A vector of as many defaults as the product of `sizes`, see [`reserved`].
 pub fn filled<T: Clone + Default>(
     what: impl Into<String>,
     sizes: &[usize],

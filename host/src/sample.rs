@@ -97,9 +97,10 @@ pub fn int8(model: &Model<'_>, order: &Order) -> Result<Images, InferError> {
     int8_of(model, &order.each(model.class_count()))
 }
 
-/// Seeds, from `order`'s on, of what a device shows when it interpolates between latents: the vetted ones in a model
-/// that has some, each chosen out of up to `candidates` by a critic that it has. Fewer than
-/// asked for where the vetted ones begin anew, for the same images would come again.
+/// Seeds, from `order`'s on, of what a device shows when it interpolates between latents: the
+/// vetted ones in a model that has some, each chosen out of up to `candidates` by a critic that
+/// it has. Fewer than asked for where the vetted ones begin anew, for the same images would come
+/// again.
 pub fn shown(
     model: &Model<'_>,
     order: &Order,

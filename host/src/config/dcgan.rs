@@ -21,9 +21,9 @@ const CHANNEL_STEP: usize = 4;
 /// How large a network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capacity {
-    /// As much as a Pico draws in a second.
+    /// A generator that a Pico runs in a second.
     Full,
-    /// At most 120 KB of flash, for small boards.
+    /// A generator of at most 120 KB of flash, for small boards.
     Tiny,
 }
 

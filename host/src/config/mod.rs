@@ -34,18 +34,18 @@ pub use training::{Augmentation, Loss, Training};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Of the model; goes into the `.gan` file.
+    /// Name of the model, which goes into the `.gan` file.
     pub name: String,
     /// The images' format.
     pub image: Image,
     /// The network that goes to the device.
     pub generator: Generator,
-    /// Its opponent, which stays on the host.
+    /// The generator's opponent, which stays on the host.
     pub discriminator: Discriminator,
     /// How both are trained.
     #[serde(default)]
     pub training: Training,
-    /// Where the images come from.
+    /// Origin of the images.
     #[serde(default)]
     pub data: Data,
 }
@@ -54,9 +54,9 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// In pixels.
+    /// Height in pixels.
     pub height: usize,
-    /// In pixels.
+    /// Width in pixels.
     pub width: usize,
     /// 1 (grey) or 3 (RGB).
     pub channels: usize,
@@ -95,7 +95,7 @@ pub enum ConfigError {
     /// There is no such preset.
     #[error("there is no preset `{name}`; {help}")]
     UnknownPreset {
-        /// Asked for.
+        /// The name that was asked for.
         name: String,
         /// The presets that there are.
         help: String,

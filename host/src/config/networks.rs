@@ -17,9 +17,9 @@ pub struct Generator {
     /// Dense layers before the one that makes the first map.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<DenseLayer>,
-    /// From the latent, or the last hidden layer, to the first map.
+    /// The dense layer from the latent, or the last hidden layer, to the first map.
     pub dense: FirstMap,
-    /// From map to map, the last to the image.
+    /// Transposed convolutions from map to map, the last one to the image.
     #[serde(default)]
     pub conv_transpose: Vec<ConvTransposeLayer>,
 }
@@ -56,11 +56,11 @@ impl Generator {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FirstMap {
-    /// Of the map, in pixels.
+    /// Height in pixels.
     pub height: usize,
-    /// Of the map, in pixels.
+    /// Width in pixels.
     pub width: usize,
-    /// Of the map.
+    /// Channels of the map.
     pub channels: usize,
     /// Batch normalization instead of a bias.
     pub norm: bool,
@@ -75,7 +75,7 @@ pub struct FirstMap {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvTransposeLayer {
-    /// Of its output.
+    /// Channels of its output.
     pub channels: usize,
     /// Side of the kernel, in taps.
     pub kernel: usize,
@@ -94,7 +94,7 @@ pub struct ConvTransposeLayer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Discriminator {
-    /// From map to map.
+    /// Convolutions from map to map.
     #[serde(default)]
     pub conv: Vec<ConvLayer>,
     /// Hidden dense layers behind the maps.
@@ -109,7 +109,7 @@ pub struct Discriminator {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvLayer {
-    /// Of its output.
+    /// Channels of its output.
     pub channels: usize,
     /// Side of the kernel, in taps.
     pub kernel: usize,

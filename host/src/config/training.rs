@@ -14,7 +14,7 @@ pub struct Training {
     pub batch: usize,
     /// Seed of the first weights, the order of the images and the latents.
     pub seed: u64,
-    /// Of Adam, before it decays.
+    /// Adam's learning rate, before it decays.
     pub learning_rate: f32,
     /// The discriminator's, where it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,7 @@ pub enum Augmentation {
 }
 
 impl Augmentation {
-    /// Those that suit all images.
+    /// The kinds that suit all images.
     pub const DEFAULT: [Self; 2] = [Self::Translation, Self::Color];
 }
 

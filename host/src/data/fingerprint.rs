@@ -21,7 +21,7 @@ pub struct DatasetFingerprint {
 }
 
 impl DatasetFingerprint {
-    /// That of `dataset`.
+    /// The fingerprint of `dataset`.
     pub fn of(dataset: &Dataset) -> Self {
         let mut hash = Sha256::new();
         for part in [&dataset.train, &dataset.held_out] {

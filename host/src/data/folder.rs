@@ -41,18 +41,18 @@ const SYSTEM_NAMES: [&str; 13] = [
     "system volume information",
     "lost+found",
 ];
-/// Of so many files one may be left out.
+/// Files of which one may be left out.
 const FILES_PER_LOSS: usize = 100;
 
 /// The contents of a folder.
 pub(super) struct Found {
     /// Empty without classes.
     pub class_names: Vec<String>,
-    /// In the order of the file names.
+    /// Images to train on, in the order of the file names.
     pub images: Images,
-    /// Those of `val` and `test`, where there are such folders.
+    /// Images of `val` and `test`, where there are such folders.
     pub held_out: Option<Images>,
-    /// In the order of the file names.
+    /// Files that cannot be used, in the order of their names.
     pub left_out: Vec<FileNote>,
     /// Used all the same, in the order of the file names.
     pub odd: Vec<FileNote>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// Its sides (or top and bottom) are cut off.
+    /// The sides of an image (or its top and bottom) are cut off.
     #[default]
     Crop,
     /// All of it is shown, on a ground of the background's colour.
@@ -99,8 +99,8 @@ impl TryFrom<String> for Colour {
 /// How all images of a set come to the network's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Framing {
-    /// Of images of another aspect.
+    /// The fit of images of another aspect.
     pub fit: Fit,
-    /// Behind transparent pixels, and beside padded images.
+    /// The colour behind transparent pixels and beside padded images.
     pub background: Colour,
 }

@@ -22,7 +22,7 @@ const HELD_OUT: [[&str; 2]; 2] = [
     ["test-images", "test-labels"],
 ];
 
-/// Where the files of a set lie.
+/// Paths of the files of a set.
 #[derive(Default)]
 struct Paths {
     images: Option<PathBuf>,
@@ -38,15 +38,15 @@ struct Set {
 
 /// The loaded images.
 pub(super) struct Loaded {
-    /// Of the set; empty without labels.
+    /// Names of the classes; empty without labels.
     pub class_names: Vec<String>,
     /// The number in the labels file of each class.
     pub label_values: Vec<u8>,
     /// To train on.
     pub train: Images,
-    /// Where there are any of their own.
+    /// Held-out images, where the set has files of them.
     pub held_out: Option<Images>,
-    /// For the user.
+    /// Remarks for the user.
     pub notes: Vec<String>,
 }
 

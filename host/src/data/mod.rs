@@ -32,11 +32,11 @@ pub const MAX_CLASSES: usize = 255;
 /// Images of one size, with classes or without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Images {
-    /// In pixels.
+    /// Height in pixels.
     pub height: usize,
-    /// In pixels.
+    /// Width in pixels.
     pub width: usize,
-    /// 1 or 3.
+    /// Channels: 1 (grey) or 3 (RGB).
     pub channels: usize,
     /// `[n, h, w, c]`
     pub pixels: Vec<u8>,
@@ -84,7 +84,7 @@ impl Images {
         }
     }
 
-    /// Those that `which` names, in its order.
+    /// The images that `which` names, in its order.
     pub fn pick(&self, which: impl IntoIterator<Item = usize>) -> Self {
         let mut picked = self.none_alike();
         which.into_iter().for_each(|i| picked.push_from(self, i));
@@ -102,7 +102,7 @@ impl Images {
         self.labels.extend(other.labels.get(i));
     }
 
-    /// Without images, of the same format.
+    /// A set without images, of the same format.
     pub(crate) fn none_alike(&self) -> Self {
         Self {
             pixels: Vec::new(),
@@ -115,7 +115,7 @@ impl Images {
 /// Training and held-out images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dataset {
-    /// For provenance.
+    /// The set's name, which a model keeps as its provenance.
     pub name: String,
     /// Empty without classes.
     pub class_names: Vec<String>,
@@ -145,15 +145,15 @@ pub struct FileNote {
 /// The source of the images, and the format that they are brought to.
 #[derive(Clone, Debug, Default)]
 pub struct DataRequest {
-    /// None for the embedded set.
+    /// The folder or file; none for the embedded set.
     pub path: Option<PathBuf>,
     /// Width and height of a sheet's tiles, in pixels.
     pub tile: Option<(usize, usize)>,
-    /// In pixels.
+    /// Height in pixels.
     pub height: usize,
-    /// In pixels.
+    /// Width in pixels.
     pub width: usize,
-    /// 1 or 3.
+    /// Channels: 1 (grey) or 3 (RGB).
     pub channels: usize,
     /// Whether any number of files may be left out.
     pub skip_invalid: bool,
@@ -190,9 +190,9 @@ pub enum DataError {
     Losses {
         /// The folder.
         path: PathBuf,
-        /// Of all kinds.
+        /// Files of all kinds.
         files: usize,
-        /// Those that cannot be used.
+        /// Files that cannot be used.
         left_out: Vec<FileNote>,
     },
     /// A number asks for more memory than there is.

@@ -20,23 +20,23 @@ pub enum ExportError {
     /// A weight or a bias is infinite or not a number.
     #[error("layer {layer} has values that are not numbers: the training has diverged")]
     NotANumber {
-        /// Its number.
+        /// The layer's number.
         layer: usize,
     },
     /// No format has the operator; `GraphOp` lists those that all formats have.
     #[error("layer {layer}, {kind}, has no form in other runtimes")]
     Operator {
-        /// Its number.
+        /// The layer's number.
         layer: usize,
-        /// Its operator.
+        /// The layer's operator.
         kind: &'static str,
     },
     /// A multiplier has no scale in `f32`.
     #[error("layer {layer}, {kind}, has a multiplier that `f32` cannot hold")]
     Scale {
-        /// Its number.
+        /// The layer's number.
         layer: usize,
-        /// Its operator.
+        /// The layer's operator.
         kind: &'static str,
     },
     /// A clamp that is neither ReLU nor the whole range.
@@ -45,9 +45,9 @@ pub enum ExportError {
          and -128..=127 (no activation)"
     )]
     Clamp {
-        /// Its number.
+        /// The layer's number.
         layer: usize,
-        /// Its operator.
+        /// The layer's operator.
         kind: &'static str,
         /// Smallest output.
         min: i8,
@@ -62,9 +62,9 @@ pub enum ExportError {
          version 3 name none: `gan quantize RUN` writes the model anew"
     )]
     UnnamedActivation {
-        /// Its number.
+        /// The layer's number.
         layer: usize,
-        /// Its operator.
+        /// The layer's operator.
         kind: &'static str,
     },
     /// The model that a format can express would be refused by gan-core.
@@ -99,9 +99,9 @@ pub struct Graph<P> {
 /// format for its form. Until then [`Graph`] refuses it with [`ExportError::Operator`].
 #[derive(Clone, Copy)]
 pub enum GraphOp {
-    /// As [`Op::Dense`].
+    /// A dense layer, see [`Op::Dense`].
     Dense,
-    /// As [`Op::ConvTranspose`].
+    /// A transposed convolution, see [`Op::ConvTranspose`].
     ConvTranspose(Window),
 }
 
@@ -125,7 +125,7 @@ impl GraphOp {
 
 /// A layer: linear part, then an activation.
 pub struct GraphLayer<P> {
-    /// Counted from 0.
+    /// The layer's number, counted from 0.
     pub index: usize,
     /// The linear part.
     pub op: GraphOp,
@@ -143,7 +143,7 @@ pub struct GraphLayer<P> {
 
 /// Parameters of a layer in floats.
 pub struct FloatParameters {
-    /// In gan-core's order.
+    /// The weights, in gan-core's order.
     pub weights: Vec<f32>,
     /// One for each output channel (dense: value).
     pub bias: Vec<f32>,
@@ -151,17 +151,17 @@ pub struct FloatParameters {
 
 /// Parameters of a layer in integers.
 pub struct Int8Parameters<'a> {
-    /// In gan-core's order.
+    /// The weights, in gan-core's order.
     pub weights: Vec<i8>,
     /// One for each output channel (dense: value), in steps of its products.
     pub bias: Vec<i32>,
     /// One for each output channel (dense: value).
     pub multipliers: Vec<Multiplier>,
-    /// Of the input.
+    /// Scale and zero point of the input.
     pub input: Quant,
-    /// Of the values before the activation.
+    /// Scale and zero point of the values before the activation.
     pub pre_activation: Quant,
-    /// Of the output.
+    /// Scale and zero point of the output.
     pub output: Quant,
     /// The activation as the runtime computes it.
     pub activation: CoreActivation<'a>,

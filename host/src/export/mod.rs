@@ -34,11 +34,11 @@ pub struct Format {
 /// The function that writes a format, by what it is written from.
 #[derive(Clone, Copy, Debug)]
 pub enum Writer {
-    /// From the floats of a run: the bytes of the file.
+    /// Writes the bytes of the file from the floats of a run.
     Generator(fn(&FloatGenerator) -> Result<Vec<u8>, ExportError>),
-    /// From an int8 model.
+    /// Writes the file from an int8 model.
     Model(fn(&Model<'_>) -> Result<Exported, ExportError>),
-    /// From an int8 model and the prefix of the names in the file: the bytes of the file.
+    /// Writes the bytes of the file from an int8 model and the prefix of the names in it.
     Code(fn(&Model<'_>, &str) -> Result<Vec<u8>, ExportError>),
 }
 
@@ -54,6 +54,6 @@ pub struct Exported {
 pub struct Rewritten {
     /// Its `.gan` file.
     pub gan: Vec<u8>,
-    /// What is not as in the given model.
+    /// The differences from the given model.
     pub changes: Vec<&'static str>,
 }

@@ -72,9 +72,9 @@ pub enum ImportError {
 pub struct Imported {
     /// The metadata of a run's file.
     pub state: RunState,
-    /// As in a run's `generator.safetensors`.
+    /// Tensors as in a run's `generator.safetensors`.
     pub tensors: Vec<Named>,
-    /// Which module each layer is, and what was changed, a line each.
+    /// Lines that say which module each layer is, and what was changed.
     pub notes: Vec<String>,
 }
 

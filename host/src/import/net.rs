@@ -53,7 +53,7 @@ pub struct Section {
     pub embedding: Option<Embedding>,
     /// Whether the dense layer's values are `[h, w, c]`, as Keras has them, not `[c, h, w]`.
     pub channels_last: bool,
-    /// Of the normalizations.
+    /// The `eps` of the normalizations.
     pub eps: PerLayer,
     /// Of the `LeakyReLU`s, where the layers do not say it.
     pub leaky_slope: Option<PerLayer>,

@@ -80,7 +80,7 @@ pub fn fold(tensors: &mut Tensors, problems: &mut Vec<String>) {
     }
 }
 
-/// For each value of a tensor its place along dimension `dim`, and among the rest.
+/// The place of each value of a tensor along dimension `dim`, and among the rest.
 fn places(shape: &[usize], dim: usize) -> impl Iterator<Item = (usize, usize)> {
     let inner: usize = shape[dim + 1..].iter().product();
     let (len, count) = (shape[dim], shape.iter().product());

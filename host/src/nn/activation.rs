@@ -15,7 +15,7 @@ use super::{Float, Mat};
 /// The function that follows a layer's sum. Its derivative is a function of its output, so that
 /// training keeps no inputs.
 ///
-/// In a configuration it is its name, or `{ leaky_relu = 0.01 }` for a slope other than
+/// A configuration holds its name, or `{ leaky_relu = 0.01 }` for a slope other than
 /// [`LEAKY_SLOPE`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
@@ -67,7 +67,7 @@ pub(super) use by_activation;
 /// An operator of TensorFlow Lite: its number in `BuiltinOperator`, and its version for int8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TfliteOperator {
-    /// In `schema.fbs`.
+    /// Its code in `schema.fbs`.
     pub code: i32,
     /// The oldest one that has what is used here.
     pub version: i32,

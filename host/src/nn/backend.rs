@@ -10,12 +10,12 @@ use super::{Float, Param};
 /// A matrix on a device: `[pixels, channels]` for activations.
 pub type Mat<E, D, T = NoneTape> = Tensor<(usize, usize), E, D, T>;
 
-/// Which gradients a pass has to produce; the others' work is left out.
+/// The gradients that a pass has to produce; the others are not computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GradMask {
-    /// Of the input.
+    /// The gradient of the input.
     pub input: bool,
-    /// Of the parameters.
+    /// The gradients of the parameters.
     pub weights: bool,
 }
 
@@ -25,7 +25,7 @@ pub struct GradMask {
 pub struct DeviceError(String);
 
 impl DeviceError {
-    /// From dfdx's error.
+    /// Keeps the text of dfdx's error.
     pub fn new<E: std::fmt::Debug>(error: E) -> Self {
         Self(format!("{error:?}"))
     }

@@ -15,7 +15,7 @@ use super::{Float, group_len};
 /// A layer's geometry and channel counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
-    /// Where taps land.
+    /// Places where taps land.
     pub geometry: Geometry,
     /// Channels of the input.
     pub c_in: usize,
@@ -50,7 +50,7 @@ impl Conv {
 
 /// The gradient of a layer's weights on its way.
 pub struct WeightGrad<E> {
-    /// As many as weights.
+    /// Gradients, as many as weights.
     pub values: Vec<E>,
     /// Whether the values count already, and are added to.
     pub accumulate: bool,

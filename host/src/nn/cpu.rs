@@ -112,7 +112,7 @@ where
 {
     spec: BlockSpec,
     x: Arc<Vec<E>>,
-    /// Before normalization; kept only where there is one.
+    /// Values before normalization, kept only where there is one.
     sums: Option<Vec<E>>,
     y: Arc<Vec<E>>,
     stats: Option<BatchStats<E>>,

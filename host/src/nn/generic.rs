@@ -209,7 +209,7 @@ fn per_image(index: &[Option<usize>], n: usize, rows: usize) -> Vec<Option<usize
     (0..n).flat_map(image).collect()
 }
 
-/// For each small pixel and tap, the big pixel it touches: `[small * taps]`.
+/// The big pixel that each small pixel and tap touch: `[small * taps]`.
 fn window_index(g: &Geometry) -> Vec<Option<usize>> {
     let mut index = Vec::with_capacity(g.small_len() * g.taps());
     for pixel in 0..g.small_len() {
@@ -221,7 +221,7 @@ fn window_index(g: &Geometry) -> Vec<Option<usize>> {
     index
 }
 
-/// For each big pixel, the rows of the product `[small * taps]` that land on it, padded
+/// The rows of the product `[small * taps]` that land on each big pixel, padded
 /// to the same number of slots: `[big * slots]`.
 fn contribution_index(g: &Geometry) -> (Vec<Option<usize>>, usize) {
     let mut landing = vec![Vec::new(); g.big_len()];

@@ -15,7 +15,7 @@ pub struct BlockSpec<O = Op> {
     pub norm: bool,
     /// Weights over their largest singular value.
     pub spectral: bool,
-    /// Behind the linear part.
+    /// The activation behind the linear part.
     pub activation: Activation,
 }
 
@@ -137,7 +137,7 @@ impl<E: Float, D: Backend<E>> Network<E, D> {
         params
     }
 
-    /// As [`params`](Self::params), to change.
+    /// The same as [`params`](Self::params), to change them.
     pub fn params_mut(&mut self) -> Vec<&mut Param<E, D>> {
         let mut params = Vec::new();
         for block in &mut self.blocks {

@@ -66,7 +66,7 @@ impl Op {
 /// The linear part of a generator's block: what a device can compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeneratorOp {
-    /// As [`Op::Dense`].
+    /// A dense layer, see [`Op::Dense`].
     Dense {
         /// Values in.
         n_in: usize,
@@ -75,7 +75,7 @@ pub enum GeneratorOp {
         /// Channels of the output.
         c_out: usize,
     },
-    /// As [`Op::ConvTranspose`].
+    /// A transposed convolution, see [`Op::ConvTranspose`].
     ConvTranspose(Conv),
 }
 

@@ -12,9 +12,9 @@ use super::network::Network;
 pub struct Moments {
     /// Updates that they are the means of: the bias correction's count.
     pub updates: u64,
-    /// Of the gradient.
+    /// Moving averages of the gradient.
     pub first: Vec<Vec<f32>>,
-    /// Of its square.
+    /// Moving averages of its square.
     pub second: Vec<Vec<f32>>,
 }
 

@@ -12,7 +12,7 @@ pub struct Param<E: Float, D: Backend<E>> {
     pub values: Arc<Vec<E>>,
     /// Rows and columns.
     pub shape: (usize, usize),
-    /// What the tape and the device know it by; see [`Backend::param_tensor`].
+    /// The tensor that the tape and the device know; see [`Backend::param_tensor`].
     pub tensor: Mat<E, D>,
     spectral: Option<Spectral<E>>,
 }
@@ -28,7 +28,7 @@ impl<E: Float, D: Backend<E>> Param<E, D> {
         })
     }
 
-    /// From here on the layers see the values over their largest singular value.
+    /// Lets the layers see the values over their largest singular value, from here on.
     pub fn normalize_spectrum(&mut self) {
         let kept = self.values.to_vec();
         // Any start but zero will do; power iterations turn it to where it has to be.

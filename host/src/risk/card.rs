@@ -11,7 +11,7 @@ pub struct Figure {
     pub key: &'static str,
     /// Name for people.
     pub name: &'static str,
-    /// Of the images judged.
+    /// Counts of the images judged.
     #[serde(flatten)]
     pub estimate: Estimate,
     /// The same of real images, in place of the ones judged.
@@ -43,9 +43,9 @@ pub struct Card {
     pub reference: &'static str,
     /// Description of the features, with their hash.
     pub features: String,
-    /// In the order of the issue: tests, fidelity, diversity, class, memory, each, trends.
+    /// Figures, in this order: tests, fidelity, diversity, class, memory, each, trends.
     pub figures: Vec<Figure>,
-    /// By [`rule_text`].
+    /// The rating by [`rule_text`].
     pub rating: Rating,
     /// The rules that apply, with the figures.
     pub reasons: Vec<String>,
@@ -178,9 +178,9 @@ pub struct Difference {
     pub key: &'static str,
     /// Name for people.
     pub name: &'static str,
-    /// Of the floats.
+    /// The figure of the floats.
     pub float: f64,
-    /// Of the integers.
+    /// The figure of the integers.
     pub int8: f64,
     /// The integers' less the floats'. The interval is that of independent sets, so wider
     /// than need be: both draw from the same latents.

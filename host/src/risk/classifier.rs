@@ -200,7 +200,7 @@ pub(super) fn affordable(seen: usize, images: &Images) -> usize {
 }
 
 impl Classifier {
-    /// With random weights (He et al. 2015).
+    /// A classifier with random weights (He et al. 2015).
     pub fn new(
         layers: Layers,
         image: Image,
@@ -218,7 +218,7 @@ impl Classifier {
         classifier.map_err(ClassifierError::Unsuited)
     }
 
-    /// With the values that `fill` gives, by name and shape.
+    /// A classifier with the values that `fill` gives, by name and shape.
     pub(super) fn build(
         layers: Layers,
         image: Image,

@@ -27,11 +27,11 @@ use crate::files::{MOST_BYTES, read_regular, write_atomic};
 pub enum Task {
     /// The classes of the data.
     Classes,
-    /// By how many quarters an image was turned; by how many halves if it is not square.
+    /// The number of quarter turns of an image; of half turns if it is not square.
     Turns,
 }
 
-/// Where features come from.
+/// The origin of features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// Changes with the layers and the way of training.
@@ -64,9 +64,9 @@ enum Source {
 }
 
 const VERSION: u32 = 1;
-/// Of 28x28 grey clothes; made by `gan features --data FASHION-MNIST-FOLDER`.
+/// Features of 28x28 grey clothes, made by `gan features --data FASHION-MNIST-FOLDER`.
 const FASHION: &[u8] = include_bytes!("../../data/features/fashion.safetensors");
-/// Of features that nobody asked for.
+/// Seed of the features that a command trains by itself.
 const SEED: u64 = 1;
 /// Images seen in training.
 const SEEN: usize = 240_000;

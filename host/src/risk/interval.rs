@@ -107,7 +107,7 @@ const T_PARTS: f64 = 2.022_690_920_036_761;
 /// A figure of a set, and how it differs between parts of the set.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampled {
-    /// Of the whole set.
+    /// The figure of the whole set.
     pub value: f64,
     /// Mean over the quarters.
     part_mean: f64,
@@ -157,7 +157,7 @@ pub fn subsampling<const N: usize>(
 #[derive(Clone, Copy)]
 struct Spread {
     mean: f64,
-    /// From set to set of the part's size.
+    /// Variance from set to set of the part's size.
     variance: f64,
 }
 
@@ -190,7 +190,7 @@ fn spreads<const N: usize>(
 }
 
 impl Sampled {
-    /// With an interval as of a normal distribution.
+    /// The estimate with the interval of a normal distribution.
     pub fn estimate(self) -> Estimate {
         let half = T_PARTS * self.deviation;
         Estimate {

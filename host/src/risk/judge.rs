@@ -35,10 +35,10 @@ pub struct Judge<'a> {
     train: Points,
     reference: Images,
     reference_sample: Sample,
-    /// Those recognised as their class, of how many; with labels only.
+    /// Reference images that are recognised as their class, and how many there are; with labels only.
     reference_hits: Option<(usize, usize)>,
     floors: Vec<Measured>,
-    /// Of the set, judged by or not.
+    /// Held-out images of the set, also those that are not judged by.
     held_out: usize,
     /// Whether the real images are of the training.
     is_of_training: bool,
@@ -380,7 +380,8 @@ impl<'a> Judge<'a> {
         )))
     }
 
-    /// With labels on both sides, and features that know the classes.
+    /// Share of images of the wrong class, where both sides have labels and the features know
+    /// the classes.
     fn class_risk(&self, images: &Images, points: &Points) -> Result<Option<Measured>, RiskError> {
         let asked = class_hits(self.extractor, images, points)?;
         let hits = asked.zip(self.reference_hits);

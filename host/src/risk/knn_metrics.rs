@@ -17,7 +17,7 @@ const NO_DISTANCE: f64 = 1e-9;
 
 /// Images as they are compared.
 pub struct Sample {
-    /// Their features.
+    /// Features of the images.
     pub points: Points,
     /// Squared distance of each to the nearest training image, and to the
     /// [`K`]-th.
@@ -98,8 +98,8 @@ pub fn compare(real: &Sample, generated: &Sample) -> KnnMetrics {
     }
 }
 
-/// In the order of [`KnnMetrics`]; of the ratio the logarithm, for fewer images are all farther
-/// from each other.
+/// The figures in the order of [`KnnMetrics`]; of the ratio the logarithm, for fewer images are
+/// all farther from each other.
 fn figures(real: &Sample, generated: &Sample) -> [f64; 9] {
     let found = neighbourhood(&real.points, &generated.points, K);
     let nearest = |sample: &Sample| sample.to_train.iter().map(|&[d, _]| d).collect();

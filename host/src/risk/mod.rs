@@ -43,11 +43,11 @@ pub enum RiskError {
         class.map_or(String::new(), |class| format!("class {class}: "))
     )]
     TooRisky {
-        /// Counted from 0; none where the model has no classes.
+        /// The class, counted from 0; none where the model has no classes.
         class: Option<usize>,
-        /// That pass.
+        /// Seeds that pass.
         found: usize,
-        /// That were drawn.
+        /// Seeds that were drawn.
         tried: usize,
     },
     /// A classifier could not be trained or used.

@@ -18,7 +18,7 @@ const PATIENCE: usize = 10;
 /// The risk at one step, from the averaged generator's images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Of the run.
+    /// The step of the run.
     pub step: u64,
     /// The mean of `two_sample_risk`, 1 - `precision` and 1 - `coverage`, from 0 to 1.
     pub risk: f64,

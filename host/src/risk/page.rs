@@ -12,7 +12,7 @@ use crate::picture;
 
 /// The part of the page about one subject.
 pub struct Exhibit<'a> {
-    /// Its figures.
+    /// Figures of the subject.
     pub card: &'a Card,
     /// All its images.
     pub images: &'a Images,

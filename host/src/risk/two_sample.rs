@@ -11,7 +11,7 @@ use crate::data::Images;
 pub enum View {
     /// All of it.
     Full,
-    /// As on a display: 16 grey levels, or RGB565.
+    /// The colours of a display: 16 grey levels, or RGB565.
     Display,
     /// Means of two by two pixels.
     Half,

@@ -44,7 +44,7 @@ pub struct RunState {
     /// older versions did not write them down.
     #[serde(default)]
     pub generator_updates: Option<u64>,
-    /// For the `LeCam` regularizer.
+    /// Moving averages for the `LeCam` regularizer.
     #[serde(default)]
     pub anchors: Anchors,
     /// Strength of the augmentation; older versions changed every image.
@@ -71,7 +71,7 @@ impl RunState {
     }
 }
 
-/// What to do about a file that is not a usable checkpoint.
+/// The advice about a file that is not a usable checkpoint.
 fn repair(path: &Path) -> &'static str {
     match path
         .extension()

@@ -50,7 +50,7 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// Those of a run that stands at `step`.
+    /// Opens the logs of a run that stands at `step`.
     pub fn open(folder: &RunFolder, step: u64) -> Result<Self, FileError> {
         let best_path = folder.best();
         let best = read_if_there(&best_path)?;
@@ -113,7 +113,7 @@ impl Logs {
 pub(super) struct Log<T> {
     path: PathBuf,
     records: Vec<T>,
-    /// Where each record's line ends, in bytes of the whole file.
+    /// End of each record's line, in bytes of the whole file.
     line_ends: Vec<u64>,
     /// Records whose lines are in the file.
     written: usize,

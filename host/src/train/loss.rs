@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Loss, Training};
 use crate::nn::Mat;
 
-/// Of the discriminator, one for each image: above 0 for real.
+/// Scores of the discriminator, one for each image: above 0 for real.
 pub type Scores<D, T = NoneTape> = Tensor<(usize,), f32, D, T>;
 
 /// A loss on its way to be minimized.
 pub type Scalar<D, T> = Tensor<(), f32, D, T>;
 
-/// What the `LeCam` regularizer compares with (Tseng et al. 2021): moving averages of the
+/// References of the `LeCam` regularizer (Tseng et al. 2021): moving averages of the
 /// discriminator's mean scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Anchors {
-    /// Of real images.
+    /// Mean score of real images.
     pub real: f32,
-    /// Of generated ones.
+    /// Mean score of generated images.
     pub fake: f32,
 }
 

@@ -58,7 +58,7 @@ pub enum Ending {
 pub enum Event<'a> {
     /// A step is done.
     Step {
-        /// Its report.
+        /// The step's report.
         report: &'a StepReport,
         /// Variance of its fakes as a share of the data's.
         diversity: f32,

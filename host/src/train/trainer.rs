@@ -23,10 +23,10 @@ use crate::random::{self, Purpose};
 pub struct StepReport {
     /// Steps done so far, this one included.
     pub step: u64,
-    /// Of the discriminator, all its terms.
+    /// Loss of the discriminator, the sum of its terms.
     #[serde(deserialize_with = "number_or_null")]
     pub discriminator_loss: f32,
-    /// Of the generator.
+    /// Loss of the generator.
     #[serde(deserialize_with = "number_or_null")]
     pub generator_loss: f32,
     /// Mean error of the discriminator's predictions, from 0 (never in doubt) to 1: its
@@ -66,7 +66,7 @@ pub struct Trainer<D: Backend<f32>> {
     pub(super) step: u64,
     /// Times that the run went back to a checkpoint at half the rate.
     pub(super) rollbacks: u32,
-    /// For the `LeCam` regularizer.
+    /// Moving averages for the `LeCam` regularizer.
     pub(super) anchors: Anchors,
     /// Strength of the augmentation.
     pub(super) strength: Strength,
@@ -86,7 +86,7 @@ pub struct Trainer<D: Backend<f32>> {
 /// Time that a run is to fill.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
-    /// In all, in seconds.
+    /// The whole time, in seconds.
     pub total_s: f64,
     /// Seconds of training behind the run, in all its processes.
     pub spent_s: f64,
@@ -164,7 +164,7 @@ impl<D: Backend<f32>> Trainer<D> {
         self.ema = self.generator_state();
     }
 
-    /// From here on the generator is to draw what `teacher` draws, too; an error says why it
+    /// Lets the generator learn what `teacher` draws, too, from here on; an error says why it
     /// cannot.
     pub fn learn_from(&mut self, teacher: FloatGenerator) -> Result<(), TrainerError> {
         let format = |config: &Config| (config.image, config.generator.latent, config.input_len());

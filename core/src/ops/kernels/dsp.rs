@@ -7,8 +7,8 @@
 use super::portable::{accumulate_pairs, add_any, pack_pairs};
 use super::{Blocks, KernelSet, Row, Taps};
 
-/// For ARMv7E-M, and ARMv8-M main with the DSP extension; elsewhere, and for a file that does
-/// not lie at a multiple of four bytes, its blocks with the portable loops.
+/// Inner loops for ARMv7E-M, and ARMv8-M main with the DSP extension. Elsewhere, and for a file
+/// that does not lie at a multiple of four bytes, the portable loops run on the same blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Dsp;
 

@@ -92,7 +92,7 @@ impl Push for Aligned {
     }
 }
 
-/// Where a table's field stands in its list of offsets.
+/// Place of a table's field in its list of offsets.
 const fn field(number: VOffsetT) -> VOffsetT {
     4 + 2 * number
 }

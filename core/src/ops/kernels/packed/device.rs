@@ -19,7 +19,7 @@ struct Job {
     weights: *const u8,
     weights_end: *const u8,
     lane_bytes: usize,
-    /// From one channel's sums to the next one's.
+    /// Bytes from one channel's sums to the next one's.
     sums_bytes: usize,
     /// Minus all the halves that a channel's sum will have in it.
     start: u32,

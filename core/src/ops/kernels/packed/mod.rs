@@ -10,7 +10,7 @@
 use super::{Blocks, KernelSet, Row, Taps};
 use crate::slice::part_mut;
 
-/// For Cortex-M0+, Cortex-M3 and RISC-V.
+/// Inner loops for Cortex-M0+, Cortex-M3 and RISC-V.
 #[derive(Clone, Copy, Debug)]
 pub struct Packed;
 
