@@ -11,6 +11,7 @@ mod firmware;
 mod format;
 mod gate;
 mod golden;
+mod groups;
 mod hostile;
 mod import;
 mod imports;

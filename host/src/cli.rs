@@ -138,6 +138,10 @@ pub struct Train {
     /// Names for the classes of --data, with commas between them
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', requires = "data")]
     pub labels: Vec<String>,
+    /// Classes to make of images without any, each a group of alike images; 0 makes none
+    /// [default: one for each 20 images, up to 14; none with --config]
+    #[arg(long, value_name = "NUMBER")]
+    pub groups: Option<usize>,
     /// Channels, 1 (grey) or 3 (RGB), instead of the preset's
     #[arg(long)]
     pub channels: Option<usize>,
@@ -178,7 +182,7 @@ pub struct Train {
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["preset", "config", "from", "size", "flash", "tile", "labels", "fit", "background", "transpose", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
+        conflicts_with_all = ["preset", "config", "from", "size", "flash", "tile", "labels", "groups", "fit", "background", "transpose", "channels", "out", "budget", "batch", "seed", "teacher", "watch_risk"]
     )]
     pub resume: Option<PathBuf>,
 }

@@ -28,6 +28,8 @@ pub enum Purpose {
     Split,
     /// Parts of a comparison's images.
     Subsample,
+    /// First centres of groups of images.
+    Groups,
 }
 
 /// The generator for `purpose` at `index` (a step or an epoch) of the run with `seed`.

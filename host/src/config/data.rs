@@ -31,6 +31,10 @@ pub struct Data {
     /// Whether any number of files of a folder may be left out.
     #[serde(skip_serializing_if = "is_default", alias = "accept_losses")]
     pub skip_invalid: bool,
+    /// Groups of alike images that are made classes, where the images have none; a network by
+    /// the size of the images chooses their number itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
     /// Names of the classes, filled in from the data.
     pub class_names: Vec<String>,
 }

@@ -62,7 +62,7 @@ impl Likeness {
 }
 
 /// Means of the pixels that fall into each of 8x8 fields. *Shape*: `[8, 8, c]`.
-fn thumbnail(images: &Images, i: usize) -> Vec<f32> {
+pub(super) fn thumbnail(images: &Images, i: usize) -> Vec<f32> {
     let Shape { h, w, c } = images.shape();
     let mut sums = vec![0f32; SIDE_PX * SIDE_PX * c];
     let mut counts = vec![0f32; SIDE_PX * SIDE_PX];
@@ -90,7 +90,7 @@ fn mirrored(thumbnail: &[f32], channels: usize) -> Vec<f32> {
 }
 
 /// Root mean square of the difference.
-fn distance(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn distance(a: &[f32], b: &[f32]) -> f32 {
     let squares: f32 = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
     (squares / a.len() as f32).sqrt()
 }

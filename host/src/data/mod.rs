@@ -6,6 +6,7 @@ mod embedded;
 mod fingerprint;
 mod folder;
 mod framing;
+mod groups;
 pub mod idx;
 mod likeness;
 mod sheet;
@@ -19,6 +20,7 @@ use decode::Decoder;
 pub use fingerprint::DatasetFingerprint;
 pub use framing::{Colour, Fit, Framing};
 use gan_core::Shape;
+pub use groups::suitable_groups;
 pub use likeness::Likeness;
 pub use survey::Survey;
 

@@ -26,7 +26,7 @@ use indicatif::FormattedDuration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use self::plan::{Plan, fit_to_data};
+use self::plan::{Plan, fit_to_data, group};
 use self::progress::Progress;
 use crate::cli::{Device, Train};
 use crate::device;
@@ -46,7 +46,7 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
         ensure_empty(&folder)?;
     }
     config.data.skip_invalid |= args.reading.skip_invalid;
-    let dataset = super::load_data(&config.data, config.image)?;
+    let mut dataset = super::load_data(&config.data, config.image)?;
     say!(
         "data: {}, {} to train on, {} held out, {}, {} left out",
         dataset.name,
@@ -55,6 +55,8 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
         classes(&dataset.class_names),
         counted(dataset.left_out.len(), "file")
     );
+    let fingerprint = DatasetFingerprint::of(&dataset);
+    group(&mut config, &mut dataset, is_by_size)?;
     if args.resume.is_some() {
         let names = &config.data.class_names;
         ensure!(
@@ -62,7 +64,6 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
             "the data's classes have changed since the run began"
         );
     }
-    let fingerprint = DatasetFingerprint::of(&dataset);
     if let Some(began_with) = began_with.filter(|old| !old.has_same_pictures(&fingerprint)) {
         let change = format!("it began with {began_with}; there are {fingerprint} now");
         ensure!(

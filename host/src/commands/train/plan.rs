@@ -8,7 +8,9 @@ use host::config::{
     Augmentation, Capacity, Config, Data, FEW_IMAGES, Image, PRESETS, default_side_px,
 };
 use host::console::{check_text, counted};
-use host::data::{Dataset, DatasetFingerprint, Images, Likeness, Survey};
+use host::data::{
+    Dataset, DatasetFingerprint, Images, Likeness, MAX_CLASSES, Survey, suitable_groups,
+};
 use host::quant;
 use host::run_folder::RunFolder;
 use host::train::checkpoint;
@@ -69,6 +71,34 @@ impl Plan {
             began_with: state.data,
         })
     }
+}
+
+/// Makes classes of groups of alike images, where the images have no classes.
+pub fn group(config: &mut Config, dataset: &mut Dataset, is_by_size: bool) -> anyhow::Result<()> {
+    let images = dataset.train.len();
+    let groups = match config.data.groups {
+        Some(groups) => groups,
+        None if is_by_size && dataset.class_names.is_empty() => suitable_groups(images),
+        None => 0,
+    };
+    config.data.groups = (groups > 0).then_some(groups);
+    if groups == 0 {
+        return Ok(());
+    }
+    ensure!(
+        dataset.class_names.is_empty(),
+        "{} has classes of its own: leave --groups (data.groups) out",
+        dataset.name
+    );
+    ensure!(
+        (2..=MAX_CLASSES.min(images / 2)).contains(&groups),
+        "--groups (data.groups) is {groups}: from 2 to {} are possible with {}, or 0 for none",
+        MAX_CLASSES.min(images / 2),
+        counted(images, "image")
+    );
+    dataset.group(groups);
+    say!("groups: {groups} of alike images, each a class of its own; --groups 0 makes none");
+    Ok(())
 }
 
 /// Completes a configuration by what the images are, and checks that a device can draw what
@@ -223,6 +253,7 @@ fn configure(args: &Train) -> anyhow::Result<(Config, bool)> {
             data.labels.clone_from(&args.labels);
         }
     }
+    config.data.groups = args.groups.or(config.data.groups);
     args.reading.change(&mut config.data);
     if let Some(channels) = args.channels {
         config.image.channels = channels;
