@@ -139,7 +139,7 @@ pub struct Train {
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', requires = "data")]
     pub labels: Vec<String>,
     /// Classes to make of images without any, each a group of alike images; 0 makes none
-    /// [default: one for each 20 images, up to 14; none with --config]
+    /// [default: for a network by size one for each 20 images, up to 14]
     #[arg(long, value_name = "NUMBER")]
     pub groups: Option<usize>,
     /// Channels, 1 (grey) or 3 (RGB), instead of the preset's
