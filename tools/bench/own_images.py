@@ -31,8 +31,8 @@ DRAWN = 700
 K, AXES = 5, 64
 RECIPES = {
     "default": {},
-    "batch 32, rate 8e-4": {"batch": 32, "learning_rate": 8e-4},
-    "batch 16, rate 8e-4": {"learning_rate": 8e-4},
+    "batch 32": {"batch": 32},
+    "rate 4e-4": {"learning_rate": 4e-4},
     "rates 8e-4 and 2e-4": {"learning_rate": 8e-4, "discriminator_learning_rate": 2e-4},
     "rates 1.6e-3 and 4e-4": {"learning_rate": 1.6e-3, "discriminator_learning_rate": 4e-4},
     "DiffAugment": {"augment": '["translation", "color", "cutout"]', "augment_target": 0},
@@ -41,6 +41,7 @@ RECIPES = {
     "every image shifted, cutout": {"augment": '["translation", "cutout"]', "augment_target": 0},
     "flips": {"augment": '["translation", "color", "flip"]'},
     "no augmentation": {"augment": "[]"},
+    "no groups": {"groups": 0},
 }
 
 
@@ -175,8 +176,11 @@ def train(out, data, name, seed, args):
         base = out / f"{args.preset}-{data.name}"
         if not base.exists():
             gan("train", "--preset", args.preset, "--data", data, "--steps", 1, "--out", base)
-        config = (base / "config.toml").read_text().split("[data]")[0]
-        for key, value in RECIPES[name].items():
+        config, data_section = (base / "config.toml").read_text().split("[data]")
+        found = re.search(r"(?m)^groups = (\d+)", data_section)
+        recipe = {"groups": found[1] if found else 0, **RECIPES[name]}
+        config += f"[data]\ngroups = {recipe.pop('groups')}\n"
+        for key, value in recipe.items():
             config = re.sub(rf"(?m)^{key} = .*\n", "", config)
             config = config.replace("[training]\n", f"[training]\n{key} = {value}\n")
         file = out / f"{run.name}.toml"

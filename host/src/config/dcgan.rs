@@ -114,7 +114,7 @@ impl Config {
             },
             training: Training {
                 batch: 16,
-                learning_rate: 4e-4,
+                learning_rate: 8e-4,
                 ..Training::default()
             },
             data: Data::default(),

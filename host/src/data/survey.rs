@@ -1,5 +1,6 @@
 //! The traits of a source's images, from a sample of them.
 
+use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,8 @@ const ART_PX: usize = 128;
 pub struct Survey {
     /// The number of images, where each is a file of its own.
     pub files: Option<usize>,
+    /// Folders that hold images, each of which may be a class; 0 where images are no files.
+    pub folders: usize,
     /// The smallest of the images' smaller sides, the middle one and the largest, in pixels.
     pub sides_px: [usize; 3],
     /// Whether all images have the same size.
@@ -55,7 +58,7 @@ impl Traits {
         let pixels = image.to_rgba8();
         let (width, height) = (pixels.width() as usize, pixels.height() as usize);
         let (mut colored, mut is_transparent) = (0, false);
-        let mut colors = std::collections::HashSet::new();
+        let mut colors = HashSet::new();
         for &image::Rgba([r, g, b, a]) in pixels.pixels() {
             is_transparent |= a < OPAQUE;
             let range = r.max(g).max(b) - r.min(g).min(b);
@@ -86,7 +89,7 @@ impl Survey {
                 is_pixel_art: of_sheet.is_pixel_art || width.max(height) <= ART_PX / 4,
                 ..of_sheet
             };
-            return Ok(Some(Self::summary(&[tile], None)));
+            return Ok(Some(Self::summary(&[tile], None, 0)));
         }
         match source(path)? {
             Source::Idx(path) => {
@@ -98,10 +101,12 @@ impl Survey {
                     is_transparent: false,
                     is_pixel_art: false,
                 };
-                Ok(Some(Self::summary(&[of_format], None)))
+                Ok(Some(Self::summary(&[of_format], None, 0)))
             }
             Source::Pictures => {
                 let files = folder::images_below(path)?;
+                let folders: HashSet<_> = files.iter().filter_map(|file| file.parent()).collect();
+                let folders = folders.len();
                 let decoder = Decoder::new();
                 let step = files.len().div_ceil(SAMPLED).max(1);
                 let sampled: Vec<&PathBuf> = files.iter().step_by(step).collect();
@@ -110,13 +115,14 @@ impl Survey {
                     // A file that cannot be used is reported when all of them are loaded.
                     .filter_map(|file| decoder.picture(file, |image| Traits::of(&image)).ok());
                 let traits: Vec<Traits> = traits.map(|(traits, _)| traits).collect();
-                Ok((!traits.is_empty()).then(|| Self::summary(&traits, Some(files.len()))))
+                let summary = || Self::summary(&traits, Some(files.len()), folders);
+                Ok((!traits.is_empty()).then(summary))
             }
         }
     }
 
     /// The summary of at least one image.
-    fn summary(traits: &[Traits], files: Option<usize>) -> Self {
+    fn summary(traits: &[Traits], files: Option<usize>, folders: usize) -> Self {
         let mut sides: Vec<usize> = traits.iter().map(|l| l.width.min(l.height)).collect();
         sides.sort_unstable();
         let most = |count: usize| 2 * count > traits.len();
@@ -124,6 +130,7 @@ impl Survey {
         let first = (traits[0].width, traits[0].height);
         Self {
             files,
+            folders,
             sides_px: [sides[0], sides[sides.len() / 2], sides[sides.len() - 1]],
             are_alike: traits.iter().all(|each| (each.width, each.height) == first),
             in_color: colored / traits.len() as f64 > COLOR_SHARE,

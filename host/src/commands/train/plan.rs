@@ -186,8 +186,13 @@ fn choose_network(data: &Path, args: &Train) -> anyhow::Result<Config> {
     let Some(flash_bytes) = args.flash else {
         return Ok(full);
     };
+    let classes = likely_classes(&survey, args.groups);
     let needs = |config: &Config| -> anyhow::Result<usize> {
-        let blank = quant::blank_model(config, "").map_err(anyhow::Error::msg)?;
+        let mut config = config.clone();
+        config.data.class_names = (1..=classes)
+            .map(|class| format!("class {class}"))
+            .collect();
+        let blank = quant::blank_model(&config, "").map_err(anyhow::Error::msg)?;
         Ok(blank.len())
     };
     if needs(&full)? <= flash_bytes {
@@ -201,6 +206,14 @@ fn choose_network(data: &Path, args: &Train) -> anyhow::Result<Config> {
          {bytes}; a smaller --size takes less"
     );
     Ok(tiny)
+}
+
+/// The classes that the network is likely to get: folders, or groups of alike images.
+fn likely_classes(survey: &Survey, groups: Option<usize>) -> usize {
+    match survey.folders {
+        0 | 1 => groups.unwrap_or_else(|| suitable_groups(survey.files.unwrap_or(0))),
+        folders => folders.min(MAX_CLASSES),
+    }
 }
 
 /// The networks and the recipe of a run, for other images.
