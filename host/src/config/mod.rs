@@ -151,6 +151,11 @@ impl Config {
                 "data.class_names has {classes} names, at most {MAX_CLASSES} are possible"
             )));
         }
+        if let Some(groups) = self.data.groups.filter(|&g| g == 1 || g > MAX_CLASSES) {
+            return Err(shape(format!(
+                "data.groups is {groups}: from 2 to {MAX_CLASSES}, or 0 for none"
+            )));
+        }
         self.training.check().map_err(shape)?;
         self.check_sizes().map_err(shape)?;
         let generator = self.generator_blocks().map_err(shape)?;

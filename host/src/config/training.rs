@@ -33,8 +33,8 @@ pub struct Training {
     /// given means the first two where there are few images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<Vec<Augmentation>>,
-    /// Mean sign of the discriminator's scores of real images, at most 1, that the share of
-    /// changed images follows; 0 changes all of them.
+    /// Mean sign of the discriminator's scores of real images, at most 1, above which each kind
+    /// of change becomes more probable, and below which less; 0 makes all changes to all images.
     pub augment_target: f32,
     /// A run, or its generator.safetensors, whose images the generator is to draw too, of
     /// the same latents; its generator may have any layers.
@@ -50,7 +50,7 @@ pub struct Training {
     pub decay_from: f32,
     /// Learning rate at the end, as a share of the first one; it falls linearly.
     pub decay_to: f32,
-    /// Share of the old average generator kept at each step.
+    /// Share of the old averages of the generator that is kept at each step.
     pub ema: f32,
     /// Standard deviation of the first weights.
     pub init_std: f32,

@@ -6,13 +6,15 @@
 use rayon::prelude::*;
 
 use super::likeness::{distance, thumbnail};
-use super::{Dataset, Images};
+use super::{Dataset, Images, MAX_CLASSES};
 use crate::random::{self, Purpose};
 
-/// Fewest images of a group.
+/// Fewest images of a group that is made without being asked for.
 const GROUP_IMAGES: usize = 20;
 /// Most groups that are made without being asked for.
 const MOST_GROUPS: usize = 14;
+/// Images by which centres are found.
+const SEARCHED: usize = 3000;
 /// Times that the search begins with other centres.
 const STARTS: u64 = 8;
 /// Times that the centres move to the means of their groups.
@@ -27,80 +29,93 @@ pub fn suitable_groups(images: usize) -> usize {
 }
 
 impl Dataset {
-    /// Makes classes of `count` groups of training images that look alike. Held-out images get
-    /// none.
+    /// Makes classes of `count` groups of training images that look alike, at least one and at
+    /// most [`MAX_CLASSES`] or one for each image. Held-out images get no classes.
     pub fn group(&mut self, count: usize) {
+        let count = count.clamp(1, MAX_CLASSES).min(self.train.len());
         self.train.labels = groups(&self.train, count);
         self.held_out.labels.clear();
-        self.class_names = (1..=count).map(|group| format!("group {group}")).collect();
+        self.class_names = (0..count).map(|group| format!("group {group}")).collect();
+    }
+
+    /// The same images without classes.
+    pub fn without_classes(&self) -> Self {
+        let mut dataset = self.clone();
+        dataset.train.labels.clear();
+        dataset.held_out.labels.clear();
+        dataset.class_names.clear();
+        dataset
     }
 }
 
-/// The group of each image, numbered from the darkest one on. *Method*: k-means over thumbnails
-/// with groups of equal size; the best of several starts, the same on each call.
+/// The group of each image, numbered from the darkest group on. *Method*: k-means over
+/// thumbnails with groups of equal size, or of one image more; the best of several starts, the
+/// same on each call.
 fn groups(images: &Images, count: usize) -> Vec<u8> {
+    if count == 0 {
+        return Vec::new();
+    }
     let points: Vec<_> = (0..images.len()).map(|i| thumbnail(images, i)).collect();
+    let step = points.len().div_ceil(SEARCHED.max(2 * count));
+    let searched: Vec<_> = points.iter().step_by(step).cloned().collect();
     let found = (0..STARTS).into_par_iter().map(|start| {
         let mut rng = random::stream(0, Purpose::Groups, start);
-        let first = random::permutation(&mut rng, points.len());
+        let first = random::permutation(&mut rng, searched.len());
         let first = first.iter().take(count);
-        let mut centres: Vec<_> = first.map(|&i| points[i as usize].clone()).collect();
+        let mut centres: Vec<_> = first.map(|&i| searched[i as usize].clone()).collect();
         let mut group_of = Vec::new();
         for _ in 0..ROUNDS {
-            group_of = assigned(&points, &centres);
-            for (group, centre) in centres.iter_mut().enumerate() {
-                *centre = mean(&points, &group_of, group);
+            group_of = assigned(&searched, &centres);
+            for (group, centre) in (0..).zip(&mut centres) {
+                *centre = mean(&searched, &group_of, group);
             }
         }
-        let distances = points.iter().zip(&group_of);
-        let spread: f64 = distances
-            .map(|(point, &group)| f64::from(distance(point, &centres[group])).powi(2))
-            .sum();
-        (spread, centres, group_of)
+        let distances = searched.iter().zip(&group_of);
+        let squares = distances.map(|(point, &group)| {
+            f64::from(distance(point, &centres[usize::from(group)])).powi(2)
+        });
+        (squares.sum::<f64>(), centres)
     });
     let best = found.min_by(|a, b| a.0.total_cmp(&b.0));
-    let (_, centres, group_of) = best.unwrap_or_default();
-    let brightness = |group: &usize| centres[*group].iter().sum::<f32>();
-    let mut order: Vec<usize> = (0..centres.len()).collect();
-    order.sort_by(|a, b| brightness(a).total_cmp(&brightness(b)));
-    let number = |group| order.iter().position(|&other| other == group);
-    let numbers = group_of
-        .iter()
-        .map(|&group| number(group).unwrap_or(0) as u8);
-    numbers.collect()
+    let (_, mut centres) = best.unwrap_or_default();
+    let brightness = |centre: &Vec<f32>| centre.iter().sum::<f32>();
+    centres.sort_by(|a, b| brightness(a).total_cmp(&brightness(b)));
+    assigned(&points, &centres)
 }
 
-/// The group of each point: of the nearest centre that is not full. Points for which the nearest
-/// centre matters most choose first.
-fn assigned(points: &[Vec<f32>], centres: &[Vec<f32>]) -> Vec<usize> {
+/// The group of each point: of the nearest centre whose group is not full. Points for which the
+/// nearest centre matters most choose first.
+fn assigned(points: &[Vec<f32>], centres: &[Vec<f32>]) -> Vec<u8> {
     let mut choices: Vec<_> = points
         .iter()
         .enumerate()
         .map(|(point, values)| {
-            let centres = centres.iter().enumerate();
-            let mut near: Vec<(f32, usize)> = centres
-                .map(|(group, centre)| (distance(values, centre), group))
-                .collect();
-            near.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let margin = near[0].0 - near.get(1).map_or(0.0, |second| second.0);
+            let distances: Vec<f32> = centres.iter().map(|c| distance(values, c)).collect();
+            let mut near: Vec<u8> = (0..).take(centres.len()).collect();
+            let apart = |group: u8| distances[usize::from(group)];
+            near.sort_by(|&a, &b| apart(a).total_cmp(&apart(b)));
+            let margin = apart(near[0]) - near.get(1).map_or(0.0, |&second| apart(second));
             (margin, point, near)
         })
         .collect();
     choices.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let room = points.len().div_ceil(centres.len());
+    let (least, mut larger) = (points.len() / centres.len(), points.len() % centres.len());
     let mut sizes = vec![0; centres.len()];
     let mut group_of = vec![0; points.len()];
     for (_, point, near) in choices {
-        let free = near.iter().find(|(_, group)| sizes[*group] < room);
-        let group = free.map_or(0, |(_, group)| *group);
-        sizes[group] += 1;
+        let most = least + usize::from(larger > 0);
+        let free = near.iter().find(|&&group| sizes[usize::from(group)] < most);
+        let group = free.copied().unwrap_or(0);
+        let size = &mut sizes[usize::from(group)];
+        *size += 1;
+        larger -= usize::from(*size > least);
         group_of[point] = group;
     }
     group_of
 }
 
 /// The mean of the points of a group.
-fn mean(points: &[Vec<f32>], group_of: &[usize], group: usize) -> Vec<f32> {
+fn mean(points: &[Vec<f32>], group_of: &[u8], group: u8) -> Vec<f32> {
     let of_group = points.iter().zip(group_of).filter(|(_, g)| **g == group);
     let mut sums = vec![0.0; points[0].len()];
     let mut count = 0f32;

@@ -135,7 +135,7 @@ pub fn import(net: &Path, weights: &Path) -> Result<Imported, ImportError> {
             end_step: None,
             extended_at: 0,
             anchors: Anchors::default(),
-            strength: Strength::always(),
+            strength: Some(Strength::always()),
             data: None,
         },
         tensors,

@@ -1,6 +1,6 @@
 //! Differentiable augmentation (Zhao et al. 2020): what the discriminator sees, real or
-//! generated, is changed at random, so that it cannot learn a small set by heart. How many
-//! images are changed follows from how well it knows the real ones (Karras et al. 2020).
+//! generated, is changed at random, so that it cannot learn a small set by heart. The
+//! probability of a change follows from how well it knows the real images (Karras et al. 2020).
 
 use gan_core::Shape;
 use gan_core::latent::Pcg32;
@@ -40,14 +40,16 @@ impl Strength {
         }
     }
 
-    /// Takes in a batch's scores of real images: the probability rises while their mean sign is
-    /// above `target`, and falls below it. With a target of 0 it stays.
-    pub fn follow(&mut self, scores: &[f32], target: f32) {
+    /// Takes in a batch's scores of real images, the sign of which is that of their difference
+    /// from `neutral`: the probability rises while the mean sign is above `target`, and falls
+    /// below it. With a target of 0 it stays.
+    pub fn follow(&mut self, scores: &[f32], neutral: f32, target: f32) {
         if target == 0.0 {
             return;
         }
         let batch = scores.len() as f32;
-        let sign = scores.iter().map(|score| score.signum()).sum::<f32>() / batch;
+        let signs = scores.iter().map(|score| (score - neutral).signum());
+        let sign = signs.sum::<f32>() / batch;
         self.mean_sign += (batch / SIGN_IMAGES).min(1.0) * (sign - self.mean_sign);
         let change = (self.mean_sign - target).signum() * batch / RAMP_IMAGES;
         self.probability = (self.probability + change).clamp(0.0, 1.0);

@@ -47,9 +47,9 @@ pub struct RunState {
     /// Moving averages for the `LeCam` regularizer.
     #[serde(default)]
     pub anchors: Anchors,
-    /// Strength of the augmentation; older versions changed every image.
-    #[serde(default = "Strength::always")]
-    pub strength: Strength,
+    /// Strength of the augmentation; none where an older version changed every image.
+    #[serde(default)]
+    pub strength: Option<Strength>,
     /// The time that the run is to fill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -192,7 +192,7 @@ fn state_of<D: Backend<f32>>(trainer: &Trainer<D>, dataset: &str) -> RunState {
         rollbacks: trainer.rollbacks,
         generator_updates: Some(trainer.generator_moments.updates),
         anchors: trainer.anchors,
-        strength: trainer.strength,
+        strength: Some(trainer.strength),
         budget: trainer.budget,
         end_step: Some(trainer.end_step),
         extended_at: trainer.extended_at,
@@ -303,7 +303,10 @@ fn open(bytes: &[u8], path: &Path) -> Result<Opened, CheckpointError> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(parse)?;
     let state = metadata.metadata().as_ref().and_then(|m| m.get("run"));
     let state = state.ok_or_else(|| invalid("it holds no `run` entry".into()))?;
-    let state: RunState = serde_json::from_str(state).map_err(|e| invalid(e.to_string()))?;
+    let mut state: RunState = serde_json::from_str(state).map_err(|e| invalid(e.to_string()))?;
+    if state.strength.is_none() {
+        state.config.training.augment_target = 0.0;
+    }
     let origin = path.display().to_string();
     state
         .config
@@ -433,7 +436,7 @@ fn rebuild<D: Backend<f32>>(
     (trainer.step, trainer.rollbacks) = (state.step, state.rollbacks);
     trainer.data = state.data;
     trainer.anchors = state.anchors;
-    trainer.strength = state.strength;
+    trainer.strength = state.strength.unwrap_or(Strength::always());
     trainer.budget = state.budget;
     trainer.extended_at = state.extended_at;
     trainer.discriminator_moments.updates = state.step;

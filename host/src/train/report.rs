@@ -101,7 +101,7 @@ const STEPS: [Curves<StepReport>; 5] = [
     },
 ];
 
-/// The last grid, and how the images came about.
+/// Up to five grids, the last one first.
 fn pictures(folder: &RunFolder, steps: &[StepReport], page: &mut String) -> Result<(), FileError> {
     let steps = steps.iter().map(|report| report.step);
     let drawn: Vec<u64> = steps.filter(|&step| folder.sample(step).exists()).collect();
@@ -146,6 +146,10 @@ fn chart<T: Logged>(page: &mut String, chart: &Curves<T>, records: &[T]) {
         .collect();
     let names: Vec<&str> = chart.curves.iter().map(|(name, _)| *name).collect();
     let points = || series.iter().flatten();
+    // Such as the probability of augmentation in a run without any.
+    if points().all(|&(_, value)| value == 0.0) {
+        return;
+    }
     let top = points().map(|p| p.1).fold(0.0, f64::max) * 1.05 + 1e-9;
     let bottom = points().map(|p| p.1).fold(0.0, f64::min) * 1.05;
     let right = points().map(|p| p.0).fold(1.0, f64::max);

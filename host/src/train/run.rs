@@ -88,7 +88,7 @@ pub enum Event<'a> {
     NotSaved(&'a RunError),
     /// The run went back to this step's averaged generator at half the rate.
     RolledBack {
-        /// Why.
+        /// The fault.
         divergence: Divergence,
         /// The step that it went back to.
         step: u64,
@@ -354,23 +354,22 @@ fn data_variance(images: &Images) -> f32 {
     pixel_variance(&pixels, n)
 }
 
-/// Latents of every grid of a run: ten columns, the classes in turn.
+/// Latents of every grid of a run, the classes in turn.
 pub fn grid_order(classes: usize) -> Order {
-    let count = if classes > 0 {
-        10 * classes.min(10)
-    } else {
-        80
-    };
+    let rows = if classes > 0 { 10 } else { 8 };
     Order {
-        count,
+        count: rows * grid_columns(classes),
         seed: 1,
         class: None,
     }
 }
 
-/// Columns of a grid: one per class, up to ten.
+/// Columns of a grid: one for each class, up to 16; ten where there are more or none.
 pub fn grid_columns(classes: usize) -> usize {
-    if classes > 0 { classes.min(10) } else { 10 }
+    match classes {
+        1..=16 => classes,
+        _ => 10,
+    }
 }
 
 fn save_samples<D: Backend<f32>>(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::augment::{Strength, draw_change};
 use super::checkpoint::RollbackPoint;
 use super::loss::{self, Anchors, Scores};
-use crate::config::{Augmentation, Config, Training};
+use crate::config::{Augmentation, Config, Image, Training};
 use crate::data::{DatasetFingerprint, Images};
 use crate::generator::{FloatGenerator, input_row, pixel_value};
 use crate::nn::backend::values;
@@ -60,7 +60,7 @@ pub struct Trainer<D: Backend<f32>> {
     pub(super) discriminator: Network<f32, D>,
     pub(super) generator_moments: Moments,
     pub(super) discriminator_moments: Moments,
-    /// Moving ema of the generator's parameters, then of its running statistics.
+    /// Moving averages of the generator's parameters, then of its running statistics.
     pub(super) ema: Vec<Vec<f32>>,
     /// Steps done.
     pub(super) step: u64,
@@ -167,12 +167,19 @@ impl<D: Backend<f32>> Trainer<D> {
     /// Lets the generator learn what `teacher` draws, too, from here on; an error says why it
     /// cannot.
     pub fn learn_from(&mut self, teacher: FloatGenerator) -> Result<(), TrainerError> {
-        let format = |config: &Config| (config.image, config.generator.latent, config.input_len());
+        let format = |config: &Config| {
+            let Image {
+                height,
+                width,
+                channels,
+            } = config.image;
+            let (latent, classes) = (config.generator.latent, config.data.class_names.len());
+            format!("{height}x{width}x{channels}, a latent of {latent} and {classes} classes")
+        };
         let (asked, given) = (format(&self.config), format(&teacher.config));
         if asked != given {
             return Err(TrainerError::Config(format!(
-                "the teacher draws other images or has another latent or other classes: \
-                 {given:?}, not {asked:?}"
+                "the teacher draws images of {given}; this run draws {asked}"
             )));
         }
         self.teacher = Some(teacher);
@@ -257,7 +264,13 @@ impl<D: Backend<f32>> Trainer<D> {
         let loss =
             loss::discriminator(training, self.anchors, real, fake).map_err(DeviceError::new)?;
         self.anchors.follow(&scores[0], &scores[1]);
-        self.strength.follow(&scores[0], training.augment_target);
+        // A relativistic discriminator scores images against one another only.
+        let neutral = match training.loss.needs_real_scores() {
+            true => scores[1].iter().sum::<f32>() / scores[1].len() as f32,
+            false => 0.0,
+        };
+        self.strength
+            .follow(&scores[0], neutral, training.augment_target);
         let value = loss.as_vec()[0];
         let mut grads = loss.try_backward().map_err(DeviceError::new)?;
         let rate = training.discriminator_learning_rate;

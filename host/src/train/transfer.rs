@@ -21,6 +21,10 @@ pub fn begin_from<D: Backend<f32>>(
 ) -> Result<Config, CheckpointError> {
     let (state, tensors) = checkpoint::load_tensors(path)?;
     let latent = state.config.generator.latent;
+    let (had, has) = (&state.config.data, &trainer.config.data);
+    // Groups of alike images have the same names in any set.
+    let are_groups = had.groups.is_some() || has.groups.is_some();
+    let keep_classes = had.class_names == has.class_names && !are_groups;
     let find = |name: String, len: usize, adapt: &dyn Fn(&[f32]) -> Vec<f32>| {
         let values = tensors.get(&name).map(|values| adapt(values));
         values
@@ -32,7 +36,10 @@ pub fn begin_from<D: Backend<f32>>(
     };
     let as_it_is = |values: &[f32]| values.to_vec();
     restore(&mut trainer.generator, |i, name, (rows, columns)| {
-        let with_classes = |values: &[f32]| with_class_rows(values, latent, rows, columns);
+        let with_classes = |values: &[f32]| match keep_classes {
+            true => values.to_vec(),
+            false => with_class_rows(values, latent, rows, columns),
+        };
         let adapt: &dyn Fn(&[f32]) -> Vec<f32> = match i {
             0 => &with_classes,
             _ => &as_it_is,
@@ -43,7 +50,10 @@ pub fn begin_from<D: Backend<f32>>(
         *stats = find(ema_tensor(&name), stats.len(), &as_it_is)?;
     }
     restore(&mut trainer.discriminator, |_, name, (rows, columns)| {
-        let of_judgement = |values: &[f32]| with_class_columns(values, rows, columns);
+        let of_judgement = |values: &[f32]| match keep_classes {
+            true => values.to_vec(),
+            false => with_class_columns(values, rows, columns),
+        };
         let adapt: &dyn Fn(&[f32]) -> Vec<f32> = match name.starts_with(JUDGEMENT) {
             true => &of_judgement,
             false => &as_it_is,
@@ -71,10 +81,6 @@ fn restore<D: Backend<f32>>(
 /// The generator's first weights with `rows` inputs: those of the latent stay, each class gets
 /// the mean of the other run's classes. *Shape*: `[rows, columns]`.
 fn with_class_rows(values: &[f32], latent: usize, rows: usize, columns: usize) -> Vec<f32> {
-    let had = values.len() / columns;
-    if had == rows {
-        return values.to_vec();
-    }
     let classes = values.get(latent * columns..).unwrap_or_default();
     let count = (classes.len() / columns).max(1) as f32;
     let mut mean = vec![0.0; columns];
@@ -89,12 +95,9 @@ fn with_class_rows(values: &[f32], latent: usize, rows: usize, columns: usize) -
 }
 
 /// The judgement's values with `columns` units: the first one, which judges any image, stays;
-/// those of the classes begin at 0 unless there are as many. *Shape*: `[rows, columns]`.
+/// those of the classes begin at 0. *Shape*: `[rows, columns]`.
 fn with_class_columns(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let had = values.len() / rows;
-    if had == columns {
-        return values.to_vec();
-    }
     let first = |row: &[f32]| {
         let classes = std::iter::repeat_n(0.0, columns - 1);
         row.first()

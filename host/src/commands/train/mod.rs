@@ -26,7 +26,7 @@ use indicatif::FormattedDuration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use self::plan::{Plan, fit_to_data, group};
+use self::plan::{Plan, augment, fit_to_data, group};
 use self::progress::Progress;
 use crate::cli::{Device, Train};
 use crate::device;
@@ -56,12 +56,17 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
         counted(dataset.left_out.len(), "file")
     );
     let fingerprint = DatasetFingerprint::of(&dataset);
-    group(&mut config, &mut dataset, is_by_size)?;
+    augment(&mut config, &dataset);
+    group(&mut config, &mut dataset, &args, is_by_size)?;
     if args.resume.is_some() {
         let names = &config.data.class_names;
         ensure!(
             *names == dataset.class_names,
-            "the data's classes have changed since the run began"
+            "the data's classes have changed since the run began: it has {}, there are {} now. \
+             Begin a new run; --from {} begins it with the networks of this one",
+            classes(names),
+            classes(&dataset.class_names),
+            folder.path().display()
         );
     }
     if let Some(began_with) = began_with.filter(|old| !old.has_same_pictures(&fingerprint)) {
@@ -72,6 +77,9 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
              go on with --accept-changed-data"
         );
         say!("going on with changed images: {change}");
+        if config.data.groups.is_some() {
+            say!("groups of alike images were found anew: they may show something else now");
+        }
     }
     fit_to_data(&mut config, &dataset, args.flash)?;
     if is_by_size && args.steps.is_none() && args.budget.is_none() {
@@ -150,9 +158,14 @@ fn train_on<D: Backend<f32>>(
     let mut trainer = trainer(device, config, folder, args)?;
     trainer.data = Some(fingerprint);
     let begun_at = trainer.step();
-    let extractor = judge_of(&trainer.config, dataset)?;
+    // Groups that the program made itself say nothing of the images.
+    let has_groups = trainer.config.data.groups.is_some();
+    let is_judged = trainer.config.training.watch_risk > 0;
+    let without = (has_groups && is_judged).then(|| dataset.without_classes());
+    let judged = without.as_ref().unwrap_or(dataset);
+    let extractor = judge_of(&trainer.config, judged)?;
     let risk = match &extractor {
-        Some(extractor) => Some(watch_risk(&trainer, dataset, folder, extractor)?),
+        Some(extractor) => Some(watch_risk(&trainer, judged, folder, extractor)?),
         None => None,
     };
     let mut progress = Progress::new(&trainer, args)?;

@@ -73,32 +73,91 @@ impl Plan {
     }
 }
 
-/// Makes classes of groups of alike images, where the images have no classes.
-pub fn group(config: &mut Config, dataset: &mut Dataset, is_by_size: bool) -> anyhow::Result<()> {
+/// Makes classes of groups of alike images, where the images have none or one.
+pub fn group(
+    config: &mut Config,
+    dataset: &mut Dataset,
+    args: &Train,
+    is_by_size: bool,
+) -> anyhow::Result<()> {
     let images = dataset.train.len();
-    let groups = match config.data.groups {
-        Some(groups) => groups,
-        None if is_by_size && dataset.class_names.is_empty() => suitable_groups(images),
-        None => 0,
+    let has_classes = dataset.class_names.len() > 1;
+    let groups = match (config.data.groups, &config.training.teacher) {
+        (Some(groups), _) => groups,
+        // Both draw the same classes.
+        (None, Some(teacher)) => load_teacher_groups(teacher),
+        (None, None) if is_by_size && !has_classes => groups_in(config, images, args.flash)?,
+        (None, None) => 0,
     };
     config.data.groups = (groups > 0).then_some(groups);
     if groups == 0 {
         return Ok(());
     }
+    let [without, with_fewer] = match args.resume {
+        Some(_) => ["put the old images back, or begin a new run"; 2],
+        None => [
+            "leave --groups (data.groups) out",
+            "a smaller --groups, or 0, takes fewer",
+        ],
+    };
     ensure!(
-        dataset.class_names.is_empty(),
-        "{} has classes of its own: leave --groups (data.groups) out",
-        dataset.name
+        !has_classes,
+        "{} has {} of its own, so none can be made of groups of alike images: {without}",
+        dataset.name,
+        counted(dataset.class_names.len(), "class")
     );
     ensure!(
-        (2..=MAX_CLASSES.min(images / 2)).contains(&groups),
-        "--groups (data.groups) is {groups}: from 2 to {} are possible with {}, or 0 for none",
-        MAX_CLASSES.min(images / 2),
-        counted(images, "image")
+        groups <= images / 2,
+        "{groups} groups of alike images take at least {} images to train on, there are {images}: \
+         {with_fewer}",
+        2 * groups
     );
     dataset.group(groups);
-    say!("groups: {groups} of alike images, each a class of its own; --groups 0 makes none");
+    let least = images / groups;
+    let most = images.div_ceil(groups);
+    let sizes = match least == most {
+        true => least.to_string(),
+        false => format!("{least} or {most}"),
+    };
+    let none = if args.resume.is_some() {
+        ""
+    } else {
+        "; --groups 0 makes none"
+    };
+    say!("classes: {groups} groups of {sizes} images that look alike{none}");
     Ok(())
+}
+
+/// The number of groups that suits so many images, or as many as fit `--flash`.
+fn groups_in(config: &Config, images: usize, flash: Option<usize>) -> anyhow::Result<usize> {
+    let mut groups = suitable_groups(images);
+    if let Some(flash_bytes) = flash {
+        while groups > 0 && model_bytes(config, groups)? > flash_bytes {
+            groups -= 1;
+        }
+    }
+    // One class would be as good as none.
+    Ok(if groups == 1 { 0 } else { groups })
+}
+
+/// The groups of a teacher; 0 where it cannot be read, which is reported when it is used.
+fn load_teacher_groups(teacher: &Path) -> usize {
+    let file = match teacher.is_dir() {
+        true => RunFolder::new(teacher).generator(),
+        false => teacher.to_owned(),
+    };
+    let state = checkpoint::load_state(&file).ok();
+    state
+        .and_then(|state| state.config.data.groups)
+        .unwrap_or(0)
+}
+
+/// Bytes of the model of a configuration, with so many classes.
+fn model_bytes(config: &Config, classes: usize) -> anyhow::Result<usize> {
+    let mut config = config.clone();
+    config.data.class_names = (0..classes).map(|class| format!("group {class}")).collect();
+    let blank = quant::blank_model(&config, "").map_err(anyhow::Error::msg)?;
+    Ok(blank.len())
 }
 
 /// Completes a configuration by what the images are, and checks that a device can draw what
@@ -122,16 +181,20 @@ pub fn fit_to_data(
             blank.len()
         );
     }
-    let training = &mut config.training;
+    let training = &config.training;
     say!(
         "recipe: batch {}, learning rate {}",
         training.batch,
         training.learning_rate
     );
-    if training.augment.is_none() && dataset.train.len() <= FEW_IMAGES {
-        training.augment = Some(augmentations(&dataset.train));
-    }
     Ok(())
+}
+
+/// Chooses the augmentation by the images, which have the classes of their folders only.
+pub fn augment(config: &mut Config, dataset: &Dataset) {
+    if config.training.augment.is_none() && dataset.train.len() <= FEW_IMAGES {
+        config.training.augment = Some(augmentations(&dataset.train));
+    }
 }
 
 /// The augmentations for few images.
@@ -142,8 +205,8 @@ fn augmentations(images: &Images) -> Vec<Augmentation> {
         say!("near-duplicates: {count} to train on; what they show is drawn more often");
     }
     say!(
-        "few images: shifts and colours are changed, the more the better the discriminator knows \
-         the images; training.augment = [] in --config turns it off"
+        "few images: the better the discriminator knows them, the more of what it sees is shifted \
+         and recoloured; training.augment = [] in --config turns it off"
     );
     if likeness.bears_mirroring() {
         say!("mirrored images look like the others: \"flip\" in training.augment adds them");
@@ -186,34 +249,21 @@ fn choose_network(data: &Path, args: &Train) -> anyhow::Result<Config> {
     let Some(flash_bytes) = args.flash else {
         return Ok(full);
     };
-    let classes = likely_classes(&survey, args.groups);
-    let needs = |config: &Config| -> anyhow::Result<usize> {
-        let mut config = config.clone();
-        config.data.class_names = (1..=classes)
-            .map(|class| format!("class {class}"))
-            .collect();
-        let blank = quant::blank_model(&config, "").map_err(anyhow::Error::msg)?;
-        Ok(blank.len())
+    let classes = match survey.folders {
+        0 | 1 => args.groups.unwrap_or(0),
+        folders => folders.min(MAX_CLASSES),
     };
-    if needs(&full)? <= flash_bytes {
+    if model_bytes(&full, classes)? <= flash_bytes {
         return Ok(full);
     }
     let tiny = network(Capacity::Tiny)?;
-    let bytes = needs(&tiny)?;
+    let bytes = model_bytes(&tiny, classes)?;
     ensure!(
         bytes <= flash_bytes,
         "--flash is {flash_bytes} bytes: the smallest network for {side_px} pixels a side takes \
          {bytes}; a smaller --size takes less"
     );
     Ok(tiny)
-}
-
-/// The classes that the network is likely to get: folders, or groups of alike images.
-fn likely_classes(survey: &Survey, groups: Option<usize>) -> usize {
-    match survey.folders {
-        0 | 1 => groups.unwrap_or_else(|| suitable_groups(survey.files.unwrap_or(0))),
-        folders => folders.min(MAX_CLASSES),
-    }
 }
 
 /// The networks and the recipe of a run, for other images.
