@@ -63,6 +63,10 @@ fn check(folder: &str, modules: &[&str], prefixes: &[&str], skipped: &[&str]) ->
         }
         let own = rank(module).unwrap_or_else(|| panic!("{inside}: add the module to the list"));
         let text = fs::read_to_string(&file).unwrap();
+        assert!(
+            !text.contains("super::super"),
+            "{inside}: begin the path with `crate`"
+        );
         let code = text
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"));

@@ -15,11 +15,11 @@ use crate::types::{Activation, Function, MAX_LAYERS, Op, Quant, Shape, WeightBit
 /// A model's description, to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelSpec<'a> {
-    /// One line.
+    /// Name of the model, one line.
     pub name: &'a str,
-    /// One line.
+    /// Name of the data that it was trained on, one line.
     pub dataset: &'a str,
-    /// One line per class; none for a model without classes.
+    /// Names of the classes, a line each; none for a model without classes.
     pub labels: &'a [&'a str],
     /// Latent values, without the class.
     pub latent_len: u16,
@@ -27,7 +27,7 @@ pub struct ModelSpec<'a> {
     pub steps: u32,
     /// Seed of the training.
     pub seed: u64,
-    /// First to last.
+    /// Layers, the first one first.
     pub layers: &'a [LayerSpec<'a>],
 }
 
@@ -62,11 +62,11 @@ pub struct LayerSpec<'a> {
 /// A critic's description, to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct CriticSpec<'a> {
-    /// The critic sees two by two pixels as one.
+    /// Whether the critic sees two by two pixels as one.
     pub halved: bool,
     /// The least score that passes.
     pub passing: i8,
-    /// Both dense, over `[1, 1, n]` as [`seen_shape`](crate::critic::seen_shape) has it.
+    /// Both layers, dense, over `[1, 1, n]` as [`seen_shape`](crate::critic::seen_shape) has it.
     pub layers: [LayerSpec<'a>; 2],
 }
 

@@ -380,17 +380,17 @@ impl core::error::Error for SectionError {}
 pub enum InferError {
     /// The arena is smaller than [`Model::required_bytes`](crate::Model::required_bytes).
     ArenaTooSmall {
-        /// Needed by the model.
+        /// Bytes that the model needs.
         need_bytes: usize,
-        /// Given.
+        /// Bytes that were given.
         have_bytes: usize,
     },
     /// The input has not [`Model::input_len`](crate::Model::input_len) values, or what the
     /// critic sees not [`Critic::input_len`](crate::Critic::input_len).
     InputLength {
-        /// Needed by the model.
+        /// Values that the model needs.
         need: usize,
-        /// Given.
+        /// Values that were given.
         have: usize,
     },
     /// The class asked for does not exist, is missing, or the model has none.

@@ -8,7 +8,7 @@
 pub struct Multiplier {
     /// Q31.
     pub mantissa: i32,
-    /// Positive is left.
+    /// Shift, to the left where it is positive.
     pub shift: i8,
 }
 

@@ -26,7 +26,7 @@ pub(crate) const fn phase_taps(kernel: usize, stride: usize, r: usize) -> usize 
 pub(crate) struct Axis {
     pub kernel: usize,
     pub stride: usize,
-    /// Cut off before the first output.
+    /// Positions that are cut off before the first output.
     pub crop: usize,
     pub len_in: usize,
     pub len_out: usize,

@@ -102,7 +102,7 @@ pub struct App<'a> {
     class: usize,
     /// The first candidate for the next seed, if one is to be chosen.
     from: Option<u64>,
-    /// On the display, or where the interpolation comes from.
+    /// The seed on the display, or the one that the interpolation comes from.
     here: Choice,
     /// The end of the interpolation, once it is under way.
     next: Option<Choice>,
@@ -118,7 +118,7 @@ pub struct App<'a> {
     is_cluttered: bool,
     /// Tries to set the display up, while it does not take what is sent.
     tries: Option<u32>,
-    /// When the last of them was.
+    /// The time of the last try.
     tried_ms: u32,
 }
 

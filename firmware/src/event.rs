@@ -25,16 +25,16 @@ pub enum Event<'a> {
     Button(Action),
     /// An image is on the display.
     Frame {
-        /// Counted from 0; none in a model without classes.
+        /// The class, counted from 0; none in a model without classes.
         class: Option<usize>,
         /// Seed of the latent, or of the one that the interpolation starts from.
         seed: u64,
-        /// Of [`INTERPOLATION_STEPS`](crate::app::INTERPOLATION_STEPS) on the way to the next
-        /// seed.
+        /// The step, of [`INTERPOLATION_STEPS`](crate::app::INTERPOLATION_STEPS) on the way to
+        /// the next seed.
         step: u8,
         /// Score of the seed's image, by the model's critic; more is better.
         score: Option<i8>,
-        /// From the latent to the last row on the display.
+        /// Time from the latent to the last row on the display.
         ms: u32,
         /// Checksum of the image's values, row by row as they went to the display.
         crc32: u32,
@@ -43,7 +43,7 @@ pub enum Event<'a> {
     DisplayLost,
     /// The display was set up anew, and all of it will be drawn again.
     DisplayBack {
-        /// That it took.
+        /// Candidates that it took.
         tries: u32,
     },
     /// The most stack that was ever in use.
@@ -67,9 +67,9 @@ pub enum Fault {
     Infer(InferError),
     /// The image is larger than the display.
     TooLarge {
-        /// Of the image.
+        /// Width of the image.
         width_px: usize,
-        /// Of the image.
+        /// Height of the image.
         height_px: usize,
     },
     /// The display does not take what is sent, and the board cannot set it up anew.

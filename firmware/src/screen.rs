@@ -76,7 +76,7 @@ pub struct Hud<'a> {
     pub percent: u8,
     /// Score by the model's critic.
     pub score: Option<i8>,
-    /// It took.
+    /// The time that it took.
     pub ms: u32,
 }
 

@@ -138,8 +138,8 @@ pub struct Train {
     /// Names for the classes of --data, with commas between them
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', requires = "data")]
     pub labels: Vec<String>,
-    /// Classes to make of images without any, each a group of alike images; 0 makes none
-    /// [default: for a network by size one for each 20 images, up to 14]
+    /// Groups of alike images to make classes of, where the images have no classes; 0 for none
+    /// [default: with color and grey networks one for each 20 images, up to 14; else none]
     #[arg(long, value_name = "NUMBER")]
     pub groups: Option<usize>,
     /// Channels, 1 (grey) or 3 (RGB), instead of the preset's

@@ -13,9 +13,9 @@ use crate::seeds;
 /// The result of a comparison; grey levels go from 0 to 255.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Latents.
+    /// Latents that were drawn.
     pub images: usize,
-    /// Seed of the first.
+    /// Seed of the first latent.
     pub seed: u64,
     /// Peak signal-to-noise ratio of all pixels together; infinite if equal.
     pub psnr_db: f64,

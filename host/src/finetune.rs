@@ -40,9 +40,7 @@ pub fn finetune(
     let device = Cpu::default();
     let mut tuned = generator.clone();
     let mut network = network_of(generator).map_err(failed)?;
-    let lens = network.params().into_iter().map(|(_, p)| p.values.len());
-    let lens: Vec<usize> = lens.collect();
-    let mut moments = Moments::zeros(lens.into_iter());
+    let mut moments = Moments::zeros(&network);
     let latent = generator.config.generator.latent;
     let mut rng = Pcg32::new(seeds::FINETUNING);
     for step in 1..=steps {

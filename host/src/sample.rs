@@ -11,20 +11,20 @@ use crate::generator::{FloatGenerator, grey_level, input_row};
 /// The seed and the class that determine an image of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleKey {
-    /// Of the latent.
+    /// Seed of the latent.
     pub seed: u64,
-    /// `None` in a model without classes.
+    /// The class; none in a model without classes.
     pub class: Option<usize>,
 }
 
 /// Which images: seeds from `seed` on, of one class or of all in turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
-    /// Images.
+    /// The number of images.
     pub count: usize,
-    /// Of the first; each further one has the next.
+    /// Seed of the first image; each further one has the next.
     pub seed: u64,
-    /// None: the classes take turns.
+    /// The class; where there is none, the classes take turns.
     pub class: Option<usize>,
 }
 

@@ -85,10 +85,10 @@ struct Run {
     step: u64,
     steps: u64,
     rollbacks: u32,
-    /// Of the last step, like the next.
+    /// Loss of the last step, like the next one.
     discriminator_loss: Option<f64>,
     generator_loss: Option<f64>,
-    /// Of the int8 generator against the float one.
+    /// PSNR of the int8 generator against the float one.
     psnr_db: Option<f64>,
     model_bytes: Option<u64>,
 }

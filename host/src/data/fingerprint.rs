@@ -10,9 +10,9 @@ use super::{Dataset, Images};
 /// The fingerprint of a loaded set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetFingerprint {
-    /// To train on.
+    /// Images to train on.
     pub pictures: usize,
-    /// Never trained on.
+    /// Images that are never trained on.
     pub held_out: usize,
     /// Files that could not be used.
     pub left_out: usize,

@@ -54,7 +54,7 @@ pub(super) struct Found {
     pub held_out: Option<Images>,
     /// Files that cannot be used, in the order of their names.
     pub left_out: Vec<FileNote>,
-    /// Used all the same, in the order of the file names.
+    /// Odd files that are used all the same, in the order of their names.
     pub odd: Vec<FileNote>,
     /// Files that describe images.
     pub companions: usize,

@@ -55,7 +55,7 @@ pub struct Section {
     pub channels_last: bool,
     /// The `eps` of the normalizations.
     pub eps: PerLayer,
-    /// Of the `LeakyReLU`s, where the layers do not say it.
+    /// Slope of the `LeakyReLU`s, where the layers do not say it.
     pub leaky_slope: Option<PerLayer>,
 }
 

@@ -10,7 +10,7 @@ const WRAPPER: &str = "module.";
 
 /// The generator's tensors.
 pub struct Selected {
-    /// Under their names in it.
+    /// Tensors under their names in the network.
     pub tensors: Tensors,
     /// Names of the others.
     pub unused: Vec<String>,

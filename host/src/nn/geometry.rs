@@ -29,13 +29,13 @@ pub struct Geometry {
 /// `padding=2, output_padding=1` crops 2, 2, 1, 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Margins {
-    /// Above.
+    /// Margin above.
     pub top: usize,
-    /// On the left.
+    /// Margin on the left.
     pub left: usize,
-    /// Below.
+    /// Margin below.
     pub bottom: usize,
-    /// On the right.
+    /// Margin on the right.
     pub right: usize,
 }
 

@@ -19,12 +19,14 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Zeros for tensors of these lengths.
-    pub fn zeros(lens: impl Iterator<Item = usize> + Clone) -> Self {
+    /// Zeros for each parameter of a network.
+    pub fn zeros<D: Backend<f32>>(network: &Network<f32, D>) -> Self {
+        let params = network.params().into_iter();
+        let zeros: Vec<_> = params.map(|(_, p)| vec![0.0; p.values.len()]).collect();
         Self {
             updates: 0,
-            first: lens.clone().map(|len| vec![0.0; len]).collect(),
-            second: lens.map(|len| vec![0.0; len]).collect(),
+            first: zeros.clone(),
+            second: zeros,
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::nn::op::Op;
 /// A channel whose value never changes, far from those of its layer's other channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DominantConstant {
-    /// Counted from 0.
+    /// The layer, counted from 0.
     pub layer: usize,
-    /// Of the layer's output, counted from 0.
+    /// The channel of the layer's output, counted from 0.
     pub channel: usize,
     /// Its value.
     pub value: f32,

@@ -43,7 +43,7 @@ pub const CALIBRATION_IMAGES: usize = 512;
 pub struct Options {
     /// Latents that ranges and corrections are measured on.
     pub calibration_images: usize,
-    /// Of the dense layer's weights.
+    /// Bits of the dense layer's weights.
     pub dense_bits: WeightBits,
     /// Sums of 16 bits before tanh and the like (1 KB of table), or of 8 as TensorFlow Lite
     /// has them.
@@ -66,7 +66,7 @@ pub enum QuantizeError {
     /// A weight or an activation is not a number.
     #[error("layer {layer} has values that are not numbers: the training has diverged")]
     NotANumber {
-        /// Counted from 0.
+        /// The layer, counted from 0.
         layer: usize,
     },
     /// A bias is too large for 32 bits beside the weights of its channel.
@@ -75,9 +75,9 @@ pub enum QuantizeError {
          lower learning rate"
     )]
     Bias {
-        /// Counted from 0.
+        /// The layer, counted from 0.
         layer: usize,
-        /// Counted from 0.
+        /// The channel, counted from 0.
         channel: usize,
     },
     /// The runtime refuses the result.

@@ -305,11 +305,7 @@ impl Classifier {
     ) -> Result<(), ClassifierError> {
         let n = images.len();
         let steps = schedule.seen.div_ceil(BATCH);
-        let lens = |network: &Network<f32, Cpu>| -> Vec<usize> {
-            let params = network.params().into_iter();
-            params.map(|(_, param)| param.values.len()).collect()
-        };
-        let mut moments = [0, 1].map(|i| Moments::zeros(lens(&self.networks[i]).into_iter()));
+        let mut moments = [0, 1].map(|i| Moments::zeros(&self.networks[i]));
         let mut order = (usize::MAX, Vec::new());
         for step in 0..steps {
             let mut rng = random::stream(schedule.seed, Purpose::ClassifierShift, step as u64);

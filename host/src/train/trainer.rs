@@ -94,11 +94,6 @@ pub struct Budget {
     pub is_planned: bool,
 }
 
-fn lens<D: Backend<f32>>(network: &Network<f32, D>) -> Vec<usize> {
-    let params = network.params().into_iter();
-    params.map(|(_, param)| param.values.len()).collect()
-}
-
 const WEIGHTS_ONLY: GradMask = GradMask {
     input: false,
     weights: true,
@@ -136,8 +131,8 @@ impl<D: Backend<f32>> Trainer<D> {
         let generator = network(g_blocks, Purpose::GeneratorInit)?;
         let discriminator = network(d_blocks, Purpose::DiscriminatorInit)?;
         let mut trainer = Self {
-            generator_moments: Moments::zeros(lens(&generator).into_iter()),
-            discriminator_moments: Moments::zeros(lens(&discriminator).into_iter()),
+            generator_moments: Moments::zeros(&generator),
+            discriminator_moments: Moments::zeros(&discriminator),
             ema: Vec::new(),
             step: 0,
             rollbacks: 0,
@@ -204,8 +199,7 @@ impl<D: Backend<f32>> Trainer<D> {
     /// optimizer begins anew.
     pub(super) fn go_on_from_ema(&mut self) {
         self.rollbacks += 1;
-        let moments = lens(&self.generator).into_iter();
-        self.generator_moments = Moments::zeros(moments);
+        self.generator_moments = Moments::zeros(&self.generator);
         let mut ema = self.ema.iter();
         for (param, ema) in self.generator.params_mut().into_iter().zip(&mut ema) {
             param.restore(ema.clone(), None);

@@ -95,7 +95,7 @@ fn dense_anywhere(words: &[u32], weights: &[u8]) -> [i32; 4] {
 mod arm {
     use core::arch::global_asm;
 
-    use super::super::{Blocks, Row, Taps, pair};
+    use crate::ops::kernels::{Blocks, Row, Taps, pair};
 
     // The target's own feature set leaves the extension out.
     #[cfg(thumb8)]

@@ -84,7 +84,7 @@ pub struct Row {
     pub(crate) c_in: usize,
     /// Margin columns on the left.
     pub(crate) margin: usize,
-    /// Fills the margins.
+    /// Value that fills the margins.
     pub(crate) zero_point: i8,
 }
 

@@ -187,7 +187,19 @@ pub fn fit_to_data(
         training.batch,
         training.learning_rate
     );
+    if let Some(expected) = expected_of(dataset.train.len()) {
+        say!("expect {expected}");
+    }
     Ok(())
+}
+
+/// The result to expect of few images, by the runs in `docs/benchmarks.md`.
+const fn expected_of(images: usize) -> Option<&'static str> {
+    match images {
+        0..60 => Some("variations of these images; 300 or more bring new ones"),
+        60..200 => Some("less variety than 300 images or more bring"),
+        _ => None,
+    }
 }
 
 /// Chooses the augmentation by the images, which have the classes of their folders only.
