@@ -87,11 +87,7 @@ fn of_gan(model: &Path, export: impl Fn(&Model<'_>) -> anyhow::Result<()>) -> an
 fn floats(model: &Path) -> anyhow::Result<FloatGenerator> {
     let is_gan = model.extension().is_some_and(|ending| ending == "gan");
     ensure!(!is_gan, "{} has no floats: give the run", model.display());
-    let file = match model.is_dir() {
-        true => RunFolder::new(model).generator(),
-        false => model.to_owned(),
-    };
-    Ok(load_generator(&file)?)
+    Ok(load_generator(&super::generator_of(model))?)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

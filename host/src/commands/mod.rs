@@ -86,6 +86,23 @@ fn gan_of(path: &Path) -> PathBuf {
     }
 }
 
+/// The float generator that a path names: a run folder stands for its own.
+fn generator_of(path: &Path) -> PathBuf {
+    match path.is_dir() {
+        true => RunFolder::new(path).generator(),
+        false => path.to_owned(),
+    }
+}
+
+/// Names of a list that are shown.
+const NAMED: usize = 16;
+
+/// The first names of a list, with dots where there are more.
+fn some_of(names: &[String]) -> String {
+    let more = if names.len() > NAMED { ", ..." } else { "" };
+    format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
+}
+
 /// Locks the run that a file belongs to, if it belongs to one.
 fn lock_run_of(file: &Path) -> anyhow::Result<Option<RunLock>> {
     let folder = RunFolder::new(file.parent().unwrap_or(Path::new(".")));

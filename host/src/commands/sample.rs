@@ -81,11 +81,9 @@ fn order(args: &Sample, names: &[&str]) -> anyhow::Result<Order> {
         Some(_) if names.is_empty() => bail!("the model has no classes: leave --class out"),
         Some(asked) => {
             let class = find_class(names.iter().copied(), asked);
-            let known = names
-                .iter()
-                .enumerate()
-                .map(|(i, name)| format!("{i} {name}"));
-            let known = known.collect::<Vec<_>>().join(", ");
+            let known = names.iter().enumerate();
+            let known: Vec<_> = known.map(|(i, name)| format!("{name} ({i})")).collect();
+            let known = super::some_of(&known);
             Some(class.with_context(|| format!("there is no class `{asked}`; there are {known}"))?)
         }
     };

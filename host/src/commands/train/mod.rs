@@ -1,5 +1,6 @@
 //! `gan train`: from images to a float and an int8 generator.
 
+mod groups;
 mod plan;
 mod progress;
 
@@ -26,7 +27,8 @@ use indicatif::FormattedDuration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use self::plan::{Plan, augment, fit_to_data, group};
+use self::groups::group;
+use self::plan::{Plan, augment, fit_to_data};
 use self::progress::Progress;
 use crate::cli::{Device, Train};
 use crate::device;
@@ -92,17 +94,13 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
     train_on_device(config, (&dataset, fingerprint), &folder, &args)
 }
 
-/// Classes that are named.
-const NAMED: usize = 12;
-
 /// The number of classes, and what they are called.
 fn classes(names: &[String]) -> String {
     if names.is_empty() {
         return "no classes".into();
     }
-    let more = if names.len() > NAMED { ", ..." } else { "" };
-    let named = names[..names.len().min(NAMED)].join(", ");
-    format!("{} ({named}{more})", counted(names.len(), "class"))
+    let count = counted(names.len(), "class");
+    format!("{count} ({})", super::some_of(names))
 }
 
 /// Trains on the device of `--device`, and says which it is.
@@ -239,8 +237,7 @@ fn trainer<D: Backend<f32>>(
         trainer
     };
     if let Some(path) = &trainer.config.training.teacher {
-        let file = RunFolder::new(path).generator();
-        let teacher = checkpoint::load_generator(if path.is_dir() { &file } else { path })?;
+        let teacher = checkpoint::load_generator(&super::generator_of(path))?;
         say!(
             "teacher: {}, {} after {} steps",
             path.display(),
