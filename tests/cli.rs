@@ -254,7 +254,7 @@ fn a_small_folder_is_augmented_previewed_listed_and_reported() {
     let rest = ["--steps", "3", "--preview", "--out", "runs/faces"];
     let told = ok(dir, &[&train[..], &rest].concat());
     assert!(
-        told.contains("few images: shifts and colours are changed"),
+        told.contains("few images: the better the discriminator knows them"),
         "{told}"
     );
     assert!(told.contains('\u{2580}'), "no preview: {told}");

@@ -87,7 +87,7 @@ const STEPS: [Curves<StepReport>; 5] = [
         curves: &[("probability of each change", |s| {
             s.augment_probability.into()
         })],
-        note: "It rises while the discriminator knows the real images too well.",
+        note: "It rises while the discriminator knows the real images too well; 0 without augmentation.",
     },
     Curves {
         title: "Variance of the images",
@@ -146,10 +146,6 @@ fn chart<T: Logged>(page: &mut String, chart: &Curves<T>, records: &[T]) {
         .collect();
     let names: Vec<&str> = chart.curves.iter().map(|(name, _)| *name).collect();
     let points = || series.iter().flatten();
-    // Such as the probability of augmentation in a run without any.
-    if points().all(|&(_, value)| value == 0.0) {
-        return;
-    }
     let top = points().map(|p| p.1).fold(0.0, f64::max) * 1.05 + 1e-9;
     let bottom = points().map(|p| p.1).fold(0.0, f64::min) * 1.05;
     let right = points().map(|p| p.0).fold(1.0, f64::max);

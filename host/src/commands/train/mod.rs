@@ -43,8 +43,10 @@ pub fn run(mut args: Train) -> anyhow::Result<()> {
         Some(run) => Plan::of_resumed(run, &args)?,
         None => Plan::of_new(&args)?,
     };
-    if args.resume.is_none() {
-        // Before the images are read, which may take a while.
+    // Before the images are read, which may take a while. The lock's error names the process
+    // of a run that is under way.
+    if args.resume.is_none() && folder.holds_run() {
+        let _lock = folder.lock()?;
         ensure_empty(&folder)?;
     }
     config.data.skip_invalid |= args.reading.skip_invalid;
