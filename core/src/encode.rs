@@ -62,7 +62,7 @@ pub struct LayerSpec<'a> {
 /// A critic's description, to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct CriticSpec<'a> {
-    /// Whether the critic sees two by two pixels as one.
+    /// Flag of a critic that sees two by two pixels as one.
     pub halved: bool,
     /// The least score that passes.
     pub passing: i8,

@@ -99,7 +99,6 @@ pub struct JudgeArgs {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Train {
     /// Networks and recipe: color16, color32, color64, grey64 or another size, with -tiny for
     /// small boards; fashion (28x28 grey), avatar (16x16 faces), article, article-bn
@@ -188,7 +187,6 @@ pub struct Train {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Quantize {
     /// Run folder
     pub run: PathBuf,
@@ -208,7 +206,6 @@ pub struct Quantize {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Sample {
     /// An int8 model (.gan) or a run folder with one, or a checkpoint or generator (.safetensors)
     pub file: PathBuf,
@@ -231,7 +228,6 @@ pub struct Sample {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Compare {
     /// Run folder
     pub run: PathBuf,
@@ -244,7 +240,6 @@ pub struct Compare {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Evaluate {
     /// A run folder (float and int8), a .gan file, a generator (.safetensors), a folder of
     /// images or an IDX file
@@ -278,7 +273,6 @@ pub struct Evaluate {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Doctor {
     /// Print JSON
     #[arg(long)]
@@ -286,7 +280,6 @@ pub struct Doctor {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Features {
     /// Images to learn from, and their classes if they have any
     #[arg(long, value_name = "PATH")]
@@ -308,7 +301,6 @@ pub struct Features {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Import {
     /// The generator's `state_dict`, written by `safetensors.torch.save_file`
     #[arg(long, value_name = "FILE")]
@@ -323,7 +315,6 @@ pub struct Import {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Export {
     /// A run folder or a .gan file, for floats a run folder or a generator (.safetensors)
     pub model: PathBuf,
@@ -339,7 +330,6 @@ pub struct Export {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Vet {
     /// A .gan file or a run folder
     pub file: PathBuf,
@@ -358,7 +348,6 @@ pub struct Vet {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Critic {
     /// A .gan file or a run folder
     pub file: PathBuf,
@@ -373,7 +362,6 @@ pub struct Critic {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Runs {
     /// Folder with the runs
     #[arg(default_value = "runs")]
@@ -384,7 +372,6 @@ pub struct Runs {
 }
 
 #[derive(Args)]
-#[command(allow_negative_numbers = true)]
 pub struct Inspect {
     /// A .gan file or a run folder
     pub file: PathBuf,

@@ -10,12 +10,16 @@ use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use host::files::remedy;
 use host::{console, note};
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    // A negative number is a bad value of its option, not an unknown option.
+    let mut usage = cli::Cli::command().mut_subcommands(|c| c.allow_negative_numbers(true));
+    let parsed = usage.try_get_matches_from_mut(std::env::args_os());
+    let parsed = parsed.and_then(|matches| cli::Cli::from_arg_matches(&matches));
+    let cli = match parsed.map_err(|error| error.format(&mut usage)) {
         Ok(cli) => cli,
         Err(usage) => return show_usage(&usage),
     };
